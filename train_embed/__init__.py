@@ -1,0 +1,1 @@
+"""Training of the embedding that fewshot_seg segments with. Imports fewshot_seg, never eval."""
