@@ -35,9 +35,9 @@ def picture(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
     return np.stack(channels, axis=2).astype(np.uint8)
 
 
-def png_bytes(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 1, colour: int = 0) -> bytes:
-    """A PNG with this header and these chunks, which need not agree with it."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+def png_bytes(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A 1-bit PNG with this header and these chunks, which need not agree with it."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     parts = [b"\x89PNG\r\n\x1a\n"]
     for name, data in ((b"IHDR", header), *chunks, (b"IEND", b"")):
         parts.append(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
@@ -56,6 +56,7 @@ def write_bad_images(folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     jpeg = encoded(Image.fromarray(picture(200, 300)), "JPEG", quality=95)
     png = encoded(Image.fromarray(picture(200, 300)), "PNG")
+    text = b"Comment\0\0" + zlib.compress(bytes(8_000_000))
     bomb_rows = zlib.compress(bytes((1 + 1500) * 12_000), 9)
     contents = {
         "empty.jpg": b"",
@@ -69,9 +70,7 @@ def write_bad_images(folder: Path) -> dict[str, Path]:
         "phone.heic": struct.pack(">I", 24) + b"ftypheic" + bytes(4) + b"mif1heic" + bytes(64),
         "bomb.png": png_bytes(12_000, 12_000, (b"IDAT", bomb_rows)),
         "lying_header.png": png_bytes(2_000_000_000, 2_000_000_000, (b"IDAT", zlib.compress(b"\0\0"))),
-        "text_bomb.png": png_bytes(
-            8, 8, (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(8_000_000))), (b"IDAT", zlib.compress(bytes(16)))
-        ),
+        "text_bomb.png": png_bytes(8, 8, (b"zTXt", text), (b"IDAT", zlib.compress(bytes(16)))),
         "cut_header.gif": b"GIF89a\x10",
         "cut_header.tif": b"II*\0\x08\0\0\0\xff\xff",
     }
@@ -84,7 +83,7 @@ def write_bad_images(folder: Path) -> dict[str, Path]:
 
 
 def write_good_images(folder: Path) -> dict[str, Path]:
-    """Inputs that must be read, by name; all show `picture()` as far as their format can, unless the name tells."""
+    """Inputs that must be read, by name; all show `picture()` as far as their format can."""
     folder.mkdir(parents=True, exist_ok=True)
     paths: dict[str, Path] = {}
     for write in (_write_modes, _write_depths, _write_turned, _write_many_frames, _write_sizes, _write_names):
@@ -96,26 +95,24 @@ def _write_modes(folder: Path) -> dict[str, Path]:
     shown = Image.fromarray(picture())
     grey = shown.convert("L")
     alpha = Image.fromarray(np.repeat(np.linspace(0, 255, 48).astype(np.uint8)[:, None], 64, axis=1))
-    see_through = shown.quantize(16)
     images = {
         "rgb.png": shown,
         "gray.png": grey,
         "gray_alpha.png": Image.merge("LA", (grey, alpha)),
         "rgba.png": Image.merge("RGBA", (*shown.split(), alpha)),
         "palette.png": shown.quantize(64),
-        "palette_transparent.png": see_through,
         "bilevel.png": grey.convert("1"),
         "rgb.bmp": shown,
         "rgb.ppm": shown,
         "rgb.webp": shown,
     }
     for name, image in images.items():
-        options = {"transparency": 0} if image is see_through else {}
-        image.save(folder / name, **options)
+        image.save(folder / name)
+    shown.quantize(16).save(folder / "palette_transparent.png", transparency=0)
     shown.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
     shown.save(folder / "rgb.jpg", quality=95)
     shown.save(folder / "png_named.jpg", format="PNG")
-    names = [*images, "cmyk.jpg", "rgb.jpg", "png_named.jpg"]
+    names = [*images, "palette_transparent.png", "cmyk.jpg", "rgb.jpg", "png_named.jpg"]
     return {name.replace(".", "_"): folder / name for name in names}
 
 
@@ -127,7 +124,8 @@ def _write_depths(folder: Path) -> dict[str, Path]:
     wide.save(folder / "gray16.tif")
     Image.fromarray(red.astype(np.float32) / 255).save(folder / "float.tif")
     Image.fromarray(red.astype(np.int32) * 257).save(folder / "int32.tif")
-    return {name.replace(".", "_"): folder / name for name in ("gray16.png", "gray16.tif", "float.tif", "int32.tif")}
+    names = ("gray16.png", "gray16.tif", "float.tif", "int32.tif")
+    return {name.replace(".", "_"): folder / name for name in names}
 
 
 def _write_turned(folder: Path) -> dict[str, Path]:
@@ -137,7 +135,8 @@ def _write_turned(folder: Path) -> dict[str, Path]:
         exif = Image.Exif()
         exif[ORIENTATION_TAG] = orientation
         path = folder / f"exif_{orientation}.jpg"
-        Image.fromarray(np.ascontiguousarray(stored_as(picture()))).save(path, quality=95, subsampling=0, exif=exif)
+        stored = Image.fromarray(np.ascontiguousarray(stored_as(picture())))
+        stored.save(path, quality=95, subsampling=0, exif=exif)
         paths[path.stem] = path
     return paths
 
@@ -148,7 +147,7 @@ def _write_many_frames(folder: Path) -> dict[str, Path]:
     names = ("animated.gif", "animated.png", "animated.webp", "pages.tif", "stereo.mpo")
     for name in names:
         frames[0].save(folder / name, save_all=True, append_images=frames[1:])
-    return {name.split(".")[0] + "_" + name.split(".")[1]: folder / name for name in names}
+    return {name.replace(".", "_"): folder / name for name in names}
 
 
 def _write_sizes(folder: Path) -> dict[str, Path]:
