@@ -1,0 +1,40 @@
+# Everything runs in this folder's own .venv; the first target to need it installs it.
+#   make demo PYTHON=python3.12      another Python (3.11 or newer) for a new .venv
+#   make test ARGS="-k seeds -x"     arguments for pytest
+
+PYTHON ?= python3
+OUT ?= demo-out
+ARGS ?=
+BIN := .venv/bin
+PACKAGES := fewshot_seg train_embed eval
+INSTALL := PYTHON="$(PYTHON)" sh tools/install.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: ## install, then segment real photographs; the results are in demo-out/
+	@$(INSTALL)
+	$(BIN)/fewshot-seg demo --out "$(OUT)"
+
+test: ## install with the test tools, then run every test
+	@$(INSTALL) dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: ## style, types, and whether the installed packages agree
+	@$(INSTALL) dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pip check
+
+format: ## lay out the code, and mend what can be mended by rule
+	@$(INSTALL) dev
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv, demo-out and every cache
+	rm -rf .venv demo-out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(PACKAGES) tests -type d -name __pycache__ -prune -exec rm -rf {} +
