@@ -1,0 +1,176 @@
+"""Embedders in files: safetensors with a JSON header, strict on load; nothing is ever unpickled.
+
+The header, under the metadata key "fewshot_seg", is a JSON object: "format" (this layout's version),
+"version" (of the project that wrote it), "embedder" (an `EmbedderSpec`: backbone, head, preprocessing) and
+"training" (the training's configuration, or null).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from fewshot_seg.devices import resolve_device
+from fewshot_seg.embedder import Embedder, EmbedderSpec, build_embedder
+from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
+from fewshot_seg.heads import PooledHead
+from fewshot_seg.weights import first_line, load_strict
+
+HEADER_KEY = "fewshot_seg"
+FORMAT = 1
+SUFFIX = ".safetensors"
+PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        spec: how to build the embedder.
+        training: the training's configuration, or None.
+        version: the project's version that wrote the file.
+    """
+
+    spec: EmbedderSpec
+    training: Mapping[str, Any] | None
+    version: str
+
+
+def save_checkpoint(
+    embedder: Embedder, path: str | os.PathLike[str], training: Mapping[str, Any] | None = None
+) -> None:
+    """Writes the embedder's weights (types as they are) and header to `path`, whole or not at all.
+
+    Args:
+        embedder: its head must be a `PooledHead`: other heads can't be described in the header.
+        path: ends in .safetensors; missing folders are made, an older file is replaced.
+        training: JSON values that tell how it was trained.
+
+    Raises:
+        ConfigError: another suffix, a head of another class, or `training` is no JSON.
+        OutputError: the file can't be written.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ConfigError(f"a checkpoint's name must end in {SUFFIX}, got {path}")
+    metadata = {HEADER_KEY: _header_json(embedder, training)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {path}: {first_line(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _header_json(embedder: Embedder, training: Mapping[str, Any] | None) -> str:
+    if type(embedder.head) is not PooledHead:
+        kind = type(embedder.head).__name__
+        raise ConfigError(f"cannot save a {kind}: a checkpoint can describe a PooledHead only")
+    header = {
+        "format": FORMAT,
+        "version": _project_version(),
+        "embedder": embedder.spec.to_dict(),
+        "training": None if training is None else dict(training),
+    }
+    try:
+        return json.dumps(header, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the training configuration holds values that are no JSON: {error}") from error
+
+
+def _project_version() -> str:
+    try:
+        return importlib.metadata.version("fewshot-seg")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+def read_header(path: str | os.PathLike[str]) -> CheckpointHeader:
+    """The header of a checkpoint; no weights are read.
+
+    Raises:
+        CheckpointError: missing, damaged, no safetensors file, no header in it, or one of a newer format.
+    """
+    path = Path(path)
+    _check_kind(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(HEADER_KEY)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
+    if text is None:
+        raise CheckpointError(f"{path} has no fewshot-seg header: it was not written by this project")
+    return _parse_header(text, path)
+
+
+def _check_kind(path: Path) -> None:
+    """Says what is wrong with files of another kind in words that help."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no such checkpoint: {path}") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    if path.suffix in PICKLE_SUFFIXES or start.startswith((b"PK\x03\x04", b"\x80")):
+        raise CheckpointError(
+            f"{path} is a PyTorch file, which may carry code, and was not opened: "
+            "convert weights that you trust with `train-embed import-weights`"
+        )
+
+
+def _parse_header(text: str, path: Path) -> CheckpointHeader:
+    try:
+        header = json.loads(text)
+        format_, version, training = header["format"], header["version"], header["training"]
+        if not isinstance(format_, int) or not isinstance(training, dict | None):
+            raise TypeError("wrong types")
+        if format_ > FORMAT:
+            raise CheckpointError(
+                f"{path} has format {format_}, written by fewshot-seg {version}; this one reads up to format "
+                f"{FORMAT}: upgrade fewshot-seg"
+            )
+        return CheckpointHeader(EmbedderSpec.from_dict(header["embedder"]), training, str(version))
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"{path} has a damaged header: {first_line(error)}") from error
+
+
+def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "auto") -> Embedder:
+    """The embedder in a checkpoint, in eval mode and frozen, its weights in float32.
+
+    Raises:
+        CheckpointError: see `read_header`; also a tensor missing, unexpected, mis-shaped or not finite.
+        ConfigError: no such device.
+    """
+    path = Path(path)
+    target = resolve_device(device)
+    spec = read_header(path).spec
+    try:
+        embedder = build_embedder(spec, weights=False)
+    except ConfigError as error:
+        raise CheckpointError(f"{path} cannot be built here: {error}") from error
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {first_line(error)}") from error
+    load_strict(embedder, state, str(path))
+    return embedder.requires_grad_(False).to(target)

@@ -1,0 +1,210 @@
+"""The embedder itself: images to a feature map and a unit-norm vector, and how one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_seg.backbones import build_backbone
+from fewshot_seg.devices import Precision, autocast, check_precision
+from fewshot_seg.errors import ConfigError, DataError, ShapeError
+from fewshot_seg.heads import PooledHead
+from fewshot_seg.images import ImageInput, Preprocessing, load_batch
+
+_MAX_DIM = 65_536
+
+
+class Embedding(NamedTuple):
+    """What an embedder says of B images.
+
+    Attributes:
+        feature_map: A (B,C,h,w), the last convolutional map.
+        vector: f (B,D), unit norm (zeros where the map pools to zeros).
+    """
+
+    feature_map: Tensor
+    vector: Tensor
+
+
+@dataclass(frozen=True)
+class EmbedderSpec:
+    """All that is needed to build an embedder, apart from its weights.
+
+    Attributes:
+        backbone: a name that `fewshot_seg.backbones.canonical_name` takes.
+        pooling: "avg", "max", "avg+max" or "gem".
+        neck: None, "linear", "bn" or "linear+bn".
+        dim: length of the vector; None means the backbone's channels.
+        preprocessing: how images are brought to the network.
+        classes: class scores that the kept classifier gives; 0 where no classifier is kept.
+
+    Raises:
+        ConfigError: `dim` or `classes` out of range.
+    """
+
+    backbone: str
+    pooling: str = "avg"
+    neck: str | None = None
+    dim: int | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.dim is not None and not 1 <= self.dim <= _MAX_DIM:
+            raise ConfigError(f"embedding dim must be 1 to {_MAX_DIM}, got {self.dim}")
+        if not 0 <= self.classes <= _MAX_DIM:
+            raise ConfigError(f"number of classes must be 0 to {_MAX_DIM}, got {self.classes}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of JSON values; `from_dict` reads it."""
+        values = {name: getattr(self, name) for name in ("backbone", "pooling", "neck", "dim", "classes")}
+        return values | {"preprocessing": self.preprocessing.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EmbedderSpec:
+        """The spec that `to_dict` wrote.
+
+        Raises:
+            ConfigError: a missing or unknown entry, or a value of the wrong type.
+        """
+        known = {
+            "backbone": str,
+            "pooling": str,
+            "neck": (str, type(None)),
+            "dim": (int, type(None)),
+            "classes": int,
+            "preprocessing": Mapping,
+        }
+        for name, value in values.items():
+            if name not in known:
+                raise ConfigError(f"embedder spec has an unknown entry {name!r}")
+            if not isinstance(value, known[name]) or isinstance(value, bool):  # type: ignore[arg-type]
+                raise ConfigError(f"embedder spec: {name} cannot be {value!r}")
+        if missing := {"backbone", "preprocessing"} - set(values):
+            raise ConfigError(f"embedder spec lacks {', '.join(sorted(missing))}")
+        return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
+
+
+class Embedder(nn.Module):
+    """A trunk and a head, with the preprocessing that they were trained with.
+
+    Args:
+        trunk: (B,3,H,W) -> A (B,C,h,w).
+        head: A (B,C,h,w) -> f (B,D), unit norm. A `PooledHead` has a closed-form attention; any module works.
+        spec: how to build it again; `spec.preprocessing` says how images are prepared.
+        classifier: the pretrained network's own last layer, for class evidence; frozen, no part of `forward`.
+        precision: arithmetic of the trunk: "fp32" (the module's own), or autocast to "bf16" or "fp16".
+            The head always runs in the module's own, and so do the outputs.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        head: nn.Module,
+        spec: EmbedderSpec,
+        classifier: nn.Linear | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+        self.spec = spec
+        self.classifier = classifier
+        self.precision: Precision = precision
+
+    if TYPE_CHECKING:
+
+        def __call__(self, batch: Tensor) -> Embedding:
+            """See `forward`."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are brought to the network."""
+        return self.spec.preprocessing
+
+    @property
+    def dim(self) -> int:
+        """D, the length of the vector."""
+        dim = self.spec.dim if self.spec.dim is not None else getattr(self.head, "dim", None)
+        if not isinstance(dim, int):
+            raise ConfigError("this embedder's head does not tell its dim: set EmbedderSpec.dim")
+        return dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._reference().device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' type: float32, or float64 after `double()`."""
+        return self._reference().dtype
+
+    def _reference(self) -> Tensor:
+        return next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
+
+    def forward(self, batch: Tensor) -> Embedding:
+        """The feature map (B,C,h,w) and vector (B,D) of a batch (B,3,H,W) as `images.load_batch` makes it.
+
+        The batch is brought to the weights' device and type; outputs have the weights' type at any precision.
+
+        Raises:
+            ShapeError: not (B,3,H,W) with B >= 1.
+        """
+        if batch.ndim != 4 or batch.shape[1] != 3 or batch.shape[0] == 0:
+            raise ShapeError(f"expected images of shape (B, 3, H, W), B >= 1, got {tuple(batch.shape)}")
+        reference = self._reference()
+        batch = batch.to(reference.device, reference.dtype)
+        with autocast(self.precision, reference.device):
+            feature_map = self.trunk(batch)
+        feature_map = feature_map.to(reference.dtype)
+        with autocast("fp32", reference.device):
+            return Embedding(feature_map, self.head(feature_map))
+
+    @torch.inference_mode()
+    def embed(self, images: Sequence[ImageInput], batch_size: int = 8) -> Embedding:
+        """Reads and embeds images, `batch_size` at a time; the result stays on `device`, in order.
+
+        Memory grows with the number of images (each keeps its feature map): stream long lists in parts.
+
+        Raises:
+            DataError: no images.
+            ConfigError: `batch_size` below 1.
+            ImageError: an image can't be read.
+        """
+        if not images:
+            raise DataError("no images to embed")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        starts = range(0, len(images), batch_size)
+        parts = [self(load_batch(images[start : start + batch_size], self)) for start in starts]
+        return Embedding(torch.cat([p.feature_map for p in parts]), torch.cat([p.vector for p in parts]))
+
+
+def build_embedder(spec: EmbedderSpec, weights: bool, precision: Precision = "fp32") -> Embedder:
+    """An embedder as `spec` says, in eval mode on the CPU, its parameters trainable but the classifier's.
+
+    Args:
+        spec: the returned embedder's spec has the backbone's full name and `dim` and `classes` filled in.
+        weights: load the backbone's ImageNet weights (see `backbones.build_backbone`: other backbones than
+            "default", "lite1" and "lite2" download them); the neck's start random either way. For random
+            values that repeat, call torch.manual_seed first.
+        precision: see `Embedder`.
+
+    Raises:
+        ConfigError: an unknown name in the spec.
+        CheckpointError: the backbone's weights are missing or don't fit.
+    """
+    check_precision(precision, torch.device("cpu") if precision != "fp16" else torch.device("cuda"))
+    backbone = build_backbone(spec.backbone, weights)
+    head = PooledHead(backbone.channels, spec.pooling, spec.neck, spec.dim)
+    classifier = backbone.classifier
+    if classifier is None and spec.classes and not weights:
+        classifier = nn.Linear(backbone.channels, spec.classes).requires_grad_(False)
+    classes = classifier.out_features if classifier is not None else 0
+    spec = replace(spec, backbone=backbone.name, dim=head.dim, classes=classes)
+    return Embedder(backbone.trunk, head, spec, classifier, precision).eval()
