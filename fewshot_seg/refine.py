@@ -1,0 +1,144 @@
+"""Refinement: a trimap and the image's colours to a mask, at a working size; then back to native size.
+
+GrabCut: Rother, Kolmogorov, Blake, "GrabCut", SIGGRAPH 2004 (cv2's). The way back is a fast guided filter (He, Sun,
+"Fast Guided Filter", arXiv 1505.00996): the mask follows the full image's edges instead of the working size's steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot_seg.errors import ConfigError, ShapeError
+from fewshot_seg.seeds import BACKGROUND, FOREGROUND, foreground_of
+
+MIN_PIXELS = 16
+"""GrabCut fits 5 Gaussians to either side; with fewer pixels than this on one it isn't run."""
+
+Floats: TypeAlias = NDArray[np.float32]
+
+_GUIDE_RADIUS = 3
+_GUIDE_EPS = 1e-4
+
+
+@dataclass(frozen=True)
+class GrabCutOptions:
+    """How GrabCut runs.
+
+    Attributes:
+        iterations: rounds of fitting and cutting, 1 to 100.
+        working_size: longer side of the image that is cut, pixels, 16 to 4096. Its time grows with the square.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    iterations: int = 3
+    working_size: int = 256
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("iterations", 1, 100), ("working_size", 16, 4096)):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ConfigError(f"grabcut {name} {value!r}: must be a whole number, {low} to {high}")
+
+
+def working_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """(h,w) of an image (H,W) whose longer side is brought to `longest` pixels; never larger than the image."""
+    scale = min(1.0, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def grabcut(
+    image: NDArray[np.uint8], seeds: NDArray[np.uint8], options: GrabCutOptions | None = None, seed: int = 0
+) -> NDArray[np.bool_]:
+    """The foreground that GrabCut finds from a trimap.
+
+    It never fails on a trimap: where one side has fewer than `MIN_PIXELS` pixels, or where GrabCut leaves no
+    foreground at all, the trimap's own foreground (sure and probable) is the result.
+
+    Args:
+        image: (h,w,3) uint8 RGB at working size.
+        seeds: (h,w) uint8, as `seeds.trimap` gives it.
+        options: None means the defaults.
+        seed: of cv2's random numbers (its k-means starts from them); the same seed gives the same mask,
+            whatever the number of threads.
+
+    Returns:
+        (h,w) bool.
+
+    Raises:
+        ShapeError: image and seeds don't fit.
+    """
+    options = options or GrabCutOptions()
+    if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != seeds.shape:
+        raise ShapeError(f"image of shape {image.shape} and seeds of shape {seeds.shape} don't belong together")
+    start = foreground_of(seeds)
+    inside = int(start.sum())
+    if min(inside, start.size - inside) < MIN_PIXELS or min(start.shape) < 2 or not _unknown(seeds):
+        return start
+    labels = seeds.copy()
+    models = np.zeros((2, 1, 65))  # 5 Gaussians of 13 numbers each; cv2 fills them
+    cv2.setRNGSeed(seed)  # this thread's generator alone
+    whole = (0, 0, 0, 0)  # not used where the start is a mask
+    cv2.grabCut(image, labels, whole, models[0], models[1], options.iterations, cv2.GC_INIT_WITH_MASK)
+    found = foreground_of(labels)
+    return found if found.any() else start
+
+
+def upsample_mask(mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """A mask at working size brought to its image's native size, its edges on the image's.
+
+    Args:
+        mask: (h,w) bool.
+        image: (H,W,3) uint8 RGB, H >= h, W >= w.
+
+    Returns:
+        (H,W) bool. An empty or full mask stays so.
+
+    Raises:
+        ShapeError: not such shapes.
+    """
+    if mask.ndim != 2 or image.ndim != 3 or image.shape[0] < mask.shape[0] or image.shape[1] < mask.shape[1]:
+        raise ShapeError(f"mask of shape {mask.shape} can't be upsampled to an image of shape {image.shape}")
+    size = image.shape[:2]
+    if mask.shape == size:
+        return mask
+    if mask.all() or not mask.any():
+        return np.full(size, mask[0, 0])
+    guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # (H,W)
+    small = np.asarray(cv2.resize(guide, mask.shape[::-1], interpolation=cv2.INTER_AREA), dtype=np.float32)
+    small /= 255
+    slope, offset = (_resize(part, size) for part in _guided_coefficients(small, mask.astype(np.float32)))
+    slope *= guide  # in place: native-size floats are what memory goes to
+    slope *= 1 / 255
+    slope += offset
+    return np.asarray(slope > 0.5)
+
+
+def _guided_coefficients(guide: Floats, target: Floats) -> tuple[Floats, Floats]:
+    """Slope and offset (h,w) of the guided filter: in every window, target is about slope * guide + offset."""
+    mean_guide, mean_target = _window_mean(guide), _window_mean(target)
+    covariance = _window_mean(np.multiply(guide, target)) - mean_guide * mean_target
+    variance = _window_mean(np.square(guide)) - mean_guide * mean_guide
+    slope = covariance / (variance + _GUIDE_EPS)
+    return _window_mean(slope), _window_mean(np.subtract(mean_target, slope * mean_guide))
+
+
+def _window_mean(values: Floats) -> Floats:
+    """Mean over the window around each position of (h,w)."""
+    side = 2 * _GUIDE_RADIUS + 1
+    return np.asarray(cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT), dtype=np.float32)
+
+
+def _resize(values: Floats, size: tuple[int, int]) -> Floats:
+    return np.asarray(cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _unknown(seeds: NDArray[np.uint8]) -> bool:
+    """Whether any pixel is left to decide."""
+    return bool(((seeds != BACKGROUND) & (seeds != FOREGROUND)).any())

@@ -1,0 +1,383 @@
+"""The segmenter: supports are encoded once, then any number of queries are cut by them (paper, section 3.3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args, overload
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fewshot_seg.attention import Weighting, attention_maps, scale_maps, shot_weights
+from fewshot_seg.embedding import Embedder
+from fewshot_seg.errors import ConfigError, FewShotError
+from fewshot_seg.images import ImageInput, describe, preprocess, read_image, resize_map
+from fewshot_seg.refine import GrabCutOptions, grabcut, upsample_mask, working_size
+from fewshot_seg.seeds import SeedOptions, threshold_of, trimap
+from fewshot_seg.streams import in_batches, ordered_map
+from fewshot_seg.supports import Support, Supports, group_supports, mask_on_map, support_mask
+
+__all__ = ["ObjectResult", "Prepared", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
+
+Refine = Literal["grabcut", "none"]
+
+_SUPPORT_BATCH = 8
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class SegmenterOptions:
+    """How supports and a query become a mask. The defaults are the measured best (see ARCHITECTURE.md).
+
+    Attributes:
+        weighting: which dimensions carry the decision, "overlap" or "paper" (see `attention.shot_weights`).
+        through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
+        rejection: how much the other classes' supports take away, >= 0 (see `attention.shot_weights`).
+        seeds: attention to trimap.
+        refine: "grabcut", or "none": attention above its threshold is the mask.
+        grabcut: how GrabCut runs.
+        seed: of everything random; the same seed gives the same masks.
+        threads: cv2's threads, set for the whole process when the segmenter starts on queries; None leaves
+            cv2's own number.
+
+    Raises:
+        ConfigError: an unknown choice, or a number out of its range.
+    """
+
+    weighting: Weighting = "overlap"
+    through_norm: bool = False
+    rejection: float = 0.5
+    seeds: SeedOptions = field(default_factory=SeedOptions)
+    refine: Refine = "grabcut"
+    grabcut: GrabCutOptions = field(default_factory=GrabCutOptions)
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in (("weighting", get_args(Weighting)), ("refine", get_args(Refine))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
+        if not self.rejection >= 0:
+            raise ConfigError(f"rejection {self.rejection!r}: must be a number from 0 up")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed {self.seed!r}: must be from 0 to {2**31 - 1}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads {self.threads!r}: must be at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Supports, encoded: for each class (K,D) unit-norm embeddings of its shots, on the embedder's device."""
+
+    classes: tuple[str, ...]
+    vectors: tuple[Tensor, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectResult:
+    """What was found of one class in one query.
+
+    Attributes:
+        name: the class.
+        score: cosine similarity, within [0, 1], between the query seen through its attention and the supports
+            (mean over shots); 0 where nothing was found.
+        attention_map: (h,w) float32 in [0, 1], at the feature map's size.
+        trimap: (h',w') uint8 at working size, values as in `fewshot_seg.seeds`.
+        label: the class's number in `label_map`, from 1.
+        label_map: the query's, shared with the other classes' results.
+    """
+
+    name: str
+    score: float
+    attention_map: NDArray[np.float32] = field(repr=False)
+    trimap: NDArray[np.uint8] = field(repr=False)
+    label: int
+    label_map: NDArray[np.int32] = field(repr=False)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H,W) bool at the query's native size; all False where the object is absent."""
+        return np.asarray(self.label_map == self.label)
+
+    @property
+    def attention(self) -> NDArray[np.float32]:
+        """(H,W) float32 in [0, 1]: the attention map brought to the query's native size."""
+        height, width = self.label_map.shape
+        return resize_map(self.attention_map, (height, width))
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One query's result.
+
+    Attributes:
+        source: the query's path, or what it was.
+        label_map: (H,W) int32 at the query's native size as a viewer shows it; 0 background, 1..N the classes.
+        objects: one for each class, in the supports' order, found or not.
+    """
+
+    source: str
+    label_map: NDArray[np.int32] = field(repr=False)
+    objects: tuple[ObjectResult, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H,W) of the query."""
+        height, width = self.label_map.shape
+        return height, width
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names; class i has label i + 1."""
+        return tuple(found.name for found in self.objects)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H,W) bool: any of the classes."""
+        return np.asarray(self.label_map > 0)
+
+
+class _Query(NamedTuple):
+    source: str
+    image: NDArray[np.uint8]  # (H,W,3)
+    tensor: Tensor  # (3,size,size)
+
+
+class _Attended(NamedTuple):
+    source: str
+    image: NDArray[np.uint8]  # (H,W,3)
+    maps: NDArray[np.float32]  # (N,h,w), each scaled to [0, 1]
+    scores: NDArray[np.float32]  # (N,)
+
+
+class Segmenter:
+    """Cuts the objects of support images out of other images.
+
+    Args:
+        embedder: from `load_embedder`; it is put in eval mode.
+        options: None means the defaults.
+    """
+
+    def __init__(self, embedder: Embedder, options: SegmenterOptions | None = None) -> None:
+        self.embedder = embedder.eval()
+        self.options = options or SegmenterOptions()
+
+    @torch.inference_mode()
+    def prepare(self, supports: Supports) -> Prepared:
+        """Reads and encodes the supports, once for any number of queries.
+
+        A mask or box is used: only what it covers enters the shot's embedding.
+
+        Args:
+            supports: one example, a list of one class's, or a mapping of class names to either.
+
+        Returns:
+            The encoded supports, for this embedder.
+
+        Raises:
+            ConfigError: as `supports.group_supports`.
+            ImageError, ShapeError, DataError: a support or its mask can't be read or used.
+        """
+        grouped = group_supports(supports)
+        shots = [shot for group in grouped.values() for shot in group]
+        vectors = torch.cat([self._encode_supports(batch) for batch in in_batches(shots, _SUPPORT_BATCH)])
+        counts = [len(group) for group in grouped.values()]
+        return Prepared(tuple(grouped), torch.split(vectors, counts))
+
+    def segment(self, query: ImageInput, supports: Supports | Prepared) -> Segmentation:
+        """Cuts the supports' objects out of one query.
+
+        Args:
+            query: a path, a PIL image, or an (H,W,3) uint8 RGB array.
+            supports: as `prepare` takes them, or what it gave.
+
+        Returns:
+            Masks at the query's native size, scores and attention.
+
+        Raises:
+            FewShotError: as `prepare`, or ImageError for the query.
+        """
+        prepared = supports if isinstance(supports, Prepared) else self.prepare(supports)
+        return next(self.segment_many([query], prepared, batch_size=1, workers=1))
+
+    @overload
+    def segment_many(
+        self,
+        queries: Iterable[ImageInput],
+        prepared: Prepared,
+        batch_size: int = ...,
+        workers: int | None = ...,
+        on_error: Literal["raise"] = ...,
+    ) -> Iterator[Segmentation]: ...
+
+    @overload
+    def segment_many(
+        self,
+        queries: Iterable[ImageInput],
+        prepared: Prepared,
+        batch_size: int = ...,
+        workers: int | None = ...,
+        *,
+        on_error: Literal["yield"],
+    ) -> Iterator[Segmentation | FewShotError]: ...
+
+    def segment_many(
+        self,
+        queries: Iterable[ImageInput],
+        prepared: Prepared,
+        batch_size: int = 4,
+        workers: int | None = None,
+        on_error: Literal["raise", "yield"] = "raise",
+    ) -> Iterator[Segmentation | FewShotError]:
+        """Cuts the objects out of any number of queries: reading, network and GrabCut overlap, memory stays flat.
+
+        Results don't depend on the queries' order, the batch size or the number of workers.
+
+        Args:
+            queries: of any length; drawn lazily.
+            prepared: from `prepare`.
+            batch_size: queries that go through the network at once.
+            workers: threads that read and refine; None means the machine's processors, at most 8.
+            on_error: "raise" a query's error when its turn comes, or "yield" it in the result's place and go on.
+
+        Yields:
+            One result for each query, in order.
+
+        Raises:
+            ConfigError: batch_size or workers below 1.
+            ImageError: an unreadable query (with on_error="raise").
+        """
+        workers = min(os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers
+        if batch_size < 1 or workers < 1:
+            raise ConfigError(f"batch_size {batch_size} and workers {workers} must be at least 1")
+        return self._stream(queries, prepared, batch_size, workers, on_error == "raise")
+
+    def _stream(
+        self, queries: Iterable[ImageInput], prepared: Prepared, batch_size: int, workers: int, strict: bool
+    ) -> Iterator[Segmentation | FewShotError]:
+        if self.options.threads is not None:
+            cv2.setNumThreads(self.options.threads)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="segmenter")
+        try:
+            read = ordered_map(pool, self._read, queries, ahead=max(batch_size, workers))
+            attended = (one for batch in in_batches(read, batch_size) for one in self._attend(batch, prepared))
+            for result in ordered_map(pool, lambda one: self._cut(one, prepared.classes), attended, workers + 1):
+                if strict and isinstance(result, FewShotError):
+                    raise result
+                yield result
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, query: ImageInput) -> _Query | FewShotError:
+        try:
+            image = read_image(query)
+            return _Query(describe(query), image, preprocess(image, self.embedder.preprocessing))
+        except FewShotError as error:
+            return error
+
+    @torch.inference_mode()
+    def _attend(self, batch: list[_Query | FewShotError], prepared: Prepared) -> list[_Attended | FewShotError]:
+        """Attention of every readable query of a batch to every class, with one pass through the network."""
+        queries = [query for query in batch if isinstance(query, _Query)]
+        if not queries:
+            return [error for error in batch if isinstance(error, FewShotError)]
+        maps, scores = self._attention(torch.stack([query.tensor for query in queries]), prepared.vectors)
+        found = (_Attended(query.source, query.image, maps[i], scores[i]) for i, query in enumerate(queries))
+        return [one if isinstance(one, FewShotError) else next(found) for one in batch]
+
+    def _attention(self, batch: Tensor, vectors: tuple[Tensor, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Maps (B,N,h,w) in [0, 1] and scores (B,N) of images (B,3,size,size) for N classes."""
+        options = self.options
+        emb = self.embedder(batch.to(self.embedder.device))
+        maps, scores = [], []
+        for label, positives in enumerate(vectors):
+            negatives = [*vectors[:label], *vectors[label + 1 :]]
+            w = shot_weights(emb.vector, positives, negatives, weighting=options.weighting, rejection=options.rejection)
+            attention = scale_maps(attention_maps(self.embedder, emb, w, through_norm=options.through_norm))
+            attended = self.embedder.head(emb.feature_map * attention[:, None])  # (B,D)
+            maps.append(attention)
+            scores.append((attended @ positives.T).mean(1).clamp(0, 1))  # (B,)
+        return torch.stack(maps, 1).float().cpu().numpy(), torch.stack(scores, 1).float().cpu().numpy()
+
+    def _cut(self, query: _Attended | FewShotError, classes: tuple[str, ...]) -> Segmentation | FewShotError:
+        """Seeds, refinement and the way back to native size for every class; a pixel's label by attention.
+
+        Where the masks of several classes cover a pixel, it goes to the one with the strongest attention there.
+        """
+        if isinstance(query, FewShotError):
+            return query
+        size = query.image.shape[:2]
+        labels = np.zeros(size, np.int32)
+        strongest = np.zeros(size, np.float32)
+        small = self._small(query.image)
+        trimaps = []
+        for label, attention in enumerate(query.maps, start=1):
+            seeds = trimap(attention, small.shape[:2], self.options.seeds)
+            mask = self._mask(query.image, small, attention, seeds)
+            trimaps.append(seeds)
+            if len(classes) == 1:
+                labels[mask] = label
+                break
+            here = resize_map(attention, size)
+            mask &= here > strongest
+            labels[mask], strongest[mask] = label, here[mask]
+        return Segmentation(query.source, labels, self._objects(query, labels, trimaps, classes))
+
+    def _objects(
+        self,
+        query: _Attended,
+        labels: NDArray[np.int32],
+        trimaps: list[NDArray[np.uint8]],
+        classes: tuple[str, ...],
+    ) -> tuple[ObjectResult, ...]:
+        present = np.bincount(labels.ravel(), minlength=len(classes) + 1) > 0
+        return tuple(
+            ObjectResult(
+                name=name,
+                score=float(query.scores[i]) if present[i + 1] else 0.0,
+                attention_map=query.maps[i],
+                trimap=trimaps[i],
+                label=i + 1,
+                label_map=labels,
+            )
+            for i, name in enumerate(classes)
+        )
+
+    def _small(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The image at working size (h,w,3)."""
+        height, width = working_size(image.shape[:2], self.options.grabcut.working_size)
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+
+    def _mask(
+        self,
+        image: NDArray[np.uint8],
+        small: NDArray[np.uint8],
+        attention: NDArray[np.float32],
+        seeds: NDArray[np.uint8],
+    ) -> NDArray[np.bool_]:
+        """One class's mask (H,W) at native size, conflicts not yet resolved."""
+        if self.options.refine == "none":
+            threshold = threshold_of(attention, self.options.seeds)
+            return np.asarray(resize_map(attention, image.shape[:2]) >= threshold)
+        return upsample_mask(grabcut(small, seeds, self.options.grabcut, self.options.seed), image)
+
+    def _encode_supports(self, shots: list[Support]) -> Tensor:
+        """Unit-norm embeddings (K,D) of K shots, of what their masks or boxes cover where they have one."""
+        tensors, masks = [], []
+        for shot in shots:
+            image = read_image(shot.image)
+            masks.append(support_mask(shot, image.shape[:2]))
+            tensors.append(preprocess(image, self.embedder.preprocessing))
+        emb = self.embedder(torch.stack(tensors).to(self.embedder.device))
+        if all(mask is None for mask in masks):
+            return emb.vector
+        h, w = emb.feature_map.shape[2:]
+        cover = np.stack([np.ones((h, w), np.float32) if m is None else mask_on_map(m, (h, w)) for m in masks])
+        seen: Tensor = self.embedder.head(emb.feature_map * torch.from_numpy(cover).to(emb.feature_map)[:, None])
+        return seen
