@@ -138,10 +138,10 @@ def _to_eight_bits(values: NDArray[Any], *, is_float: bool) -> NDArray[np.uint8]
         return np.asarray(table[values])
     known = next((top for top in (1, 255, _SIXTEEN_BIT) if is_float and high <= top), None)
     if low < 0 or known is None:
-        scale = 255 / (high - low) if high > low else 0.0
+        span = (high - low) or 1.0
     else:
-        low, scale = 0.0, 255 / known
-    return np.rint((values.astype(np.float64) - low) * scale).astype(np.uint8)
+        low, span = 0.0, float(known)
+    return np.rint((values.astype(np.float64) - low) * 255 / span).astype(np.uint8)
 
 
 def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -215,4 +215,6 @@ def _orientation(image: PIL.Image.Image) -> int:
 
 def _one_line(error: BaseException) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    if isinstance(error, KeyError) or not text.strip():  # a KeyError's text is the key alone
+        text = f"{type(error).__name__} {text}"
+    return " ".join(text.split())

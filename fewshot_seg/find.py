@@ -44,7 +44,7 @@ def find_images(
       Whether it holds an image is found out when it is read.
     - A folder stands for its files with an image suffix, hidden ones left out, 2.jpg before 10.jpg; with
       `recursive` also for those in its subfolders.
-    - A glob pattern (`**` goes through subfolders) stands for the image files and the folders that it matches;
+    - A glob pattern (`**` goes through subfolders) stands for the image files and folders that it matches;
       one that ends in a suffix of its own (`*.dat`) for all files that it matches.
 
     Args:

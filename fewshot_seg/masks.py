@@ -80,12 +80,10 @@ def _values_of_file(source: Any, max_pixels: int) -> tuple[NDArray[Any], bool]:
 
 
 def _white_is_first(image: PIL.Image.Image) -> bool:
-    """Whether a palette image is black and white with its white at index 0."""
+    """Whether a palette image is black and white with its white at index 0 and its black at 1."""
     used = [index for index, count in enumerate(image.histogram()) if count]
-    flat = image.getpalette("RGB") or []
-    colours = [tuple(flat[3 * index : 3 * index + 3]) for index in used]
-    black_and_white = set(colours) == {(0, 0, 0), (255, 255, 255)}
-    return black_and_white and colours[0] == (255, 255, 255) and used[0] == 0
+    colours = (image.getpalette("RGB") or [])[:6]
+    return used == [0, 1] and colours == [255, 255, 255, 0, 0, 0]
 
 
 def _check_values(array: NDArray[Any]) -> NDArray[Any]:
