@@ -1,0 +1,72 @@
+"""What the project's three commands share: their manner of starting, failing and telling their version."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from fewshot_seg.errors import FewShotError
+
+__all__ = ["OneLineErrors", "make_app"]
+
+
+class OneLineErrors(TyperGroup):
+    """Errors as one line on stderr and an exit status: 1 anything of ours, 2 wrong usage, 130 Ctrl-C."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line and leave with its status."""
+        name = str(self.name)
+        for stream in (sys.stdout, sys.stderr):
+            # A file name that the terminal cannot show must not end the run.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            status = super().main(*args, **{**options, "prog_name": name, "standalone_mode": False})
+        except FewShotError as error:
+            _complain(name, str(error))
+            status = 1
+        except typer.Abort:
+            status = 130
+        except Exception as error:
+            # Typer has moved click's exceptions about; this is what every version of them has in common.
+            if not hasattr(error, "format_message"):
+                raise
+            _complain(name, f"{error.format_message()} (see {name} --help)")
+            status = 2
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def make_app(name: str, purpose: str) -> typer.Typer:
+    """An empty command line `name` with --version and --help; commands are added by `@app.command()`."""
+    app = typer.Typer(
+        name=name,
+        cls=OneLineErrors,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    def show_version(asked: bool) -> None:
+        if asked:
+            from fewshot_seg import __version__
+
+            typer.echo(f"{name} {__version__}")
+            raise typer.Exit
+
+    # Made out here, because typer reads annotations where a function's own names cannot be seen.
+    show = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Show the version.")
+
+    def root(context: typer.Context, version: bool = show) -> None:
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
+    app.callback(invoke_without_command=True, help=purpose)(root)
+    return app
+
+
+def _complain(name: str, message: str) -> None:
+    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
