@@ -125,8 +125,9 @@ def _guided_coefficients(guide: Floats, target: Floats) -> tuple[Floats, Floats]
     mean_guide, mean_target = _window_mean(guide), _window_mean(target)
     covariance = _window_mean(np.multiply(guide, target)) - mean_guide * mean_target
     variance = _window_mean(np.square(guide)) - mean_guide * mean_guide
-    slope = covariance / (variance + _GUIDE_EPS)
-    return _window_mean(slope), _window_mean(np.subtract(mean_target, slope * mean_guide))
+    slope = np.divide(covariance, variance + _GUIDE_EPS, dtype=np.float32)
+    offset = np.subtract(mean_target, slope * mean_guide, dtype=np.float32)
+    return _window_mean(slope), _window_mean(offset)
 
 
 def _window_mean(values: Floats) -> Floats:
