@@ -20,12 +20,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from fewshot_seg.devices import resolve_device
 from fewshot_seg.embedder import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
 from fewshot_seg.heads import PooledHead
-from fewshot_seg.weights import first_line, load_strict
+from fewshot_seg.weights import as_state_dict, first_line, load_strict, read_torch_file
 
 HEADER_KEY = "fewshot_seg"
 FORMAT = 1
@@ -174,3 +175,46 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         raise CheckpointError(f"{path} is damaged: {first_line(error)}") from error
     load_strict(embedder, state, str(path))
     return embedder.requires_grad_(False).to(target)
+
+
+def load_legacy_state_dict(
+    path: str | os.PathLike[str], name_map: Mapping[str, str | None] | None = None
+) -> dict[str, Tensor]:
+    """A PyTorch state dict (.pth) under this project's names; only tensors are read, code in it is never run.
+
+    A wrapping {"state_dict": ...} or {"model": ...} is opened and the "module." that DataParallel puts before
+    every name is taken off.
+
+    Args:
+        path: the file.
+        name_map: old prefix -> new prefix, the longest that fits a name is used once; None drops the tensor.
+            {"backbone.": "trunk.", "fc.": None} for instance. Names that fit no prefix stay.
+
+    Returns:
+        Tensors on the CPU, to be loaded with `load_strict` or `load_state_dict`.
+
+    Raises:
+        CheckpointError: missing, damaged, more than tensors in it, or two tensors end under one name.
+    """
+    path = Path(path)
+    found = read_torch_file(path)
+    for wrapper in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+            break
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in as_state_dict(found, path).items():
+        new = _renamed(name.removeprefix("module."), name_map or {})
+        if new in renamed:
+            raise CheckpointError(f"{path}: two tensors end under the name {new!r}; correct the name map")
+        if new is not None:
+            renamed[new] = tensor
+    return renamed
+
+
+def _renamed(name: str, name_map: Mapping[str, str | None]) -> str | None:
+    old = max((prefix for prefix in name_map if name.startswith(prefix)), key=len, default=None)
+    if old is None:
+        return name
+    new = name_map[old]
+    return None if new is None else new + name[len(old) :]

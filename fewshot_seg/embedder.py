@@ -160,10 +160,27 @@ class Embedder(nn.Module):
         reference = self._reference()
         batch = batch.to(reference.device, reference.dtype)
         with autocast(self.precision, reference.device):
-            feature_map = self.trunk(batch)
-        feature_map = feature_map.to(reference.dtype)
+            feature_map = self._run_trunk(batch).to(reference.dtype)
         with autocast("fp32", reference.device):
             return Embedding(feature_map, self.head(feature_map))
+
+    def _run_trunk(self, batch: Tensor) -> Tensor:
+        if batch.device.type != "cpu":
+            # Tensor cores want the channels innermost; without them that order gains nothing.
+            reduced = batch.device.type == "cuda" and self.precision != "fp32"
+            return self._map(batch.contiguous(memory_format=torch.channels_last) if reduced else batch)
+        # Channels innermost take 10 to 25 % off a CPU's time. One image at a time halves it again for light
+        # networks: a larger batch's layers outgrow what the allocator keeps, so the kernel maps and clears
+        # every one of them anew. It also makes an image's result independent of its batch, to the last bit.
+        # Batch norms that train need the batch whole.
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        if self.training or len(batch) == 1:
+            return self._map(batch)
+        return torch.cat([self._map(image) for image in torch.split(batch, 1)])
+
+    def _map(self, batch: Tensor) -> Tensor:
+        feature_map: Tensor = self.trunk(batch)
+        return feature_map
 
     @torch.inference_mode()
     def embed(self, images: Sequence[ImageInput], batch_size: int = 8) -> Embedding:

@@ -122,15 +122,38 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds anything but named tensors.
     """
+    return as_state_dict(read_torch_file(path), path)
+
+
+def read_torch_file(path: Path) -> object:
+    """What a PyTorch file holds, tensors on the CPU; code in the file is never run.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds more than tensors and plain containers.
+    """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        found: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:
+    except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError(f"{path} is damaged or holds more than tensors; it was not loaded") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} is not a state dict (a mapping of names to tensors)")
-    return dict(state)
+    return found
+
+
+def as_state_dict(found: object, path: Path) -> dict[str, Tensor]:
+    """`found` (the content of `path`) as a mapping of names to tensors.
+
+    Raises:
+        CheckpointError: it is something else.
+    """
+    if isinstance(found, Mapping) and found:
+        bad = [
+            name for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))
+        ]
+        if not bad:
+            return dict(found)
+        raise CheckpointError(f"{path} is not a state dict: its entry {bad[0]!r} is no tensor")
+    raise CheckpointError(f"{path} is not a state dict (a mapping of names to tensors)")
 
 
 def has_named_digest(path: Path) -> bool:
