@@ -27,7 +27,7 @@ MAX_PIXELS: Final = 100_000_000
 # Only formats that Pillow decodes itself: EPS would start Ghostscript, and TGA has no signature to know.
 # HEIF works where somebody has registered a Pillow plugin for it.
 FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "HEIF")
-_READABLE: Final = "JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000 or PPM"
+_READABLE: Final = "JPEG, PNG, GIF, BMP, TIFF or WebP"
 
 _ORIENTATION_TAG: Final = 0x0112
 _TURNS: Final = {
@@ -101,8 +101,11 @@ def opened(source: str | os.PathLike[str] | PIL.Image.Image, max_pixels: int) ->
             raise ImageError(f"{name}: not an image; give a path, a PIL image or an (H, W, 3) uint8 array")
     except FewShotError:
         raise
-    except MemoryError as error:
-        raise ImageError(f"{name}: not enough memory to decode it; make it smaller") from error
+    except (
+        MemoryError,
+        PIL.Image.DecompressionBombError,
+    ) as error:  # a few of Pillow's decoders have their own limit
+        raise ImageError(f"{name}: too large to decode ({_one_line(error)}); make it smaller") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         reason = f"cannot be decoded ({_one_line(error)})"
         raise ImageError(f"{name}: {reason}; it may be damaged or cut short: get or save it again") from error
@@ -185,14 +188,20 @@ def _identify(file: IO[bytes], name: str) -> PIL.Image.Image:
     """
     PIL.Image.init()
     prefix = file.read(16)
+    failure: SyntaxError | None = None
     for format_name in FORMATS:
         factory, accept = PIL.Image.OPEN.get(format_name, (None, None))
         accepted = accept(prefix) if factory is not None and accept is not None else False
         if factory is not None and accepted and not isinstance(accepted, str):
             file.seek(0)
-            return factory(file, "")
+            try:
+                return factory(file, "")
+            except SyntaxError as error:  # as Pillow does: AVIF and HEIF share a signature
+                failure = error
     if prefix[4:8] == b"ftyp" and prefix[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
         raise ImageError(f"{name}: HEIC photographs cannot be read; save it as JPEG or PNG")
+    if failure is not None:
+        raise failure
     raise ImageError(f"{name}: not an image in a format that can be read; save it as {_READABLE}")
 
 

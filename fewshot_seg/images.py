@@ -118,7 +118,7 @@ def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> torch.
     pixels = pixels.permute(2, 0, 1)[None]  # (1, 3, H, W), channels last in memory
     side = (preprocessing.size, preprocessing.size)
     if pixels.shape[2:] != side:
-        # On bytes: several times as fast as on floats, no copy of a large image, within 2 of Pillow's result.
+        # On bytes: several times as fast as on floats, no copy of a large image, within 2 of Pillow's.
         mode = preprocessing.interpolation
         pixels = torch.nn.functional.interpolate(pixels, side, mode=mode, align_corners=False, antialias=True)
     mean = torch.tensor(preprocessing.mean)[:, None, None] * 255

@@ -146,7 +146,8 @@ def _write_many_frames(folder: Path) -> dict[str, Path]:
     frames = [Image.fromarray(picture()), Image.new("RGB", (64, 48)), Image.new("RGB", (64, 48), (9, 9, 9))]
     names = ("animated.gif", "animated.png", "animated.webp", "pages.tif", "stereo.mpo")
     for name in names:
-        frames[0].save(folder / name, save_all=True, append_images=frames[1:])
+        others = frames[1:2] if name == "stereo.mpo" else frames[1:]  # a pair, from a camera with two lenses
+        frames[0].save(folder / name, save_all=True, append_images=others)
     return {name.replace(".", "_"): folder / name for name in names}
 
 

@@ -125,7 +125,7 @@ def test_reads_every_kind_of_image(good: dict[str, Path], name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_refuses_bad_input_in_one_line(bad: dict[str, Path], name: str) -> None:
-    assert BAD[name] in refusal(bad[name])
+    assert BAD[name].lower() in refusal(bad[name]).lower()
 
 
 LOSSLESS = ["rgb_png", "rgb_bmp", "rgb_ppm", "png_named_jpg", "animated_png", "pages_tif", "name_brackets"]
@@ -355,7 +355,22 @@ def test_a_text_chunk_bomb_behind_the_pixels(tmp_path: Path) -> None:
     (tmp_path / "late.png").write_bytes(png_bytes(8, 8, *chunks))
     (tmp_path / "unicode.png").write_bytes(png_bytes(8, 8, (b"iTXt", text), chunks[0]))
     for name in ("late.png", "unicode.png"):
-        assert "too large" in refusal(tmp_path / name)
+        assert "too large" in refusal(tmp_path / name).lower()
+
+
+def test_a_webp_bomb(tmp_path: Path) -> None:
+    side = struct.pack("<I", 16_382)[:3]
+    canvas = b"VP8X" + struct.pack("<I", 10) + b"\x10\0\0\0" + side + side
+    (tmp_path / "a.webp").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(canvas)) + b"WEBP" + canvas)
+    refusal(tmp_path / "a.webp")
+
+
+def test_a_turned_sixteen_bit_file(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = picture()[:, :, 0].astype(np.uint16) * 257
+    Image.fromarray(np.rot90(wide).copy()).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png")[:, :, 0], picture()[:, :, 0])
 
 
 def test_a_tiff_whose_directory_points_at_itself(tmp_path: Path) -> None:
