@@ -66,7 +66,7 @@ def import_weights(
             "--map",
             metavar="OLD=NEW",
             help="Change the beginning OLD of a tensor's name to NEW: head.linear., head.bn., classifier. or "
-            "what the backbone's library calls it. The first that fits a name counts.",
+            "what the backbone's library calls it. The longest that fits a name counts.",
             show_default=False,
         ),
     ] = None,
@@ -93,21 +93,24 @@ def import_weights(
         pooling=pooling.value,
         neck=None if neck is Neck.none else neck.value,
         size=size,
-        names=_pairs(names or []),
-        drop=drop or [],
+        names=_prefixes(names or [], drop or []),
     )
     save_checkpoint(embedder, out, training={"imported_from": state.name})
     print(f"{out}: {embedder.spec.backbone}, {pooling.value} pooling, {embedder.dim} dimensions")
 
 
-def _pairs(given: Sequence[str]) -> list[tuple[str, str]]:
-    pairs = []
-    for text in given:
+def _prefixes(names: Sequence[str], drop: Sequence[str]) -> dict[str, str | None]:
+    prefixes: dict[str, str | None] = dict.fromkeys(drop)
+    for text in names:
         old, equals, new = text.partition("=")
         if not equals:
             raise ConfigError(f"--map takes OLD=NEW, got {text!r}")
-        pairs.append((old, new))
-    return pairs
+        if old in prefixes:
+            raise ConfigError(
+                f"tensors that begin with {old!r} can go to one place only: --map or --drop it once"
+            )
+        prefixes[old] = new
+    return prefixes
 
 
 def main() -> None:

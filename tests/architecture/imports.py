@@ -38,10 +38,10 @@ def _targets(node: ast.AST, source: str, root: Path) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        assert node.level == 0, (
-            f"{source} imports relatively: write the whole name, so that arrows can be read"
-        )
+        assert node.level == 0, f"{source} imports relatively: write the module's whole name"
         for alias in node.names:
+            if alias.name == "__version__":
+                continue  # a fact, not a part
             inner = f"{node.module}.{alias.name}"
             yield inner if _is_module(inner, root) else str(node.module)
 

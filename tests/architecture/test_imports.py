@@ -19,8 +19,8 @@ ORDER = """
     weights backbones heads embedder checkpoints embedding
     attention correspondence
     supports seeds refine segmenter
-    datasets episodes
     _sheet render export
+    datasets episodes
     commands cli
 """.split()
 

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 import fewshot_seg as fs
 from train_embed.cli import app
-from train_embed.legacy import import_weights, rename
+from train_embed.legacy import import_weights
 
-State = dict[str, Tensor]
+Saver = Callable[[object], Path]
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def network() -> nn.Module:
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Callable[[State], Path]:
-    def save(state: State) -> Path:
+def saved(tmp_path: Path) -> Saver:
+    def save(state: object) -> Path:
         path = tmp_path / "old state.pth"
         torch.save(state, path)
         return path
@@ -58,7 +58,7 @@ def command(*arguments: str | Path) -> tuple[int, str]:
 
 
 def test_the_checkpoint_gives_the_old_network_s_vectors(
-    network: nn.Module, saved: Callable[[State], Path], batch: Tensor, tmp_path: Path
+    network: nn.Module, saved: Saver, batch: Tensor, tmp_path: Path
 ) -> None:
     out = tmp_path / "new" / "model.safetensors"
     status, printed = command(
@@ -73,9 +73,7 @@ def test_the_checkpoint_gives_the_old_network_s_vectors(
     assert embedder.spec.classes == 1000
 
 
-def test_a_linear_layer_becomes_the_neck(
-    network: nn.Module, saved: Callable[[State], Path], batch: Tensor
-) -> None:
+def test_a_linear_layer_becomes_the_neck(network: nn.Module, saved: Saver, batch: Tensor) -> None:
     """Of any length, without a bias, as a 1x1 convolution, behind DataParallel's and its project's names."""
     weight = torch.randn(64, 512, 1, 1)
     state = {f"module.base.{k}": v for k, v in network.state_dict().items() if not k.startswith("fc.")}
@@ -85,8 +83,7 @@ def test_a_linear_layer_becomes_the_neck(
         path,
         "torchvision/resnet18",
         neck="linear",
-        names=[("base.", ""), ("embed.", "head.linear.")],
-        drop=["logits."],
+        names={"base.": "", "embed.": "head.linear.", "logits.": None},
     )
     with torch.inference_mode():
         vector = embedder(batch).vector
@@ -96,32 +93,25 @@ def test_a_linear_layer_becomes_the_neck(
     assert embedder.dim == 64
 
 
-def test_timm_names_and_a_gem_exponent(saved: Callable[[State], Path]) -> None:
+def test_timm_names_and_a_gem_exponent(saved: Saver) -> None:
     import timm
 
     state = timm.create_model("resnet18", num_classes=0).state_dict()
-    path = saved(state | {"pool.p": torch.tensor([2.5])})
-    embedder = import_weights(path, "timm/resnet18", pooling="gem", names=[("pool.", "head.")], size=224)
+    path = saved({"state_dict": state | {"pool.p": torch.tensor([2.5])}, "epoch": 40})
+    embedder = import_weights(path, "timm/resnet18", pooling="gem", names={"pool.": "head."}, size=224)
     assert embedder.head.p.item() == 2.5
     assert embedder.preprocessing.size == 224
     ours = embedder.trunk.state_dict()
     assert all(torch.equal(ours[f"model.{name}"], tensor) for name, tensor in state.items())
 
 
-def test_names_change_by_the_first_pair_that_fits() -> None:
-    state = {"a.b.c": torch.zeros(1), "a.d": torch.ones(1)}
-    assert list(rename(state, [("a.b.", "x."), ("a.", "y.")])) == ["x.c", "y.d"]
-    assert list(rename(state, [], drop=["a.b"])) == ["a.d"]
-    with pytest.raises(fs.CheckpointError, match="two tensors are called 'x'"):
-        rename(state, [("a.b.c", "x"), ("a.d", "x")])
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ((), "no place for fc.weight, fc.bias; rename with --map"),
-        (("--map", "fc=classifier", "--map", "base.=trunk."), "no tensor's name begins with 'base.'"),
+        (("--map", "fc=classifier", "--map", "conv1=convolution"), "no place for convolution.weight;"),
         (("--map", "fc"), "--map takes OLD=NEW, got 'fc'"),
+        (("--map", "fc.=classifier.", "--map", "fc.=head.linear."), "'fc.' can go to one place only"),
         (("--drop", "fc.", "--drop", "layer4."), "lacks trunk.layer4.0.conv1.weight"),
         (("--drop", "fc.", "--neck", "linear"), "lacks head.linear.weight"),
         (("--drop", "fc.", "--backbone", "resnet50"), "does not fit the network"),
@@ -132,7 +122,7 @@ def test_names_change_by_the_first_pair_that_fits() -> None:
 )
 def test_what_does_not_fit_is_one_line(
     network: nn.Module,
-    saved: Callable[[State], Path],
+    saved: Saver,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
@@ -146,6 +136,22 @@ def test_what_does_not_fit_is_one_line(
     assert says in printed
     assert printed.count("\n") == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        ({"trunk.conv1.weight": torch.zeros(64, 3, 7, 7)}, "twice, with and without 'trunk.'"),
+        ({"head.linear.weight": torch.tensor(1.0)}, "embedding dim must be 1 to"),
+        ({"head.linear.weight": torch.zeros(8, 512)}, "not 8: use neck linear"),
+        ({"layer1.0.bn1.weight": torch.full((64,), torch.nan)}, "NaN"),
+    ],
+)
+def test_a_file_at_odds_with_itself_is_refused(
+    network: nn.Module, saved: Saver, extra: dict[str, Tensor], says: str
+) -> None:
+    with pytest.raises(fs.FewShotError, match=says):
+        import_weights(saved(network.state_dict() | extra), "resnet18", names={"fc.": None})
 
 
 class Payload:
@@ -181,9 +187,7 @@ def test_a_file_that_is_no_state_dict_is_one_line(tmp_path: Path, content: bytes
     assert str(path) in printed
 
 
-def test_an_older_checkpoint_is_kept_unless_forced(
-    network: nn.Module, saved: Callable[[State], Path], tmp_path: Path
-) -> None:
+def test_an_older_checkpoint_is_kept_unless_forced(network: nn.Module, saved: Saver, tmp_path: Path) -> None:
     out = tmp_path / "new.safetensors"
     out.write_text("precious")
     arguments = (saved(network.state_dict()), "-b", "resnet18", "--drop", "fc.", "-o", out)
