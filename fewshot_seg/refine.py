@@ -1,13 +1,11 @@
-"""Refinement: a trimap and the image's colours to a mask, at a working size; then back to native size.
+"""Refinement: a trimap and the image's colours to a mask, at a working size.
 
-GrabCut: Rother, Kolmogorov, Blake, "GrabCut", SIGGRAPH 2004 (cv2's). The way back is a fast guided filter (He, Sun,
-"Fast Guided Filter", arXiv 1505.00996): the mask follows the full image's edges instead of the working size's steps.
+GrabCut is cv2's (Rother, Kolmogorov, Blake, "GrabCut", SIGGRAPH 2004). `upsample.upsample_mask` is the way back.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -18,11 +16,6 @@ from fewshot_seg.seeds import BACKGROUND, FOREGROUND, foreground_of
 
 MIN_PIXELS = 16
 """GrabCut fits 5 Gaussians to either side; with fewer pixels than this on one it isn't run."""
-
-Floats: TypeAlias = NDArray[np.float32]
-
-_GUIDE_RADIUS = 3
-_GUIDE_EPS = 1e-4
 
 
 @dataclass(frozen=True)
@@ -88,56 +81,6 @@ def grabcut(
     cv2.grabCut(image, labels, whole, models[0], models[1], options.iterations, cv2.GC_INIT_WITH_MASK)
     found = foreground_of(labels)
     return found if found.any() else start
-
-
-def upsample_mask(mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """A mask at working size brought to its image's native size, its edges on the image's.
-
-    Args:
-        mask: (h,w) bool.
-        image: (H,W,3) uint8 RGB, H >= h, W >= w.
-
-    Returns:
-        (H,W) bool. An empty or full mask stays so.
-
-    Raises:
-        ShapeError: not such shapes.
-    """
-    if mask.ndim != 2 or image.ndim != 3 or image.shape[0] < mask.shape[0] or image.shape[1] < mask.shape[1]:
-        raise ShapeError(f"mask of shape {mask.shape} can't be upsampled to an image of shape {image.shape}")
-    size = image.shape[:2]
-    if mask.shape == size:
-        return mask
-    if mask.all() or not mask.any():
-        return np.full(size, mask[0, 0])
-    guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # (H,W)
-    small = np.asarray(cv2.resize(guide, mask.shape[::-1], interpolation=cv2.INTER_AREA), dtype=np.float32)
-    small /= 255
-    slope, offset = (_resize(part, size) for part in _guided_coefficients(small, mask.astype(np.float32)))
-    slope *= guide  # in place: native-size floats are what memory goes to
-    slope *= 1 / 255
-    slope += offset
-    return np.asarray(slope > 0.5)
-
-
-def _guided_coefficients(guide: Floats, target: Floats) -> tuple[Floats, Floats]:
-    """Slope and offset (h,w) of the guided filter: in every window, target is about slope * guide + offset."""
-    mean_guide, mean_target = _window_mean(guide), _window_mean(target)
-    covariance = _window_mean(np.multiply(guide, target)) - mean_guide * mean_target
-    variance = _window_mean(np.square(guide)) - mean_guide * mean_guide
-    slope = np.divide(covariance, variance + _GUIDE_EPS, dtype=np.float32)
-    offset = np.subtract(mean_target, slope * mean_guide, dtype=np.float32)
-    return _window_mean(slope), _window_mean(offset)
-
-
-def _window_mean(values: Floats) -> Floats:
-    """Mean over the window around each position of (h,w)."""
-    side = 2 * _GUIDE_RADIUS + 1
-    return np.asarray(cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT), dtype=np.float32)
-
-
-def _resize(values: Floats, size: tuple[int, int]) -> Floats:
-    return np.asarray(cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _unknown(seeds: NDArray[np.uint8]) -> bool:

@@ -40,7 +40,7 @@ class SeedOptions:
     foreground: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.threshold != "otsu" and not 0 < self.threshold < 1:
+        if self.threshold != "otsu" and (isinstance(self.threshold, str) or not 0 < self.threshold < 1):
             raise ConfigError(f"seed threshold {self.threshold!r}: must be 'otsu' or a number within (0, 1)")
         for name in ("background", "foreground"):
             if not 0 <= getattr(self, name) <= 1:

@@ -18,10 +18,11 @@ from fewshot_seg.attention import Weighting, attention_maps, scale_maps, shot_we
 from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, FewShotError
 from fewshot_seg.images import ImageInput, describe, preprocess, read_image, resize_map
-from fewshot_seg.refine import GrabCutOptions, grabcut, upsample_mask, working_size
+from fewshot_seg.refine import GrabCutOptions, grabcut, working_size
 from fewshot_seg.seeds import SeedOptions, threshold_of, trimap
 from fewshot_seg.streams import in_batches, ordered_map
 from fewshot_seg.supports import Support, Supports, group_supports, mask_on_map, support_mask
+from fewshot_seg.upsample import upsample_mask
 
 __all__ = ["ObjectResult", "Prepared", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
 
@@ -365,13 +366,15 @@ class Segmenter:
         if self.options.refine == "none":
             threshold = threshold_of(attention, self.options.seeds)
             return np.asarray(resize_map(attention, image.shape[:2]) >= threshold)
-        return upsample_mask(grabcut(small, seeds, self.options.grabcut, self.options.seed), image)
+        return upsample_mask(grabcut(small, seeds, self.options.grabcut, self.options.seed), small, image)
 
     def _encode_supports(self, shots: list[Support]) -> Tensor:
         """Unit-norm embeddings (K,D) of K shots, of what their masks or boxes cover where they have one."""
         tensors, masks = [], []
+        enough = 2 * self.embedder.preprocessing.size  # a bare example needs no native size
         for shot in shots:
-            image = read_image(shot.image)
+            bare = shot.mask is None and shot.box is None
+            image = read_image(shot.image, min_side=enough if bare else None)
             masks.append(support_mask(shot, image.shape[:2]))
             tensors.append(preprocess(image, self.embedder.preprocessing))
         emb = self.embedder(torch.stack(tensors).to(self.embedder.device))

@@ -1,0 +1,63 @@
+"""Bounded, ordered streams."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fewshot_seg.streams import in_batches, ordered_map
+
+
+def counted(n: int, drawn: list[int]) -> Iterator[int]:
+    for i in range(n):
+        drawn.append(i)
+        yield i
+
+
+def test_results_keep_their_order_and_items_are_drawn_as_needed() -> None:
+    drawn: list[int] = []
+
+    def slow_first(i: int) -> int:
+        time.sleep(0.02 if i % 3 == 0 else 0)
+        return i * i
+
+    with ThreadPoolExecutor(3) as pool:
+        results = ordered_map(pool, slow_first, counted(30, drawn), ahead=4)
+        assert next(results) == 0
+        assert len(drawn) == 4
+        assert list(results) == [i * i for i in range(1, 30)]
+
+
+def test_an_error_comes_in_its_turn() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        results = ordered_map(pool, lambda i: 1 // (2 - i), range(5), ahead=3)
+        assert [next(results), next(results)] == [0, 1]
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+
+
+def test_closing_cancels_what_has_not_started() -> None:
+    started: list[int] = []
+    gate = threading.Event()
+
+    def wait(i: int) -> int:
+        started.append(i)
+        if i:
+            gate.wait(5)
+        return i
+
+    with ThreadPoolExecutor(1) as pool:
+        results = ordered_map(pool, wait, range(100), ahead=10)
+        next(results)
+        results.close()  # type: ignore[attr-defined]
+        gate.set()
+    assert len(started) <= 3
+
+
+def test_batches() -> None:
+    assert list(in_batches(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(in_batches([], 3)) == []
