@@ -1,0 +1,287 @@
+"""The command `fewshot-seg`: parse, call, print. What a command does is in `fewshot_seg.commands`.
+
+Imports of the work itself are inside the functions: `fewshot-seg --help` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from fewshot_seg.commands.console import complain, print_table
+from fewshot_seg.errors import FewShotError
+
+__all__ = ["app", "main"]
+
+
+class Precision(StrEnum):
+    """Number format of the network's arithmetic."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Refine(StrEnum):
+    """How the attention becomes a mask."""
+
+    grabcut = "grabcut"
+    none = "none"
+
+
+class _OneLineErrors(TyperGroup):
+    """Errors as one line on stderr and an exit status: 2 wrong usage, 1 anything of ours, 130 Ctrl-C."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        for stream in (
+            sys.stdout,
+            sys.stderr,
+        ):  # a file name that the terminal cannot show must not end the run
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        options |= {"prog_name": "fewshot-seg", "standalone_mode": False}
+        try:
+            with warnings.catch_warnings():
+                if not sys.warnoptions:  # a library's remarks on a damaged file would drown our line about it
+                    warnings.simplefilter("ignore")
+                status = super().main(*args, **options)
+        except FewShotError as error:
+            complain(str(error))
+            status = 1
+        except typer.Abort:
+            status = 130
+        except Exception as error:
+            # Typer has moved click's exceptions about; this is what every version of them has in common.
+            if not hasattr(error, "format_message"):
+                raise
+            complain(f"{error.format_message()} (see fewshot-seg --help)")
+            status = 2
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+app = typer.Typer(
+    name="fewshot-seg",
+    cls=_OneLineErrors,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+OUT = typer.Option("--out", "-o", metavar="DIR", help="Folder for the results; created if need be.")
+WEIGHTS = typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
+DEVICE = typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")
+PRECISION = typer.Option("--precision", help="Number format of the network.")
+SEED = typer.Option("--seed", min=0, help="Same seed, same results.")
+THREADS = typer.Option("--threads", min=1, help="CPU threads; default: all cores.", show_default=False)
+
+# Paragraphs in one line each: the help would keep the line breaks of a docstring.
+SEGMENT_HELP = (
+    "Find in each QUERY what the examples show. No mask is needed.\n\n"
+    "Writes DIR/STEM_mask.png (8-bit label map at native size: 0 is background, 1 the first class, ...), "
+    "DIR/STEM_overlay.jpg and DIR/results.json. Queries of the same name become STEM-2, STEM-3, ...; "
+    "results.json says which file is whose.\n\n"
+    "A query that cannot be read is reported, the others are done, and the exit status is 1."
+)
+EXPLAIN_HELP = (
+    "Show where the similarity of two, three or four images comes from.\n\n"
+    "Writes DIR/explain.png (every image, its heat map, the cosines), DIR/STEM_attention.jpg and "
+    "DIR/explain.json."
+)
+
+Out = Annotated[Path, OUT]
+Weights = Annotated[str, WEIGHTS]
+Device = Annotated[str, DEVICE]
+Precise = Annotated[Precision, PRECISION]
+Seed = Annotated[int, SEED]
+Threads = Annotated[int | None, THREADS]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from fewshot_seg import __version__
+
+        typer.echo(f"fewshot-seg {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Cut the object of an example image out of other images, and show why images are alike."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(
+    epilog="""
+[bold]Examples[/]
+
+fewshot-seg demo --out demo-out
+"""
+)
+def demo(
+    out: Out = Path("demo-out"),
+    weights: Weights = "default",
+    device: Device = "auto",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Segment real photographs that the installed packages ship. No download, under a minute."""
+    from fewshot_seg.commands.demo import run_demo
+    from fewshot_seg.commands.engine import Engine
+    from fewshot_seg.commands.results import COLUMNS, table_rows
+
+    sheet, entries = run_demo(out, Engine(weights=weights, device=device, seed=seed, threads=threads))
+    print_table(COLUMNS, table_rows(entries))
+    typer.echo(f"The sheet with every result: {sheet}")
+
+
+@app.command(
+    help=SEGMENT_HELP,
+    epilog="""
+[bold]Examples[/]
+
+fewshot-seg segment photos/ --support cat=my-cat.jpg --out results
+
+fewshot-seg segment "photos/*.jpg" -s cat=cat1.jpg -s cat=cat2.jpg -s dog=dog.jpg -o results
+
+fewshot-seg segment photo.jpg --support cup=cup.jpg --support-mask cup=cup-mask.png --out results
+
+fewshot-seg segment photo.jpg --support cup=table.jpg --support-box cup=120,80,200,160 --out results
+""",
+)
+def segment(
+    queries: Annotated[list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.")],
+    supports: Annotated[
+        list[str],
+        typer.Option(
+            "--support",
+            "-s",
+            metavar="NAME=PATH",
+            help="An example of class NAME: a file, or a folder of them. Repeat it for more examples or "
+            "classes. A PATH alone is an example of the class 'object'.",
+        ),
+    ],
+    out: Out,
+    masks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--support-mask",
+            metavar="NAME=PATH",
+            help="Where the object is in the k-th example of NAME (k-th mask, k-th example): not 0.",
+        ),
+    ] = None,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--support-box",
+            metavar="NAME=X,Y,W,H",
+            help="The same as a box: left, top, width, height in pixels.",
+        ),
+    ] = None,
+    weights: Weights = "default",
+    device: Device = "auto",
+    precision: Precise = Precision.fp32,
+    seed: Seed = 0,
+    threads: Threads = None,
+    refine: Annotated[Refine, typer.Option("--refine", help="grabcut: clean edges; none: faster.")] = Refine.grabcut,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search query folders through.")] = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Queries in the network at a time.")] = 8,
+) -> None:
+    """Find in each QUERY what the examples show. No mask is needed."""
+    from fewshot_seg.commands.engine import Engine
+    from fewshot_seg.commands.results import COLUMNS, table_rows
+    from fewshot_seg.commands.segment import SegmentRequest, run_segment
+    from fewshot_seg.commands.supports import parse_supports
+
+    engine = Engine(weights, device, precision.value, seed, threads)
+    classes = parse_supports(supports, masks or (), boxes or ())
+    report = run_segment(SegmentRequest(queries, classes, out, engine, refine.value, recursive, batch_size))
+    print_table(COLUMNS, table_rows(report.entries))
+    if report.interrupted:
+        kept = f"{len(report.entries)} of {report.total} images are done and kept in {out}"
+        complain(f"{kept}; results.json lists them", kind="interrupted")
+        raise typer.Exit(130)
+    typer.echo(f"{report.total - report.failed} of {report.total} images are in {out}")
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    help=EXPLAIN_HELP,
+    epilog="""
+[bold]Examples[/]
+
+fewshot-seg explain cat1.jpg cat2.jpg --out why
+
+fewshot-seg explain cat.jpg dog.jpg --different --out why
+
+fewshot-seg explain anchor.jpg positive.jpg negative.jpg --out why
+""",
+)
+def explain(
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="A B [C [D]]", help="A pair; or an anchor, its positive, and one or two negatives."),
+    ],
+    out: Out,
+    different: Annotated[
+        bool, typer.Option("--different", help="Explain what tells a pair apart, not what makes it alike.")
+    ] = False,
+    through_norm: Annotated[
+        bool,
+        typer.Option(
+            "--through-norm",
+            "--letter",
+            help="Equation 1 to the letter: the gradient goes through the L2 norm. Without it the norm is a "
+            "constant, which is better for weights that were not trained for this.",
+        ),
+    ] = False,
+    weights: Weights = "default",
+    device: Device = "auto",
+    precision: Precise = Precision.fp32,
+    threads: Threads = None,
+) -> None:
+    """Show where the similarity of two, three or four images comes from."""
+    from fewshot_seg.commands.engine import Engine
+    from fewshot_seg.commands.explain import ExplainRequest, run_explain
+
+    engine = Engine(weights, device, precision.value, threads=threads)
+    content = run_explain(ExplainRequest(images, out, engine, different, through_norm))
+    pairs = [(pair["a"], pair["b"], f"{pair['cosine']:.3f}") for pair in content["similarities"]]
+    print_table(("image", "image", "cosine"), pairs)
+    typer.echo(f"The sheet: {out / content['sheet']}")
+
+
+@app.command(
+    epilog="""
+[bold]Examples[/]
+
+fewshot-seg models
+"""
+)
+def models() -> None:
+    """List the names that --weights takes, where their weights come from, and whether they are here."""
+    from fewshot_seg.commands.models import COLUMNS, model_rows
+
+    print_table(COLUMNS, model_rows())
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""`fewshot-seg demo`: photographs from installed packages, segmented, and a sheet that shows every step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.engine import Engine
+from fewshot_seg.commands.results import save_result
+from fewshot_seg.commands.scenes import Picture, Scene, scenes
+from fewshot_seg.export import make_folder, write_image, write_json
+from fewshot_seg.render import Tile, heat_map, overlay, seed_map, sheet
+
+if TYPE_CHECKING:
+    from fewshot_seg.segmenter import Segmentation, Segmenter
+
+__all__ = ["SHEET_NAME", "run_demo"]
+
+SHEET_NAME = "index.png"
+TITLE = "fewshot-seg: one example without a mask finds its like in another photograph"
+TILE = 250
+
+
+def run_demo(out: Path, engine: Engine) -> tuple[Path, list[dict[str, Any]]]:
+    """Segment the demo's scenes; return the path of the sheet and the entries of all results.
+
+    Writes OUT/index.png, the photographs to OUT/images (to try `fewshot-seg segment` on), and for each scene
+    what `segment` writes, in a folder named after its query: OUT/NAME/NAME_mask.png,
+    OUT/NAME/NAME_overlay.jpg, OUT/NAME/results.json.
+
+    Raises:
+        DataError: a photograph is not there.
+        ConfigError, CheckpointError: from `engine`.
+        OutputError: a file cannot be written.
+    """
+    all_scenes = scenes()
+    images = make_folder(make_folder(out) / "images")
+    segmenter = engine.segmenter()
+    rows: list[list[Tile | None]] = []
+    entries = []
+    for scene in tracked(all_scenes, len(all_scenes), "demo"):
+        for picture in (scene.query, *scene.supports.values()):
+            write_image(images / f"{picture.name}.png", picture.image)
+        result = _segment(segmenter, scene)
+        rows += _rows(scene, result)
+        entries.append(_save(out, scene, result))
+    write_image(out / SHEET_NAME, sheet(rows, TITLE, tile=TILE))
+    return out / SHEET_NAME, entries
+
+
+def _segment(segmenter: Segmenter, scene: Scene) -> Segmentation:
+    supports = {name: picture.image for name, picture in scene.supports.items()}
+    return segmenter.segment(scene.query.image, supports)
+
+
+def _save(out: Path, scene: Scene, result: Segmentation) -> dict[str, Any]:
+    name = scene.query.name
+    folder = make_folder(out / name)
+    entry = save_result(folder, name, f"{out / 'images' / name}.png", scene.query.image, result)
+    write_json(folder / "results.json", {"classes": list(result.classes), "images": [entry]})
+    return entry
+
+
+def _rows(scene: Scene, result: Segmentation) -> list[list[Tile | None]]:
+    """One row per class: its support, attention and seeds; the query and the result in the first one."""
+    image = scene.query.image
+    rows: list[list[Tile | None]] = []
+    for (name, support), found in zip(scene.supports.items(), result.objects, strict=True):
+        first = not rows
+        rows.append(
+            [
+                _tile(support, f"example: {name}"),
+                _tile(scene.query, "query", scene.title) if first else None,
+                Tile(heat_map(image, found.attention), f"similarity attention: {name}"),
+                Tile(seed_map(image, found.trimap), f"seeds: {name}"),
+                Tile(overlay(image, result.label_map), _verdict(result)) if first else None,
+            ]
+        )
+    return rows
+
+
+def _tile(picture: Picture, *lines: str) -> Tile:
+    return Tile(picture.image, "\n".join([*lines, picture.note]).strip())
+
+
+def _verdict(result: Segmentation) -> str:
+    lines = []
+    for label, found in enumerate(result.objects, start=1):
+        share = (result.label_map == label).mean()
+        lines.append(f"{found.name}: {100 * share:.0f} % of it, score {found.score:.2f}")
+    return "result\n" + "\n".join(lines)

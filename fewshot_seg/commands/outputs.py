@@ -1,0 +1,56 @@
+"""Names of output files: one per input, never two the same, never an input's own."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fewshot_seg.errors import ConfigError
+
+__all__ = ["output_stems", "refuse_overwriting"]
+
+LONGEST = 200  # bytes of a stem: file systems allow 255, and "_overlay.jpg" and a number come after it
+
+
+def output_stems(paths: Sequence[Path]) -> list[str]:
+    """The file names without their endings, made unique: the second `cat` becomes `cat-2`, and so on.
+
+    Names are unique without regard to case and Unicode normal form, as some file systems see no difference. A
+    file that is really called `cat-2.jpg` keeps its name; the second `cat` then becomes `cat-3`. The answer
+    depends only on the paths and their order.
+    """
+    stems = [_shortened(path.stem) for path in paths]
+    literal = {_key(stem) for stem in stems}
+    used: set[str] = set()
+    unique: list[str] = []
+    for stem in stems:
+        name, number = stem, 2
+        while _key(name) in used or (number > 2 and _key(name) in literal):
+            name, number = f"{stem}-{number}", number + 1
+        used.add(_key(name))
+        unique.append(name)
+    return unique
+
+
+def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Check that no output file is one of the inputs.
+
+    Raises:
+        ConfigError: one is (as when `--out` is the folder of the images and an earlier run's files are
+        queries).
+    """
+    sources = {path.resolve() for path in inputs}
+    for output in outputs:
+        if output.resolve() in sources:
+            raise ConfigError(f"the output {output} would overwrite an input of the same name; choose another --out")
+
+
+def _key(stem: str) -> str:
+    return unicodedata.normalize("NFC", stem).casefold()
+
+
+def _shortened(stem: str) -> str:
+    while len(stem.encode("utf-8", "surrogateescape")) > LONGEST:
+        stem = stem[:-1]
+    return stem or "image"

@@ -1,0 +1,89 @@
+"""One image's result as files and as an entry of results.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewshot_seg.export import bounding_box, encode_rle, write_image, write_label_png
+from fewshot_seg.render import overlay
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from fewshot_seg.segmenter import Segmentation
+
+__all__ = ["COLUMNS", "failed_entry", "mask_name", "overlay_name", "save_result", "table_rows"]
+
+COLUMNS = ("image", "class", "area %", "score")
+
+
+def mask_name(stem: str) -> str:
+    """File name of the label map."""
+    return f"{stem}_mask.png"
+
+
+def overlay_name(stem: str) -> str:
+    """File name of the overlay."""
+    return f"{stem}_overlay.jpg"
+
+
+def save_result(
+    folder: Path, stem: str, path: str, image: npt.NDArray[np.uint8], result: Segmentation
+) -> dict[str, Any]:
+    """Write STEM_mask.png and STEM_overlay.jpg of one result and return its entry for results.json.
+
+    Classes that are not in the image have no object in the entry. Areas are in pixels of the native image;
+    the masks are read from the label map, so that the entry and the PNG always agree.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    write_label_png(folder / mask_name(stem), result.label_map)
+    write_image(folder / overlay_name(stem), overlay(image, result.label_map))
+    return {
+        "path": path,
+        "size": [int(side) for side in result.size],
+        "error": None,
+        "objects": _objects(result),
+        "mask": mask_name(stem),
+        "overlay": overlay_name(stem),
+    }
+
+
+def failed_entry(path: str, error: str) -> dict[str, Any]:
+    """The entry of an image that could not be read: its size is not known, no file was written."""
+    return {"path": path, "size": None, "error": error, "objects": [], "mask": None, "overlay": None}
+
+
+def table_rows(entries: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """Rows for `COLUMNS`, one per object found; an image without any has one row that says so."""
+    rows: list[tuple[str, str, str, str]] = []
+    for entry in entries:
+        if entry["error"] is not None:
+            rows.append((entry["path"], "error", "", ""))
+        elif not entry["objects"]:
+            rows.append((entry["path"], "nothing found", "", ""))
+        for found in entry["objects"]:
+            share = 100 * found["area"] / (entry["size"][0] * entry["size"][1])
+            rows.append((entry["path"], found["class"], f"{share:.1f}", f"{found['score']:.2f}"))
+    return rows
+
+
+def _objects(result: Segmentation) -> list[dict[str, Any]]:
+    objects = []
+    for label, found in enumerate(result.objects, start=1):
+        mask = result.label_map == label
+        area = int(mask.sum())
+        if area:
+            objects.append(
+                {
+                    "class": found.name,
+                    "area": area,
+                    "score": round(float(found.score), 6),
+                    "bbox": bounding_box(mask),
+                    "segmentation": encode_rle(mask),
+                }
+            )
+    return objects

@@ -1,0 +1,150 @@
+"""`fewshot-seg segment`: queries stream through; each result is on disk before the next one is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewshot_seg.commands.console import complain, tracked
+from fewshot_seg.commands.engine import Engine, Refine
+from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
+from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
+from fewshot_seg.commands.supports import Shot
+from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
+from fewshot_seg.export import make_folder, write_json
+
+if TYPE_CHECKING:
+    from fewshot_seg.segmenter import Prepared, Segmentation, Segmenter, Support
+
+__all__ = ["Report", "SegmentRequest", "run_segment"]
+
+MOST_CLASSES = 255  # an 8-bit label map
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """What `fewshot-seg segment` was asked to do."""
+
+    queries: Sequence[str]
+    supports: dict[str, tuple[Shot, ...]]
+    out: Path
+    engine: Engine = field(default_factory=Engine)
+    refine: Refine = "grabcut"
+    recursive: bool = False
+    batch_size: int = 8
+
+
+@dataclass
+class Report:
+    """What came out. Kept in memory are the entries of results.json alone: run lengths, never pixels."""
+
+    classes: list[str]
+    total: int
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def failed(self) -> int:
+        """How many images could not be read."""
+        return sum(entry["error"] is not None for entry in self.entries)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of results.json."""
+        return {"classes": self.classes, "images": self.entries}
+
+
+@dataclass(frozen=True)
+class _Query:
+    path: Path
+    error: str | None = None  # why it is known beforehand that it cannot be read
+
+
+def run_segment(request: SegmentRequest) -> Report:
+    """Segment every query; write STEM_mask.png, STEM_overlay.jpg and, at the end in any case, results.json.
+
+    A query that cannot be read is named on stderr, gets an entry with its error, and the others are done.
+    After Ctrl-C, the report says so, and results.json holds what was finished; so it does after a crash.
+
+    Raises:
+        ConfigError, DataError, ImageError, CheckpointError: the options, the supports or the weights are at
+        fault. OutputError: the folder cannot be written; finished files stay.
+    """
+    if len(request.supports) > MOST_CLASSES:
+        raise ConfigError(f"{len(request.supports)} classes: an 8-bit label map holds at most {MOST_CLASSES}")
+    queries = _find_queries(request.queries, request.recursive)
+    stems = output_stems([query.path for query in queries])
+    _protect_inputs(request, queries, stems)
+    out = make_folder(request.out)
+    segmenter = request.engine.segmenter(request.refine)
+    prepared = segmenter.prepare(_as_supports(request.supports))
+
+    report = Report(list(prepared.classes), len(queries))
+    try:
+        outcomes = _segment(segmenter, prepared, queries, request)
+        jobs = zip(queries, stems, outcomes, strict=True)
+        for query, stem, outcome in tracked(jobs, len(queries), "segmenting"):
+            report.entries.append(_finish(out, query, stem, outcome))
+    except KeyboardInterrupt:
+        report.interrupted = True
+    except BaseException:
+        with suppress(OutputError):  # the first error is the one to tell
+            write_json(out / "results.json", report.to_json())
+        raise
+    write_json(out / "results.json", report.to_json())
+    return report
+
+
+def _find_queries(patterns: Sequence[str], recursive: bool) -> list[_Query]:
+    """The images that the patterns name, in order, each once; a pattern that finds none is an error."""
+    from fewshot_seg.images import find_images
+
+    found: dict[Path, _Query] = {}
+    for pattern in patterns:
+        try:
+            for path in find_images([pattern], recursive=recursive):
+                found.setdefault(path.resolve(), _Query(path))
+        except DataError as error:
+            found.setdefault(Path(pattern).resolve(), _Query(Path(pattern), str(error)))
+    return list(found.values())
+
+
+def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[str]) -> None:
+    outputs = [request.out / name(stem) for stem in stems for name in (mask_name, overlay_name)]
+    shots = [shot for shots in request.supports.values() for shot in shots]
+    inputs = [query.path for query in queries] + [shot.path for shot in shots]
+    refuse_overwriting(outputs, inputs + [shot.mask for shot in shots if shot.mask is not None])
+
+
+def _as_supports(classes: dict[str, tuple[Shot, ...]]) -> dict[str, list[Support]]:
+    from fewshot_seg.segmenter import Support
+
+    return {name: [Support(shot.path, shot.mask, shot.box) for shot in shots] for name, shots in classes.items()}
+
+
+def _segment(
+    segmenter: Segmenter, prepared: Prepared, queries: list[_Query], request: SegmentRequest
+) -> Iterator[Segmentation | FewShotError]:
+    paths = (query.path for query in queries if query.error is None)
+    outcomes = segmenter.segment_many(
+        paths, prepared, batch_size=request.batch_size, workers=request.engine.threads, on_error="yield"
+    )
+    for query in queries:
+        yield DataError(query.error) if query.error is not None else next(outcomes)
+
+
+def _finish(out: Path, query: _Query, stem: str, outcome: Segmentation | FewShotError) -> dict[str, Any]:
+    from fewshot_seg.images import read_image
+
+    try:
+        if isinstance(outcome, FewShotError):
+            raise outcome
+        # Read once more: a batch of results then never holds its images in memory.
+        return save_result(out, stem, str(query.path), read_image(query.path), outcome)
+    except OutputError:
+        raise
+    except FewShotError as error:
+        complain(str(error))
+        return failed_entry(str(query.path), str(error))
