@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 import warnings
 from collections import OrderedDict
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.images import Preprocessing
 from fewshot_seg.weights import PACKAGES, first_line, load_package_weights, load_url_weights
+
+_log = logging.getLogger(__name__)
 
 ALIASES: Mapping[str, str] = {
     "default": "timm/tf_efficientnet_lite0",
@@ -81,7 +84,7 @@ def canonical_name(name: str) -> str:
         return f"torchvision/{bare}"
     if library == "timm" and _is_timm_name(bare):
         return f"timm/{bare}"
-    raise ConfigError(f"unknown backbone {name!r}: {_nearest(library, bare, bool(slash))}")
+    raise ConfigError(f"unknown network {name!r}: {_nearest(library, bare, bool(slash))}")
 
 
 def _torchvision_names() -> list[str]:
@@ -101,7 +104,9 @@ def _is_timm_name(name: str) -> bool:
     """Plain names only: timm also takes "hf-hub:..." and "local-dir:...", which fetch or read others."""
     import timm
 
-    return re.fullmatch(r"\w+(\.\w+)?", name) is not None and bool(timm.is_model(name))
+    if re.fullmatch(r"\w+\.\w+", name):  # with the tag of one of its published weights
+        return name in timm.list_pretrained()
+    return re.fullmatch(r"\w+", name) is not None and bool(timm.is_model(name))
 
 
 def _nearest(library: str, name: str, has_library: bool) -> str:
@@ -111,7 +116,7 @@ def _nearest(library: str, name: str, has_library: bool) -> str:
     wanted = f"{library}/{name}" if has_library else name
     pool = names if has_library else sorted({n.partition("/")[2] for n in names} | set(ALIASES))
     near = difflib.get_close_matches(wanted, pool, n=3, cutoff=0.6)
-    return f"did you mean {', '.join(near)}?" if near else "no timm or torchvision network has a name like it"
+    return f"the nearest are {', '.join(near)}" if near else "timm and torchvision have none of a name like it"
 
 
 def default_preprocessing(name: str, size: int = 384) -> Preprocessing:
@@ -148,31 +153,52 @@ def build_backbone(name: str, weights: bool) -> Backbone:
         CheckpointError: the weights are missing, can't be downloaded, or don't fit.
     """
     name = canonical_name(name)
-    library, _, bare = name.partition("/")
-    trunk: nn.Module
-    if library == "torchvision":
-        model = _torchvision_model(bare, weights)
-        trunk, last = _torchvision_trunk(model), getattr(model, "fc", None)
-    else:
-        model = _timm_model(bare, weights)
-        last = _drop_timm_classifier(model)
-        trunk = TimmTrunk(model)
-    channels = _probe_channels(trunk.eval(), name)
+    model, trunk = _build(name)
+    channels = _probe_channels(trunk.eval(), name)  # before a download, which a refusal would waste
+    if weights:
+        model, trunk = _load_weights(model, trunk, name)
+    last = getattr(model, "fc", None) if name.startswith("torchvision/") else _drop_timm_classifier(model)
     if weights and name in ALIASES.values() and isinstance(last, nn.Linear):
-        return Backbone(name, trunk, channels, last.requires_grad_(False))
-    return Backbone(name, trunk, channels, None)
+        return Backbone(name, trunk.eval(), channels, last.requires_grad_(False))
+    return Backbone(name, trunk.eval(), channels, None)
 
 
-def _torchvision_model(name: str, weights: bool) -> nn.Module:
+def _build(name: str, timm_weights: bool = False) -> tuple[nn.Module, nn.Module]:
+    """The whole network and the part of it up to the last convolutional map, which shares its layers."""
+    library, _, bare = name.partition("/")
+    if library == "timm":
+        import timm
+
+        model: nn.Module = timm.create_model(bare, pretrained=timm_weights)
+        return model, TimmTrunk(model)
     from torchvision import models
 
-    options: dict[str, Any] = {"init_weights": False} if name in _TORCHVISION_HALF_RANGE else {}
-    model: nn.Module = models.get_model(name, weights=None, **options)
-    if weights:
-        published = {entry.name: entry for entry in models.get_model_weights(name)}
+    options: dict[str, Any] = {"init_weights": False} if bare in _TORCHVISION_HALF_RANGE else {}
+    model = models.get_model(bare, weights=None, **options)
+    return model, _torchvision_trunk(model)
+
+
+def _load_weights(model: nn.Module, trunk: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
+    """The network and its trunk with ImageNet weights: the same modules, or new ones where timm must build them."""
+    library, _, bare = name.partition("/")
+    if (package := PACKAGES.get(name)) is not None:
+        load_package_weights(model, package)
+    elif library == "torchvision":
+        from torchvision import models
+
+        published = {entry.name: entry for entry in models.get_model_weights(bare)}
         chosen = published.get("IMAGENET1K_V1") or next(iter(published.values()))
-        load_url_weights(model, chosen.url, f"torchvision/{name}")
-    return model
+        load_url_weights(model, chosen.url, name)
+    else:
+        _log.warning("loading the weights of %s: downloaded where timm's cache has none", name)
+        try:
+            return _build(name, timm_weights=True)
+        except Exception as error:  # the hub client, safetensors and timm share no error class
+            raise CheckpointError(
+                f"timm could not load the weights of {name} ({first_line(error)}): load them where there is a "
+                "network, save_checkpoint, and bring that file here"
+            ) from error
+    return model, trunk
 
 
 def _torchvision_trunk(model: nn.Module) -> nn.Sequential:
@@ -186,23 +212,6 @@ def _torchvision_trunk(model: nn.Module) -> nn.Sequential:
     if type(model).__name__ == "DenseNet":  # its forward ends its features with a ReLU that is no child
         parts["relu"] = nn.ReLU()
     return nn.Sequential(parts)
-
-
-def _timm_model(name: str, weights: bool) -> nn.Module:
-    import timm
-
-    full_name = f"timm/{name}"
-    from_package = PACKAGES.get(full_name) if weights else None
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=weights and from_package is None)
-    except Exception as error:  # the hub client, safetensors and timm have no common error class
-        reason = first_line(error)
-        if weights:
-            raise CheckpointError(f"timm could not load the weights of {full_name}: {reason}") from error
-        raise ConfigError(f"timm cannot build {full_name}: {reason}") from error
-    if from_package is not None:
-        load_package_weights(model, from_package)
-    return model
 
 
 def _drop_timm_classifier(model: Any) -> nn.Module | None:
@@ -225,10 +234,6 @@ def _probe_channels(trunk: nn.Module, name: str) -> int:
     except Exception as error:
         raise ConfigError(f"backbone {name!r} does not take images of any size: {_CHOOSE}") from error
     shape = tuple(out.shape) if isinstance(out, Tensor) else ()
-    if (
-        len(shape) != 4 or shape[2] > height // 2 or shape[3] > width // 2
-    ):  # (B, h, w, C) has a large last axis
-        raise ConfigError(
-            f"backbone {name!r} gives {shape or type(out).__name__}, no (B, C, h, w) map: {_CHOOSE}"
-        )
+    if len(shape) != 4 or shape[2] > height // 2 or shape[3] > width // 2:  # (B, h, w, C) has a large last axis
+        raise ConfigError(f"backbone {name!r} gives {shape or type(out).__name__}, no (B, C, h, w) map: {_CHOOSE}")
     return int(out.shape[1])

@@ -5,18 +5,17 @@ The parts stand in modules of their own (`embedder`, `heads`, `checkpoints`); al
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from fewshot_seg.backbones import ALIASES, default_preprocessing
+from fewshot_seg.backbones import ALIASES, canonical_name, default_preprocessing
 from fewshot_seg.checkpoints import PICKLE_SUFFIXES, SUFFIX, load_checkpoint, save_checkpoint
 from fewshot_seg.devices import check_precision, resolve_device
 from fewshot_seg.embedder import Embedder, EmbedderSpec, Embedding, build_embedder
-from fewshot_seg.errors import CheckpointError
+from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.heads import Head, PooledHead
 from fewshot_seg.weights import PACKAGES, torchvision_file
 
@@ -73,30 +72,33 @@ def load_embedder(
 
     Raises:
         CheckpointError: unknown name, missing file, or weights that are missing, damaged or don't fit.
-        ConfigError: a device or precision that this machine lacks, an unknown timm or torchvision network.
+        ConfigError: a device or precision that this machine lacks, a network without a convolutional map.
     """
     target = resolve_device(device)
     checked = check_precision(precision, target)
     name = str(name_or_path)
-    if name in ALIASES or name.startswith(("timm/", "torchvision/")):
-        embedder = build_embedder(EmbedderSpec(name, preprocessing=default_preprocessing(name)), weights=True)
-        embedder.requires_grad_(False).to(target)
+    if _is_file_name(name):
+        embedder = load_checkpoint(name, target)
     else:
-        embedder = load_checkpoint(_checkpoint_path(name), target)
+        spec = EmbedderSpec(_known_name(name), preprocessing=default_preprocessing(name))
+        embedder = build_embedder(spec, weights=True).requires_grad_(False).to(target)
     embedder.precision = checked
     return embedder
 
 
-def _checkpoint_path(name: str) -> Path:
+def _is_file_name(name: str) -> bool:
+    if name in ALIASES or name.startswith(("timm/", "torchvision/")):
+        return False
     path = Path(name)
-    if path.exists() or len(path.parts) > 1 or path.suffix in (SUFFIX, *PICKLE_SUFFIXES):
-        return path
-    near = difflib.get_close_matches(name, ALIASES, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise CheckpointError(
-        f"unknown weights {name!r}{hint}: choose {', '.join(ALIASES)}, timm/NAME, torchvision/NAME "
-        f"or the path of a {SUFFIX} file"
-    )
+    return path.exists() or len(path.parts) > 1 or path.suffix in (SUFFIX, *PICKLE_SUFFIXES)
+
+
+def _known_name(name: str) -> str:
+    try:
+        return canonical_name(name)
+    except ConfigError as error:
+        choices = f"{', '.join(ALIASES)}, timm/NAME, torchvision/NAME or the path of a {SUFFIX} file"
+        raise CheckpointError(f"{error}; weights are {choices}") from error
 
 
 def models() -> list[ModelInfo]:

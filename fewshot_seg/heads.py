@@ -48,9 +48,7 @@ class PooledHead(Head):
         ConfigError: an unknown pooling or neck, or a `dim` that the neck can't give.
     """
 
-    def __init__(
-        self, channels: int, pooling: str = "avg", neck: str | None = None, dim: int | None = None
-    ) -> None:
+    def __init__(self, channels: int, pooling: str = "avg", neck: str | None = None, dim: int | None = None) -> None:
         super().__init__()
         if pooling not in get_args(Pooling):
             raise ConfigError(f"unknown pooling {pooling!r}: choose {', '.join(get_args(Pooling))}")
@@ -59,9 +57,7 @@ class PooledHead(Head):
         has_linear = neck in ("linear", "linear+bn")
         dim = channels if dim is None else dim
         if dim < 1 or (dim != channels and not has_linear):
-            raise ConfigError(
-                f"a head with neck {neck} gives {channels} dimensions, not {dim}: use neck linear"
-            )
+            raise ConfigError(f"a head with neck {neck} gives {channels} dimensions, not {dim}: use neck linear")
         self.channels = channels
         self.pooling = pooling
         self.neck = neck

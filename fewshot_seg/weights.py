@@ -147,9 +147,7 @@ def as_state_dict(found: object, path: Path) -> dict[str, Tensor]:
         CheckpointError: it is something else.
     """
     if isinstance(found, Mapping) and found:
-        bad = [
-            name for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))
-        ]
+        bad = [name for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
         if not bad:
             return dict(found)
         raise CheckpointError(f"{path} is not a state dict: its entry {bad[0]!r} is no tensor")
