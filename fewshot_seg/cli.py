@@ -5,17 +5,14 @@ Imports of the work itself are inside the functions: `fewshot-seg --help` must n
 
 from __future__ import annotations
 
-import sys
-import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from fewshot_seg.commands.console import complain, print_table
-from fewshot_seg.errors import FewShotError
+from fewshot_seg.commands.entry import make_app
 
 __all__ = ["app", "main"]
 
@@ -35,44 +32,7 @@ class Refine(StrEnum):
     none = "none"
 
 
-class _OneLineErrors(TyperGroup):
-    """Errors as one line on stderr and an exit status: 2 wrong usage, 1 anything of ours, 130 Ctrl-C."""
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        for stream in (
-            sys.stdout,
-            sys.stderr,
-        ):  # a file name that the terminal cannot show must not end the run
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")
-        options |= {"prog_name": "fewshot-seg", "standalone_mode": False}
-        try:
-            with warnings.catch_warnings():
-                if not sys.warnoptions:  # a library's remarks on a damaged file would drown our line about it
-                    warnings.simplefilter("ignore")
-                status = super().main(*args, **options)
-        except FewShotError as error:
-            complain(str(error))
-            status = 1
-        except typer.Abort:
-            status = 130
-        except Exception as error:
-            # Typer has moved click's exceptions about; this is what every version of them has in common.
-            if not hasattr(error, "format_message"):
-                raise
-            complain(f"{error.format_message()} (see fewshot-seg --help)")
-            status = 2
-        sys.exit(status if isinstance(status, int) else 0)
-
-
-app = typer.Typer(
-    name="fewshot-seg",
-    cls=_OneLineErrors,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = make_app("fewshot-seg", "Cut the object of an example image out of other images, and show why images are alike.")
 
 OUT = typer.Option("--out", "-o", metavar="DIR", help="Folder for the results; created if need be.")
 WEIGHTS = typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
@@ -101,26 +61,6 @@ Device = Annotated[str, DEVICE]
 Precise = Annotated[Precision, PRECISION]
 Seed = Annotated[int, SEED]
 Threads = Annotated[int | None, THREADS]
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        from fewshot_seg import __version__
-
-        typer.echo(f"fewshot-seg {__version__}")
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
-    ] = False,
-) -> None:
-    """Cut the object of an example image out of other images, and show why images are alike."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command(
@@ -197,7 +137,7 @@ def segment(
     threads: Threads = None,
     refine: Annotated[Refine, typer.Option("--refine", help="grabcut: clean edges; none: faster.")] = Refine.grabcut,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search query folders through.")] = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Queries in the network at a time.")] = 8,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Queries in the network at a time.")] = 4,
 ) -> None:
     """Find in each QUERY what the examples show. No mask is needed."""
     from fewshot_seg.commands.engine import Engine

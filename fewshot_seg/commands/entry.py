@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -24,7 +25,10 @@ class OneLineErrors(TyperGroup):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
         try:
-            status = super().main(*args, **{**options, "prog_name": name, "standalone_mode": False})
+            with warnings.catch_warnings():
+                if not sys.warnoptions:  # a library's remarks on a damaged file would drown our line about it
+                    warnings.simplefilter("ignore")
+                status = super().main(*args, **{**options, "prog_name": name, "standalone_mode": False})
         except FewShotError as error:
             _complain(name, str(error))
             status = 1

@@ -34,7 +34,7 @@ class SegmentRequest:
     engine: Engine = field(default_factory=Engine)
     refine: Refine = "grabcut"
     recursive: bool = False
-    batch_size: int = 8
+    batch_size: int = 4
 
 
 @dataclass
