@@ -16,15 +16,19 @@ is_new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
 
+# A Python that the user names is taken or refused; the default may be too old beside a newer one.
 find_python() {
-    for name in "${PYTHON:-python3}" python3.13 python3.12 python3.11; do
+    asked=${PYTHON:-python3}
+    others="python3.13 python3.12 python3.11"
+    [ "$asked" = python3 ] || others=
+    for name in "$asked" $others; do
         if is_new_enough "$name"; then
             echo "$name"
             return
         fi
     done
-    found=$("${PYTHON:-python3}" --version 2>&1 || true)
-    fail "needs Python 3.11 or newer; ${PYTHON:-python3} says: ${found:-nothing}." \
+    found=$("$asked" --version 2>&1) || found="it does not run"
+    fail "needs Python 3.11 or newer, but $asked: $found." \
         "Install one and name it: make test PYTHON=/path/to/python3.12"
 }
 
