@@ -76,9 +76,7 @@ def import_weights(
     ] = None,
     pooling: Annotated[Pooling, typer.Option(help="How the feature map becomes one vector.")] = Pooling.avg,
     neck: Annotated[Neck, typer.Option(help="What stands behind the pooling.")] = Neck.none,
-    size: Annotated[
-        int, typer.Option(min=32, max=4096, help="Pixels a side that images are brought to.")
-    ] = 384,
+    size: Annotated[int, typer.Option(min=32, max=4096, help="Pixels a side that images are brought to.")] = 384,
     force: Annotated[bool, typer.Option("--force", help="Replace an older checkpoint.")] = False,
 ) -> None:
     """Turn a PyTorch state dict into a checkpoint that fewshot-seg opens. Code in the file is never run."""
@@ -106,9 +104,7 @@ def _prefixes(names: Sequence[str], drop: Sequence[str]) -> dict[str, str | None
         if not equals:
             raise ConfigError(f"--map takes OLD=NEW, got {text!r}")
         if old in prefixes:
-            raise ConfigError(
-                f"tensors that begin with {old!r} can go to one place only: --map or --drop it once"
-            )
+            raise ConfigError(f"tensors that begin with {old!r} can go to one place only: --map or --drop it once")
         prefixes[old] = new
     return prefixes
 

@@ -80,9 +80,7 @@ def fit(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> d
             "(--map fc.=classifier. keeps a classifier) or leave out with --drop PREFIX"
         )
     if len(placed) < len(state):
-        raise CheckpointError(
-            f"{path} holds some of the backbone's tensors twice, with and without {trunk!r}"
-        )
+        raise CheckpointError(f"{path} holds some of the backbone's tensors twice, with and without {trunk!r}")
     for name, tensor in own.items():
         if name.endswith(".num_batches_tracked") or name == "head.linear.bias":
             placed.setdefault(name, torch.zeros_like(tensor))

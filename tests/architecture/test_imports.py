@@ -18,7 +18,7 @@ ORDER = """
     decode find masks images
     weights backbones heads embedder checkpoints embedding
     attention correspondence
-    supports seeds refine segmenter
+    supports seeds refine upsample segmenter
     _sheet render export
     datasets episodes
     commands cli

@@ -87,9 +87,7 @@ def test_a_linear_layer_becomes_the_neck(network: nn.Module, saved: Saver, batch
     )
     with torch.inference_mode():
         vector = embedder(batch).vector
-    torch.testing.assert_close(
-        vector, functional.normalize(pooled(network, batch) @ weight[:, :, 0, 0].T, dim=1)
-    )
+    torch.testing.assert_close(vector, functional.normalize(pooled(network, batch) @ weight[:, :, 0, 0].T, dim=1))
     assert embedder.dim == 64
 
 
@@ -200,8 +198,6 @@ def test_an_older_checkpoint_is_kept_unless_forced(network: nn.Module, saved: Sa
 
 
 def test_the_command_shows_its_help_when_it_is_given_nothing() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from train_embed.cli import main; main()"], capture_output=True
-    )
+    done = subprocess.run([sys.executable, "-c", "from train_embed.cli import main; main()"], capture_output=True)
     assert done.returncode == 0
     assert b"import-weights" in done.stdout
