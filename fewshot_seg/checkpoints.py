@@ -143,8 +143,8 @@ def _parse_header(text: str, path: Path) -> CheckpointHeader:
     try:
         header = json.loads(text)
         format_, version, training = header["format"], header["version"], header["training"]
-        if not isinstance(format_, int) or not isinstance(training, dict | None):
-            raise TypeError("wrong types")
+        if not isinstance(format_, int) or format_ < 1 or not isinstance(training, dict | None):
+            raise TypeError("impossible format or training")
         if format_ > FORMAT:
             raise CheckpointError(
                 f"{path} has format {format_}, written by fewshot-seg {version}; this one reads up to format "

@@ -19,7 +19,7 @@ Neck = Literal["linear", "bn", "linear+bn"]
 
 GEM_START = 3.0
 GEM_EPS = 1e-6
-"""Activations below this count as this in GeM, and have no gradient there."""
+"""Activations up to this count as this in GeM, and have no gradient."""
 
 
 class Head(nn.Module):
@@ -123,7 +123,7 @@ class PooledHead(Head):
             return feature_map.new_full((batch, channels), slope)
         _, ratio, p = self._gem_parts(feature_map)
         pooled_ratio = ratio.pow(p).mean(dim=(2, 3)).pow(1 / p)  # (B,C), g divided by the scale
-        unclamped = (feature_map >= GEM_EPS).to(ratio.dtype)
+        unclamped = (feature_map > GEM_EPS).to(ratio.dtype)
         return pooled_ratio.pow(1 - p) * (ratio.pow(p - 1) * unclamped).mean(dim=(2, 3)) / (h * w)
 
     def _gem_parts(self, feature_map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -133,7 +133,8 @@ class PooledHead(Head):
         underflowing or overflowing; for the same reason the scale may count as a constant.
         """
         assert self.p is not None
-        clamped = feature_map.clamp(min=GEM_EPS)
+        # Not clamp(): torch versions differ in its gradient at the bound itself.
+        clamped = torch.where(feature_map > GEM_EPS, feature_map, GEM_EPS)
         scale = clamped.detach().amax(dim=(2, 3), keepdim=True)
         return scale, clamped / scale, self.p
 
