@@ -42,9 +42,7 @@ _TURNS: Final = {
 _SIXTEEN_BIT: Final = 65535
 
 
-def read_image(
-    source: ImageInput, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None
-) -> NDArray[np.uint8]:
+def read_image(source: ImageInput, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> NDArray[np.uint8]:
     """An image as a viewer shows it.
 
     EXIF orientation is applied; of an animation or a multi-page file the first frame counts; transparency is

@@ -177,9 +177,7 @@ def test_shots_reduce_to_the_papers_tuples() -> None:
     p, n1, n2 = fp[:, None], fn1[:, None], fn2[:, None]
     torch.testing.assert_close(attention.shot_weights(fa, p), attention.pair_weights(fa, fp))
     torch.testing.assert_close(attention.shot_weights(fa, p, [n1]), attention.triplet_weights(fa, fp, fn1))
-    torch.testing.assert_close(
-        attention.shot_weights(fa, p, [n1, n2]), attention.quadruplet_weights(fa, fp, fn1, fn2)
-    )
+    torch.testing.assert_close(attention.shot_weights(fa, p, [n1, n2]), attention.quadruplet_weights(fa, fp, fn1, fn2))
 
 
 @pytest.mark.parametrize("weighting", ["paper", "overlap"])

@@ -269,9 +269,7 @@ def test_array_with_nan() -> None:
     assert "NaN" in refusal(np.full((4, 4, 3), np.nan))
 
 
-@pytest.mark.parametrize(
-    "shape", [(), (4,), (3, 4, 4), (4, 4, 1), (4, 4, 4), (1, 4, 4, 3), (0, 4, 3), (4, 0)]
-)
+@pytest.mark.parametrize("shape", [(), (4,), (3, 4, 4), (4, 4, 1), (4, 4, 4), (1, 4, 4, 3), (0, 4, 3), (4, 0)])
 def test_arrays_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError) as caught:
         read_image(np.zeros(shape, dtype=np.uint8))
@@ -405,9 +403,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=150, deadline=None)
 @given(
     name=st.sampled_from([name for name in GOOD if not name.startswith(("name_", "exif_"))]),
-    changes=st.lists(
-        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6
-    ),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
     near_start=st.booleans(),
 )
 def test_damaged_files_raise_nothing_but_our_errors(
@@ -423,9 +419,7 @@ def test_damaged_files_raise_nothing_but_our_errors(
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    content=st.binary(max_size=300), start=st.sampled_from([b"", b"\xff\xd8\xff", b"GIF89a", b"P6\n", b"BM"])
-)
+@given(content=st.binary(max_size=300), start=st.sampled_from([b"", b"\xff\xd8\xff", b"GIF89a", b"P6\n", b"BM"]))
 def test_random_bytes_raise_nothing_but_our_errors(scratch: Path, content: bytes, start: bytes) -> None:
     scratch.write_bytes(start + content)
     read_or_one_line(scratch)

@@ -203,9 +203,7 @@ def slow_resize(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[n
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.integers(1, 6), st.integers(1, 6), st.integers(1, 25), st.integers(1, 25), st.integers(0, 2**32 - 1)
-)
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 25), st.integers(1, 25), st.integers(0, 2**32 - 1))
 def test_resize_map_against_the_slow_way(h: int, w: int, height: int, width: int, seed: int) -> None:
     values = np.random.default_rng(seed).random((h, w), dtype=np.float32)
     large = resize_map(values, (height, width))
@@ -230,9 +228,7 @@ def test_resize_map_to_odd_sizes(size: tuple[int, int]) -> None:
     assert resize_map(np.full((3, 5), 0.5, dtype=np.float64), size).shape == size
 
 
-@pytest.mark.parametrize(
-    ("shape", "size"), [((3,), (4, 4)), ((1, 3, 3), (4, 4)), ((0, 3), (4, 4)), ((3, 3), (0, 4))]
-)
+@pytest.mark.parametrize(("shape", "size"), [((3,), (4, 4)), ((1, 3, 3), (4, 4)), ((0, 3), (4, 4)), ((3, 3), (0, 4))])
 def test_resize_map_refuses(shape: tuple[int, ...], size: tuple[int, int]) -> None:
     with pytest.raises(ShapeError):
         resize_map(np.zeros(shape, dtype=np.float32), size)
