@@ -24,6 +24,7 @@ from fewshot_seg.checkpoints import (
 from fewshot_seg.embedding import Embedder, EmbedderSpec, build_embedder, load_embedder
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
 from fewshot_seg.images import Preprocessing
+from tests.privileges import folder_for_everyone, unprivileged
 
 SPEC = EmbedderSpec(
     "timm/mobilenetv3_small_050", "gem", "linear+bn", 8, Preprocessing(size=64, interpolation="bicubic"), classes=3
@@ -114,11 +115,12 @@ def test_unwritable_places(embedder: Embedder, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model.safetensors"]
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write into a read-only folder")
-def test_read_only_folder(embedder: Embedder, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="cannot write"):
-        save_checkpoint(embedder, tmp_path / "model.safetensors")
+def test_read_only_folder(embedder: Embedder) -> None:
+    with folder_for_everyone() as folder:
+        folder.chmod(0o555)
+        with unprivileged(), pytest.raises(OutputError, match="cannot write"):
+            save_checkpoint(embedder, folder / "model.safetensors")
+        assert not list(folder.iterdir())
 
 
 def test_full_disk(embedder: Embedder, saved: Path) -> None:

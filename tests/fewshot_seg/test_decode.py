@@ -7,9 +7,8 @@ import socket
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from PIL import Image, features
 from fewshot_seg.decode import MAX_PIXELS, describe, read_image
 from fewshot_seg.errors import ImageError, ShapeError
 from tests.fewshot_seg.image_files import encoded, picture, png_bytes, write_bad_images, write_good_images
+from tests.privileges import folder_for_everyone, unprivileged
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +33,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return write_bad_images(tmp_path_factory.mktemp("bad"))
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Root may read everything, so a permission error needs somebody else."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def refusal(source: object, **options: int) -> str:
@@ -300,12 +287,13 @@ def test_names_that_would_break_a_line_are_escaped() -> None:
     assert describe(None) == "object of type NoneType"
 
 
-def test_permission_denied(tmp_path: Path) -> None:
-    path = tmp_path / "secret.png"
-    path.write_bytes(encoded(Image.fromarray(picture()), "PNG"))
-    path.chmod(0)
-    with unprivileged():
-        assert "permission denied" in refusal(path)
+def test_permission_denied() -> None:
+    with folder_for_everyone() as folder:
+        path = folder / "secret.png"
+        path.write_bytes(encoded(Image.fromarray(picture()), "PNG"))
+        path.chmod(0)
+        with unprivileged():
+            assert "permission denied" in refusal(path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
