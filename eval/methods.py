@@ -1,0 +1,109 @@
+"""What is compared on the same episodes: the segmenter, its attention alone, and two blind baselines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot_seg.datasets import SegmentationDataset
+from fewshot_seg.decode import describe, read_image
+from fewshot_seg.episodes import Episode
+from fewshot_seg.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from fewshot_seg.embedding import Embedder
+    from fewshot_seg.segmenter import SegmenterOptions, Support
+
+__all__ = ["METHODS", "Engine", "Method", "build_method", "centre_box", "needs_network"]
+
+METHODS = ("ours", "attention", "all-foreground", "centre-box")
+
+_BOX_SIDE = math.sqrt(0.5)  # of each side: half of the area
+
+Method = Callable[[SegmentationDataset, Episode], NDArray[Any]]
+"""An episode to a label map (H, W) at the query's native size: 0 background, i + 1 its i-th class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """The network that methods run on, and whether supports come with their masks."""
+
+    embedder: Embedder
+    support_masks: bool = False
+    seed: int = 0
+
+    def options(self, method: str) -> SegmenterOptions:
+        """How the segmenter runs for a method that needs it."""
+        from fewshot_seg.segmenter import SegmenterOptions
+
+        return SegmenterOptions(seed=self.seed, refine="none" if method == "attention" else "grabcut")
+
+
+def needs_network(method: str) -> bool:
+    """Whether a method needs an `Engine`."""
+    return method in ("ours", "attention")
+
+
+def build_method(name: str, engine: Engine | None) -> Method:
+    """The method called `name`: "ours", "attention" (without GrabCut), "all-foreground" or "centre-box".
+
+    The two last give every pixel, or the centred box, to the episode's first class.
+
+    Raises:
+        ConfigError: no such method, or no engine for one that needs it.
+    """
+    if name == "all-foreground":
+        return lambda dataset, episode: np.ones(_size(dataset, episode), np.uint8)
+    if name == "centre-box":
+        return lambda dataset, episode: centre_box(_size(dataset, episode)).astype(np.uint8)
+    if not needs_network(name):
+        raise ConfigError(f"unknown method {name!r}: choose {', '.join(METHODS)}")
+    if engine is None:
+        raise ConfigError(f"method {name!r} needs a network: give an engine")
+    return _segmenting(name, engine)
+
+
+def centre_box(size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(H, W) bool: a centred box of half the image's area and of its shape."""
+    mask = np.zeros(size, bool)
+    spans = [(round(side * (1 - _BOX_SIDE) / 2), round(side * _BOX_SIDE)) for side in size]
+    (top, height), (left, width) = spans
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def _segmenting(name: str, engine: Engine) -> Method:
+    from fewshot_seg.segmenter import Segmenter
+
+    segmenter = Segmenter(engine.embedder, engine.options(name))
+
+    def method(dataset: SegmentationDataset, episode: Episode) -> NDArray[Any]:
+        supports = {
+            dataset.class_names[label - 1]: [_support(dataset, image, label, engine) for image in images]
+            for label, images in episode.supports.items()
+        }
+        return segmenter.segment(dataset.image(episode.query), supports).label_map
+
+    return method
+
+
+def _support(dataset: SegmentationDataset, image: str, label: int, engine: Engine) -> Support:
+    from fewshot_seg.segmenter import Support
+
+    if not engine.support_masks:
+        return Support(dataset.image(image))
+    mask = dataset.mask(image) == label
+    if not mask.any():
+        what = f"listed as {dataset.class_names[label - 1]!r}, but its mask holds none"
+        raise DataError(f"{describe(dataset.image(image))}: {what}; take it off the list")
+    return Support(dataset.image(image), mask)
+
+
+def _size(dataset: SegmentationDataset, episode: Episode) -> tuple[int, int]:
+    height, width = read_image(dataset.image(episode.query)).shape[:2]
+    return height, width

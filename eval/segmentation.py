@@ -1,0 +1,243 @@
+"""A segmentation run: episodes, predictions of every method on the same ones, and their score, in one folder.
+
+Predicting and scoring are apart: predictions are kept as they come, and the score is computed from the files,
+so that an interrupted run ends in the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval.methods import Engine, build_method, needs_network
+from eval.metrics import SegmentationScore, confusion, episode_truth
+from eval.predictions import Track, decode, finished, predict, predictions_file
+from eval.runs import claim_run
+from fewshot_seg import __version__
+from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes, open_dataset
+from fewshot_seg.decode import describe
+from fewshot_seg.episodes import Episode, hsnet_episodes, read_episodes, small_classes, write_episodes
+from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.export import write_json
+
+if TYPE_CHECKING:
+    from fewshot_seg.embedding import Embedder
+
+__all__ = ["PROTOCOLS", "SegmentationTask", "run_segmentation", "score_segmentation"]
+
+PROTOCOLS = ("hsnet",)
+EPISODES = "episodes.jsonl"
+METRICS = "metrics.json"
+
+# Where the data lies doesn't change a result; what is in it shows in the episodes, which are compared.
+_FREE = ("root", "split_list")
+
+
+@dataclass(frozen=True)
+class SegmentationTask:
+    """What is measured.
+
+    Attributes:
+        root: the data set's folder.
+        out: the run's folder.
+        dataset: a name from `datasets.dataset_names`.
+        split_list: which entries count; None means all that the masks hold.
+        fold: the classes; "all" for development.
+        way, shot: N classes an episode, K supports a class.
+        protocol: "hsnet", see `episodes.HsnetProtocol`.
+        episodes: how many.
+        seed: of the episodes, and of the segmenter.
+        methods: names from `methods.METHODS`, on the same episodes; the run's own figures are those of
+            "ours", else of the first.
+        support_masks: give the segmenter the supports' masks.
+        weights, device: as `load_embedder` takes them.
+        skip_small_classes: leave out classes with fewer than shot + 1 images, instead of refusing.
+        workers: episodes at a time. Results don't depend on it.
+    """
+
+    root: Path
+    out: Path
+    dataset: str = "pascal5i"
+    split_list: Path | None = None
+    fold: Fold = 0
+    way: int = 1
+    shot: int = 1
+    protocol: str = "hsnet"
+    episodes: int = 1000
+    seed: int = 0
+    methods: tuple[str, ...] = ("ours",)
+    support_masks: bool = False
+    weights: str = "default"
+    device: str = "auto"
+    skip_small_classes: bool = False
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise ConfigError(f"unknown protocol {self.protocol!r}: choose {', '.join(PROTOCOLS)}")
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ConfigError(f"methods {list(self.methods)}: name at least one, and each once")
+        if self.workers < 1:
+            raise ConfigError(f"workers {self.workers}: must be at least 1")
+
+    @property
+    def main_method(self) -> str:
+        """The method whose figures are the run's own."""
+        return "ours" if "ours" in self.methods else self.methods[0]
+
+
+def run_segmentation(task: SegmentationTask, track: Track | None = None) -> dict[str, Any]:
+    """Predict what is still to be predicted, then score everything.
+
+    Writes config.json, episodes.jsonl, predictions.jsonl and metrics.json to `task.out`; the predictions of
+    other methods than "ours" get files of their own (`predictions.predictions_file`).
+
+    Args:
+        task: what to measure.
+        track: shows progress; None shows none.
+
+    Returns:
+        What is in metrics.json.
+
+    Raises:
+        ConfigError: an impossible task, or `task.out` holds another one's run.
+        DataError, ImageError: bad data. CheckpointError: bad weights. OutputError: the folder can't be
+            written.
+    """
+    track = track or (lambda items, total, what: iter(items))
+    dataset = open_dataset(task.dataset, task.root, task.split_list)
+    classes, left_out = _classes(task, dataset)
+    episodes = hsnet_episodes(dataset, classes, task.shot, way=task.way, count=task.episodes, seed=task.seed)
+    engine = _engine(task)
+    methods = {name: build_method(name, engine) for name in task.methods}
+    claim_run(task.out, _config(task, dataset, left_out, engine), free=_FREE)
+    _keep_episodes(task.out / EPISODES, episodes, dataset)
+    for name, method in methods.items():
+        predict(predictions_file(task.out, name), name, method, dataset, episodes, task.workers, track)
+    scores = score_segmentation(task.out, dataset, episodes, classes, task.methods, track)
+    metrics = _metrics(task, dataset, episodes, scores, left_out)
+    write_json(task.out / METRICS, metrics)
+    return metrics
+
+
+def score_segmentation(
+    out: Path,
+    dataset: SegmentationDataset,
+    episodes: Sequence[Episode],
+    classes: tuple[int, ...],
+    methods: Sequence[str],
+    track: Track,
+) -> dict[str, SegmentationScore]:
+    """Score a run's predictions at native size, reading each query's mask once.
+
+    Raises:
+        DataError: predictions of other episodes, too few, or of another size than the masks.
+    """
+    lines = {name: finished(predictions_file(out, name), dataset, episodes) for name in methods}
+    scores = {name: SegmentationScore(classes) for name in methods}
+    for place, episode in enumerate(track(episodes, len(episodes), "scoring")):
+        truth = episode_truth(dataset.mask(episode.query), episode.classes)
+        for name, score in scores.items():
+            where = f"{describe(predictions_file(out, name))}:{place + 1}"
+            if place >= len(lines[name]):
+                raise DataError(f"{where}: no prediction; run the evaluation to its end first")
+            prediction = decode(lines[name][place], dataset, episode, truth.shape, where)
+            score.add(confusion(prediction, truth, len(episode.classes)), episode.classes)
+    return scores
+
+
+def _classes(task: SegmentationTask, dataset: SegmentationDataset) -> tuple[tuple[int, ...], list[str]]:
+    """The classes to draw from, and the names of those left out for having too few images."""
+    classes = fold_classes(dataset, task.fold)
+    if not task.skip_small_classes:
+        return classes, []
+    small = small_classes(dataset, classes, task.shot)
+    if len(small) == len(classes):
+        raise DataError(f"no class of fold {task.fold} has the {task.shot + 1} images that an episode needs")
+    kept = tuple(label for label in classes if label not in small)
+    return kept, [dataset.class_names[label - 1] for label in small]
+
+
+def _engine(task: SegmentationTask) -> Engine | None:
+    if not any(needs_network(name) for name in task.methods):
+        return None
+    from fewshot_seg.embedding import load_embedder
+
+    return Engine(load_embedder(task.weights, device=task.device), task.support_masks, task.seed)
+
+
+def _config(
+    task: SegmentationTask, dataset: SegmentationDataset, left_out: list[str], engine: Engine | None
+) -> dict[str, Any]:
+    """Everything that determines the predictions, and where the data was."""
+    network: dict[str, Any] = {"weights": None, "device": None, "segmenter": {}}
+    if engine is not None:
+        options = {name: asdict(engine.options(name)) for name in task.methods if needs_network(name)}
+        network = {
+            "weights": task.weights,
+            "weights_sha256": _fingerprint(engine.embedder),
+            "embedder": engine.embedder.spec.to_dict(),
+            "device": engine.embedder.device.type,
+            "segmenter": options,
+        }
+    return {
+        "run": "segmentation",
+        "fewshot_seg": __version__,
+        "dataset": dataset.name,
+        "root": str(task.root),
+        "split_list": None if task.split_list is None else str(task.split_list),
+        "fold": task.fold,
+        "classes_left_out": left_out,
+        "way": task.way,
+        "shot": task.shot,
+        "protocol": task.protocol,
+        "episodes": task.episodes,
+        "seed": task.seed,
+        "methods": list(task.methods),
+        "support_masks": task.support_masks,
+        **network,
+    }
+
+
+def _fingerprint(embedder: Embedder) -> str:
+    """SHA-256 of the weights: a checkpoint's path may hold others tomorrow."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in embedder.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _keep_episodes(path: Path, episodes: list[Episode], dataset: SegmentationDataset) -> None:
+    """Write the episodes, or check that the folder's are these."""
+    if not path.exists():
+        write_episodes(path, episodes, dataset.class_names)
+    elif read_episodes(path, dataset.class_names) != episodes:
+        raise ConfigError(f"{describe(path)}: holds other episodes (has the list changed?); change --out")
+
+
+def _metrics(
+    task: SegmentationTask,
+    dataset: SegmentationDataset,
+    episodes: Sequence[Episode],
+    scores: dict[str, SegmentationScore],
+    left_out: list[str],
+) -> dict[str, Any]:
+    """What metrics.json holds."""
+    results = {name: score.to_dict(dataset.class_names) for name, score in scores.items()}
+    unseen = set(fold_classes(dataset, task.fold)) - {label for one in episodes for label in one.classes}
+    names = [dataset.class_names[label - 1] for label in sorted(unseen)]
+    holding_all = sum(set(one.classes) <= dataset.labels(one.query) for one in episodes)
+    return {
+        **results[task.main_method],
+        "method": task.main_method,
+        "methods": results,
+        "queries_with_all_classes": holding_all,
+        "classes_left_out": left_out,
+        "classes_without_episodes": [name for name in names if name not in left_out],
+    }
