@@ -124,9 +124,7 @@ class HsnetProtocol:
             if len(free) < self.shot:
                 name = self.dataset.class_names[label - 1]
                 shared = f"{len(free)} images of {name!r} are left for {self.shot} supports"
-                raise DataError(
-                    f"episode {index}: {shared}; lower shots or ways, or give a longer list"
-                )
+                raise DataError(f"episode {index}: {shared}; lower shots or ways, or give a longer list")
             supports[label] = tuple(_draw(free, self.shot, self.seed, index, stream=label))
             taken.update(supports[label])
         return Episode(index, entry.image, classes, {label: supports[label] for label in classes})
@@ -147,9 +145,7 @@ class HsnetProtocol:
         if self.shot < 1:
             raise ConfigError(f"shot {self.shot}: must be at least 1")
         if not 1 <= self.way <= len(self.classes):
-            raise ConfigError(
-                f"way {self.way}: must be from 1 to the number of classes, {len(self.classes)}"
-            )
+            raise ConfigError(f"way {self.way}: must be from 1 to the number of classes, {len(self.classes)}")
         if not 0 <= self.seed <= MAX_SEED:
             raise ConfigError(f"seed {self.seed}: must be from 0 to {MAX_SEED}")
 
@@ -176,9 +172,7 @@ def small_classes(dataset: SegmentationDataset, classes: Iterable[int], shot: in
     return {label: count for label, count in counts.items() if count < shot + 1}
 
 
-def write_episodes(
-    path: str | os.PathLike[str], episodes: Iterable[Episode], class_names: Sequence[str]
-) -> None:
+def write_episodes(path: str | os.PathLike[str], episodes: Iterable[Episode], class_names: Sequence[str]) -> None:
     """Write episodes.jsonl: one JSON object a line; the file appears whole or not at all.
 
     Raises:
@@ -200,9 +194,7 @@ def read_episodes(path: str | os.PathLike[str], class_names: Sequence[str]) -> l
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{describe(path)}: cannot read the episodes: {error}") from error
-    return [
-        _parse(line, f"{describe(path)}:{number}", class_names) for number, line in enumerate(lines, start=1)
-    ]
+    return [_parse(line, f"{describe(path)}:{number}", class_names) for number, line in enumerate(lines, start=1)]
 
 
 def _parse(line: str, where: str, class_names: Sequence[str]) -> Episode:

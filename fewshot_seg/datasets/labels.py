@@ -38,9 +38,7 @@ def read_labels(path: str | os.PathLike[str], classes: int) -> NDArray[np.uint8]
     return labels
 
 
-def check_size(
-    mask_path: str | os.PathLike[str], shape: tuple[int, ...], image: str | os.PathLike[str]
-) -> None:
+def check_size(mask_path: str | os.PathLike[str], shape: tuple[int, ...], image: str | os.PathLike[str]) -> None:
     """Check that a mask of shape (H, W) is of its image's size, as a viewer shows it.
 
     Raises:

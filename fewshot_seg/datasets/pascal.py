@@ -59,9 +59,7 @@ class PascalVoc:
     class_names = CLASSES
     folds = tuple(tuple(range(5 * fold + 1, 5 * fold + 6)) for fold in range(_FOLDS))
 
-    def __init__(
-        self, root: str | os.PathLike[str], split_list: str | os.PathLike[str] | None = None
-    ) -> None:
+    def __init__(self, root: str | os.PathLike[str], split_list: str | os.PathLike[str] | None = None) -> None:
         self.root = Path(root)
         images, masks = _listing(self.root / "JPEGImages", ".jpg"), _listing(self._masks, ".png")
         self._labels: dict[str, frozenset[int]] = {}

@@ -60,6 +60,4 @@ def _text(path: str | os.PathLike[str]) -> str:
         reason = error.strerror or str(error)
         raise DataError(f"{describe(path)}: cannot read the split list: {reason}; check the path") from error
     except ValueError as error:
-        raise DataError(
-            f"{describe(path)}: the split list is no UTF-8 text; give a list of ID__CC lines"
-        ) from error
+        raise DataError(f"{describe(path)}: the split list is no UTF-8 text; give a list of ID__CC lines") from error
