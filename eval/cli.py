@@ -44,6 +44,8 @@ class Method(StrEnum):
 
     ours = "ours"
     attention = "attention"
+    paper = "paper"
+    paper_letter = "paper-letter"
     all_foreground = "all-foreground"
     centre_box = "centre-box"
 
@@ -79,7 +81,8 @@ def segment(
     method: Annotated[
         list[Method] | None,
         typer.Option(
-            help="May be repeated: every method gets the same episodes. attention is ours without GrabCut.",
+            help="May be repeated: every method gets the same episodes. attention: ours without GrabCut; paper: with "
+            "1 - |fa - fp| as weights; paper-letter: and the gradient through the norm.",
             show_default="ours",
         ),
     ] = None,

@@ -1,9 +1,9 @@
-"""What is compared on the same episodes: the segmenter, its attention alone, and two blind baselines."""
+"""What is compared on the same episodes: the segmenter, parts of it changed in turn, and two blind baselines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Engine", "Method", "build_method", "centre_box", "needs_network"]
 
-METHODS = ("ours", "attention", "all-foreground", "centre-box")
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "ours": {},
+    "attention": {"refine": "none"},
+    "paper": {"weighting": "paper"},
+    "paper-letter": {"weighting": "paper", "through_norm": True},
+}
+"""The segmenter's methods: what each changes of the default options."""
+
+METHODS = (*CHANGES, "all-foreground", "centre-box")
 
 _BOX_SIDE = math.sqrt(0.5)  # of each side: half of the area
 
@@ -41,18 +49,20 @@ class Engine:
         """How the segmenter runs for a method that needs it."""
         from fewshot_seg.segmenter import SegmenterOptions
 
-        return SegmenterOptions(seed=self.seed, refine="none" if method == "attention" else "grabcut")
+        return SegmenterOptions(seed=self.seed, **CHANGES[method])
 
 
 def needs_network(method: str) -> bool:
     """Whether a method needs an `Engine`."""
-    return method in ("ours", "attention")
+    return method in CHANGES
 
 
 def build_method(name: str, engine: Engine | None) -> Method:
-    """The method called `name`: "ours", "attention" (without GrabCut), "all-foreground" or "centre-box".
+    """The method called `name`.
 
-    The two last give every pixel, or the centred box, to the episode's first class.
+    "ours" is the segmenter by default; "attention" leaves GrabCut out; "paper" takes the paper's weights instead
+    of the overlap, and "paper-letter" the gradient through the norm as well; "all-foreground" and "centre-box" give
+    every pixel, or a centred box of half the area, to the episode's first class.
 
     Raises:
         ConfigError: no such method, or no engine for one that needs it.
