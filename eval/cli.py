@@ -6,15 +6,18 @@ Imports of the work itself are inside the functions: `fewshot-eval --help` must 
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from eval.console import print_table, tracked
+from fewshot_seg.commands.console import complain, print_table, tracked
 from fewshot_seg.commands.entry import make_app
 
 __all__ = ["app", "main"]
+
+COMMAND = "fewshot-eval"
 
 
 class Dataset(StrEnum):
@@ -50,7 +53,7 @@ class Method(StrEnum):
     centre_box = "centre-box"
 
 
-app = make_app("fewshot-eval", "Measure few-shot segmentation on episodes of a data set.")
+app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set.")
 
 
 @app.command(
@@ -125,9 +128,9 @@ def segment(
         workers=workers,
     )
     try:
-        metrics = run_segmentation(task, tracked)
+        metrics = run_segmentation(task, partial(tracked, command=COMMAND))
     except KeyboardInterrupt:
-        typer.echo("fewshot-eval: interrupted; the same command goes on from here", err=True)
+        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
         raise
     _report(metrics, out)
 
@@ -137,10 +140,10 @@ def _report(metrics: dict[str, Any], out: Path) -> None:
     methods: dict[str, dict[str, Any]] = metrics["methods"]
     means = ("miou", "fb_iou", "binary_iou")
     rows = [[name, *(_percent(scores[key]) for key in means)] for name, scores in methods.items()]
-    print_table(("method", "mean IoU", "FB-IoU", "binary IoU"), rows)
+    print_table(("method", "mean IoU", "FB-IoU", "binary IoU"), rows, names=1)
     names = dict.fromkeys(name for scores in methods.values() for name in scores["per_class"])
     rows = [[name, *(_percent(scores["per_class"].get(name)) for scores in methods.values())] for name in names]
-    print_table(("class IoU", *methods), rows)
+    print_table(("class IoU", *methods), rows, names=1)
     if left_out := metrics["classes_left_out"]:
         typer.echo(f"Left out, for having too few images: {', '.join(left_out)}")
     if unseen := metrics["classes_without_episodes"]:

@@ -12,25 +12,26 @@ import typer
 __all__ = ["complain", "print_table", "tracked"]
 
 Item = TypeVar("Item")
+COMMAND = "fewshot-seg"
 PLAIN_EVERY = 10.0  # seconds between progress lines where stderr is not a terminal
 PLAIN_WIDTH = 10_000  # a table that goes to a file or a pipe is not wrapped
 
 
-def complain(message: str, *, kind: str = "error") -> None:
+def complain(message: str, *, kind: str = "error", command: str = COMMAND) -> None:
     """One line on stderr: "fewshot-seg: error: message"."""
-    typer.echo(f"fewshot-seg: {kind}: {' '.join(message.split())}", err=True)
+    typer.echo(f"{command}: {kind}: {' '.join(message.split())}", err=True)
 
 
-def tracked(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+def tracked(items: Iterable[Item], total: int, what: str, *, command: str = COMMAND) -> Iterator[Item]:
     """Pass `items` on and show progress and time left: a bar on a terminal, rare plain lines elsewhere."""
     if sys.stderr.isatty():
         yield from _bar(items, total, what)
     else:
-        yield from _lines(items, total, what)
+        yield from _lines(items, total, f"{command}: {what}")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, limit: int = 50) -> None:
-    """A table on stdout, every column after the second flush right; at most `limit` rows are shown."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 2, limit: int = 50) -> None:
+    """A table on stdout, every column after the first `names` flush right; at most `limit` rows are shown."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -41,7 +42,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, limit:
         console = Console(markup=False, highlight=False, emoji=False, width=PLAIN_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number > 1 else "left", overflow="fold")
+        table.add_column(name, justify="right" if number >= names else "left", overflow="fold")
     for row in rows[:limit]:
         table.add_row(*(Text(cell) for cell in row))  # Text: "[red]" in a file name is no markup
     console.print(table)
@@ -69,4 +70,4 @@ def _lines(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         if now - last >= PLAIN_EVERY and done < total:
             last = now
             left = (now - start) / done * (total - done)
-            typer.echo(f"fewshot-seg: {what}: {done} of {total}, about {left:.0f} s left", err=True)
+            typer.echo(f"{what}: {done} of {total}, about {left:.0f} s left", err=True)

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from fewshot_seg.commands.console import complain
 from fewshot_seg.errors import FewShotError
 
 __all__ = ["OneLineErrors", "make_app"]
@@ -30,7 +31,7 @@ class OneLineErrors(TyperGroup):
                     warnings.simplefilter("ignore")
                 status = super().main(*args, **{**options, "prog_name": name, "standalone_mode": False})
         except FewShotError as error:
-            _complain(name, str(error))
+            complain(str(error), command=name)
             status = 1
         except typer.Abort:
             status = 130
@@ -38,7 +39,7 @@ class OneLineErrors(TyperGroup):
             # Typer has moved click's exceptions about; this is what every version of them has in common.
             if not hasattr(error, "format_message"):
                 raise
-            _complain(name, f"{error.format_message()} (see {name} --help)")
+            complain(f"{error.format_message()} (see {name} --help)", command=name)
             status = 2
         sys.exit(status if isinstance(status, int) else 0)
 
@@ -70,7 +71,3 @@ def make_app(name: str, purpose: str) -> typer.Typer:
 
     app.callback(invoke_without_command=True, help=purpose)(root)
     return app
-
-
-def _complain(name: str, message: str) -> None:
-    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr, flush=True)

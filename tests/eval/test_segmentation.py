@@ -191,7 +191,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(task: SegmentationTask) -> No
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert stderr.splitlines() == ["fewshot-eval: interrupted; the same command goes on from here"]
+    assert stderr.splitlines() == ["fewshot-eval: interrupted: the same command goes on from here"]
     assert 50 <= len(lines_of(task.out / "predictions-centre-box.jsonl")) < 3000
 
 
