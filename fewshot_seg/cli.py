@@ -39,14 +39,14 @@ WEIGHTS = typer.Option("--weights", "-w", help="A name from 'fewshot-seg models'
 DEVICE = typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")
 PRECISION = typer.Option("--precision", help="Number format of the network.")
 SEED = typer.Option("--seed", min=0, help="Same seed, same results.")
-THREADS = typer.Option("--threads", min=1, help="CPU threads; default: all cores.", show_default=False)
+THREADS = typer.Option("--threads", min=1, max=1024, help="CPU threads; default: all cores.", show_default=False)
 
 # Paragraphs in one line each: the help would keep the line breaks of a docstring.
 SEGMENT_HELP = (
     "Find in each QUERY what the examples show. No mask is needed.\n\n"
     "Writes DIR/STEM_mask.png (8-bit label map at native size: 0 is background, 1 the first class, ...), "
     "DIR/STEM_overlay.jpg and DIR/results.json. Queries of the same name become STEM-2, STEM-3, ...; "
-    "results.json says which file is whose.\n\n"
+    "results.json says which file is whose. In folders and globs, an earlier run's results are left out.\n\n"
     "A query that cannot be read is reported, the others are done, and the exit status is 1."
 )
 EXPLAIN_HELP = (

@@ -32,7 +32,7 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ConfigError(_UNKNOWN.format(str(name))) from error
     if device.type not in ("cpu", "cuda", "mps"):
         raise ConfigError(_UNKNOWN.format(str(name)))

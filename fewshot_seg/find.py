@@ -110,7 +110,7 @@ def _in_folder(folder: Path, recursive: bool) -> Iterator[Path]:
     except OSError as error:
         raise DataError(f"{describe(folder)}: the folder cannot be listed ({error.strerror})") from error
     entries = sorted(visible, key=lambda entry: natural_key(entry.name))
-    yield from (Path(entry.path) for entry in entries if not entry.is_dir() and _is_image_name(entry.name))
+    yield from (Path(entry.path) for entry in entries if not _is_folder(entry.path) and _is_image_name(entry.name))
     if recursive:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

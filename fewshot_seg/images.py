@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Protocol
@@ -15,7 +14,7 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from fewshot_seg.decode import MAX_PIXELS, ImageInput, describe, read_image
+from fewshot_seg.decode import MAX_PIXELS, PATH_TYPES, ImageInput, describe, read_image
 from fewshot_seg.errors import ConfigError, DataError, ShapeError
 from fewshot_seg.find import IMAGE_SUFFIXES, find_images
 from fewshot_seg.masks import read_mask
@@ -27,6 +26,7 @@ __all__ = [
     "Preprocessing",
     "describe",
     "find_images",
+    "is_one",
     "load_batch",
     "preprocess",
     "read_image",
@@ -139,7 +139,7 @@ def load_batch(sources: Sequence[ImageInput], embedder: _Prepares) -> torch.Tens
     Raises:
         ImageError, ShapeError: an input that is no readable image. DataError: no inputs.
     """
-    if isinstance(sources, (str, os.PathLike, PIL.Image.Image)) or getattr(sources, "ndim", 4) < 4:
+    if is_one(sources):
         sources = [sources]  # type: ignore[list-item]
     if len(sources) == 0:
         raise DataError("no images to load; give at least one")
@@ -147,6 +147,13 @@ def load_batch(sources: Sequence[ImageInput], embedder: _Prepares) -> torch.Tens
     min_side = _DRAFT_MARGIN * wanted.size
     inputs = [preprocess(read_image(source, min_side=min_side), wanted) for source in sources]
     return torch.stack(inputs).to(embedder.device)
+
+
+def is_one(sources: object) -> bool:
+    """Whether this is one image as `read_image` takes it, not several; an array (B, H, W, 3) is several."""
+    if isinstance(sources, np.ndarray):
+        return sources.ndim < 4
+    return isinstance(sources, (*PATH_TYPES, PIL.Image.Image))
 
 
 def resize_map(map_: NDArray[np.floating[Any]], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from torch import Tensor
 from fewshot_seg.attention import Weighting, attention_maps, scale_maps, shot_weights
 from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, FewShotError
-from fewshot_seg.images import ImageInput, describe, preprocess, read_image, resize_map
+from fewshot_seg.images import ImageInput, describe, is_one, preprocess, read_image, resize_map
 from fewshot_seg.refine import GrabCutOptions, grabcut, working_size
 from fewshot_seg.seeds import SeedOptions, threshold_of, trimap
 from fewshot_seg.streams import in_batches, ordered_map
@@ -30,6 +31,7 @@ Refine = Literal["grabcut", "none"]
 
 _SUPPORT_BATCH = 8
 _MOST_WORKERS = 8
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SegmenterOptions:
     Attributes:
         weighting: which dimensions carry the decision, "overlap" or "paper" (see `attention.shot_weights`).
         through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
-        rejection: how much the other classes' supports take away, >= 0 (see `attention.shot_weights`).
+        rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
         seeds: attention to trimap.
         refine: "grabcut", or "none": attention above its threshold is the mask.
         grabcut: how GrabCut runs.
@@ -64,20 +66,24 @@ class SegmenterOptions:
         for name, choices in (("weighting", get_args(Weighting)), ("refine", get_args(Refine))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
-        if not self.rejection >= 0:
-            raise ConfigError(f"rejection {self.rejection!r}: must be a number from 0 up")
-        if not 0 <= self.seed < 2**31:
-            raise ConfigError(f"seed {self.seed!r}: must be from 0 to {2**31 - 1}")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads {self.threads!r}: must be at least 1")
+        if not 0 <= self.rejection < math.inf:
+            raise ConfigError(f"rejection {self.rejection!r}: must be a finite number from 0 up")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed {self.seed!r}: must be a whole number, 0 to {2**31 - 1}")
+        if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= _MOST_THREADS):
+            raise ConfigError(f"threads {self.threads!r}: must be a whole number, 1 to {_MOST_THREADS}, or None")
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Supports, encoded: for each class (K,D) unit-norm embeddings of its shots, on the embedder's device."""
+    """Supports, encoded: for each class (K,D) unit-norm embeddings of its shots, on the embedder's device.
+
+    Embeddings mean something to the embedder that made them alone, so it is kept with them.
+    """
 
     classes: tuple[str, ...]
     vectors: tuple[Tensor, ...] = field(repr=False)
+    embedder: Embedder = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +195,7 @@ class Segmenter:
         shots = [shot for group in grouped.values() for shot in group]
         vectors = torch.cat([self._encode_supports(batch) for batch in in_batches(shots, _SUPPORT_BATCH)])
         counts = [len(group) for group in grouped.values()]
-        return Prepared(tuple(grouped), torch.split(vectors, counts))
+        return Prepared(tuple(grouped), torch.split(vectors, counts), self.embedder)
 
     def segment(self, query: ImageInput, supports: Supports | Prepared) -> Segmentation:
         """Cuts the supports' objects out of one query.
@@ -204,14 +210,13 @@ class Segmenter:
         Raises:
             FewShotError: as `prepare`, or ImageError for the query.
         """
-        prepared = supports if isinstance(supports, Prepared) else self.prepare(supports)
-        return next(self.segment_many([query], prepared, batch_size=1, workers=1))
+        return next(self.segment_many([query], supports, batch_size=1, workers=1))
 
     @overload
     def segment_many(
         self,
-        queries: Iterable[ImageInput],
-        prepared: Prepared,
+        queries: Iterable[ImageInput] | ImageInput,
+        prepared: Supports | Prepared,
         batch_size: int = ...,
         workers: int | None = ...,
         on_error: Literal["raise"] = ...,
@@ -220,8 +225,8 @@ class Segmenter:
     @overload
     def segment_many(
         self,
-        queries: Iterable[ImageInput],
-        prepared: Prepared,
+        queries: Iterable[ImageInput] | ImageInput,
+        prepared: Supports | Prepared,
         batch_size: int = ...,
         workers: int | None = ...,
         *,
@@ -230,8 +235,8 @@ class Segmenter:
 
     def segment_many(
         self,
-        queries: Iterable[ImageInput],
-        prepared: Prepared,
+        queries: Iterable[ImageInput] | ImageInput,
+        prepared: Supports | Prepared,
         batch_size: int = 4,
         workers: int | None = None,
         on_error: Literal["raise", "yield"] = "raise",
@@ -241,23 +246,31 @@ class Segmenter:
         Results don't depend on the queries' order, the batch size or the number of workers.
 
         Args:
-            queries: of any length; drawn lazily.
-            prepared: from `prepare`.
+            queries: of any length; drawn lazily. One alone need not be in a list.
+            prepared: from `prepare`, or what it takes.
             batch_size: queries that go through the network at once.
-            workers: threads that read and refine; None means the machine's processors, at most 8.
+            workers: threads that read and refine; None means the option `threads`, or else the machine's
+                processors, but at most 8: each holds an image.
             on_error: "raise" a query's error when its turn comes, or "yield" it in the result's place and go on.
 
         Yields:
             One result for each query, in order.
 
         Raises:
-            ConfigError: batch_size or workers below 1.
+            ConfigError: batch_size or workers below 1, or supports that another embedder has prepared.
             ImageError: an unreadable query (with on_error="raise").
         """
-        workers = min(os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers
-        if batch_size < 1 or workers < 1:
-            raise ConfigError(f"batch_size {batch_size} and workers {workers} must be at least 1")
-        return self._stream(queries, prepared, batch_size, workers, on_error == "raise")
+        workers = min(self.options.threads or os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers
+        if not all(type(count) is int and count >= 1 for count in (batch_size, workers)):
+            raise ConfigError(f"batch_size {batch_size} and workers {workers} must be whole numbers and at least 1")
+        if on_error not in ("raise", "yield"):
+            raise ConfigError(f"unknown on_error {on_error!r}: choose raise or yield")
+        if not isinstance(prepared, Prepared):
+            prepared = self.prepare(prepared)
+        if prepared.embedder is not self.embedder:
+            raise ConfigError("the supports were prepared by another embedder; call this segmenter's own `prepare`")
+        several: Iterable[ImageInput] = [queries] if is_one(queries) else queries  # type: ignore[list-item,assignment]
+        return self._stream(several, prepared, batch_size, workers, on_error == "raise")
 
     def _stream(
         self, queries: Iterable[ImageInput], prepared: Prepared, batch_size: int, workers: int, strict: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from fewshot_seg.decode import PATH_TYPES
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.images import ImageInput, describe, read_mask
 
@@ -40,7 +41,7 @@ class Support:
     def __post_init__(self) -> None:
         if self.mask is not None and self.box is not None:
             raise ConfigError(f"{describe(self.image)}: give a mask or a box of the object, not both")
-        if self.box is not None and (np.shape(self.box) != (4,) or not np.isfinite(self.box).all()):
+        if self.box is not None and not _is_box(self.box):
             raise ConfigError(f"{describe(self.image)}: a box is x, y, width, height in pixels, got {self.box}")
 
 
@@ -108,10 +109,18 @@ def mask_on_map(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.fl
     return np.asarray(share, dtype=np.float32)
 
 
-def _as_list(shots: ClassSupports) -> Sequence[OneSupport]:
-    if isinstance(shots, (str, os.PathLike, PIL.Image.Image, np.ndarray, Support)):
-        return [shots]
-    return shots
+def _is_box(box: object) -> bool:
+    try:
+        values = np.asarray(box)
+        return values.shape == (4,) and values.dtype.kind in "iuf" and bool(np.isfinite(values).all())
+    except ValueError:  # ragged
+        return False
+
+
+def _as_list(shots: ClassSupports) -> Iterable[OneSupport]:
+    # What is neither several nor an image (None, a number) is refused by name when it is read.
+    several = isinstance(shots, Iterable) and not isinstance(shots, (bytes, PIL.Image.Image, np.ndarray))
+    return shots if several and not isinstance(shots, PATH_TYPES) else [shots]  # type: ignore[list-item,return-value]
 
 
 def _span(start: float, length: float, limit: int) -> slice:
@@ -125,9 +134,11 @@ def _refuse_shared(grouped: Mapping[str, Sequence[Support]]) -> None:
     owner: dict[str, str] = {}
     for name, shots in grouped.items():
         for shot in shots:
-            if shot.mask is not None or shot.box is not None or not isinstance(shot.image, (str, os.PathLike)):
+            if shot.mask is not None or shot.box is not None or not isinstance(shot.image, PATH_TYPES):
                 continue
-            path = os.path.realpath(shot.image)
+            if "\0" in (path := os.fspath(shot.image)):  # no file's name; reading it says so
+                continue
+            path = os.path.realpath(path)
             if owner.setdefault(path, name) != name:
                 raise ConfigError(
                     f"{describe(shot.image)}: given as a support of both {owner[path]!r} and {name!r}; "

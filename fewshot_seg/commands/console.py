@@ -24,7 +24,7 @@ def complain(message: str, *, kind: str = "error", command: str = COMMAND) -> No
 
 def tracked(items: Iterable[Item], total: int, what: str, *, command: str = COMMAND) -> Iterator[Item]:
     """Pass `items` on and show progress and time left: a bar on a terminal, rare plain lines elsewhere."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():  # None: started with stderr closed
         yield from _bar(items, total, what)
     else:
         yield from _lines(items, total, f"{command}: {what}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -21,6 +23,9 @@ class OneLineErrors(TyperGroup):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line and leave with its status."""
         name = str(self.name)
+        if threading.current_thread() is threading.main_thread():  # the only one that may
+            # A batch system's or `timeout`'s way of saying Ctrl-C: what is finished is to be listed then, too.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         for stream in (sys.stdout, sys.stderr):
             # A file name that the terminal cannot show must not end the run.
             if hasattr(stream, "reconfigure"):

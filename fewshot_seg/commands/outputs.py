@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["output_stems", "refuse_overwriting"]
+__all__ = ["output_stems", "refuse_overwriting", "without_results"]
 
 LONGEST = 200  # bytes of a stem: file systems allow 255, and "_overlay.jpg" and a number come after it
 
@@ -40,10 +42,24 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
         ConfigError: one is (as when `--out` is the folder of the images and an earlier run's files are
         queries).
     """
-    sources = {path.resolve() for path in inputs}
+    sources = {os.path.realpath(path) for path in inputs}
     for output in outputs:
-        if output.resolve() in sources:
+        if os.path.realpath(output) in sources:
             raise ConfigError(f"the output {output} would overwrite an input of the same name; choose another --out")
+
+
+def without_results(paths: Sequence[Path]) -> list[Path]:
+    """The paths without the masks and overlays that a results.json beside them lists: an earlier run's."""
+    written = {folder / name for folder in {path.parent for path in paths} for name in _listed(folder / "results.json")}
+    return [path for path in paths if path not in written]
+
+
+def _listed(results: Path) -> set[str]:
+    try:
+        images = json.loads(results.read_bytes())["images"]
+        return {image[kind] for image in images for kind in ("mask", "overlay") if image["error"] is None}
+    except (OSError, ValueError, KeyError, TypeError):  # none there, or another program's
+        return set()
 
 
 def _key(stem: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fewshot_seg.decode import describe
 from fewshot_seg.export import bounding_box, encode_rle, write_image, write_label_png
 from fewshot_seg.render import overlay
 
@@ -58,16 +59,20 @@ def failed_entry(path: str, error: str) -> dict[str, Any]:
 
 
 def table_rows(entries: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """Rows for `COLUMNS`, one per object found; an image without any has one row that says so."""
+    """Rows for `COLUMNS`, one per object found; an image without any has one row that says so.
+
+    Control characters in names are written as escapes: a file's name must not steer the terminal.
+    """
     rows: list[tuple[str, str, str, str]] = []
     for entry in entries:
+        path = describe(entry["path"])
         if entry["error"] is not None:
-            rows.append((entry["path"], "error", "", ""))
+            rows.append((path, "error", "", ""))
         elif not entry["objects"]:
-            rows.append((entry["path"], "nothing found", "", ""))
+            rows.append((path, "nothing found", "", ""))
         for found in entry["objects"]:
             share = 100 * found["area"] / (entry["size"][0] * entry["size"][1])
-            rows.append((entry["path"], found["class"], f"{share:.1f}", f"{found['score']:.2f}"))
+            rows.append((path, describe(found["class"]), f"{share:.1f}", f"{found['score']:.2f}"))
     return rows
 
 

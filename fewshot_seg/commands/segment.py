@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.engine import Engine, Refine
-from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
+from fewshot_seg.commands.outputs import output_stems, refuse_overwriting, without_results
 from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
 from fewshot_seg.commands.supports import Shot
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
@@ -99,16 +100,29 @@ def run_segment(request: SegmentRequest) -> Report:
 
 def _find_queries(patterns: Sequence[str], recursive: bool) -> list[_Query]:
     """The images that the patterns name, in order, each once; a pattern that finds none is an error."""
-    from fewshot_seg.images import find_images
-
-    found: dict[Path, _Query] = {}
+    found: dict[str, _Query] = {}
     for pattern in patterns:
         try:
-            for path in find_images([pattern], recursive=recursive):
-                found.setdefault(path.resolve(), _Query(path))
+            for path in _images_of(pattern, recursive):
+                found.setdefault(os.path.realpath(path), _Query(path))
         except DataError as error:
-            found.setdefault(Path(pattern).resolve(), _Query(Path(pattern), str(error)))
+            found.setdefault(os.path.realpath(pattern), _Query(Path(pattern), str(error)))
     return list(found.values())
+
+
+def _images_of(pattern: str, recursive: bool) -> list[Path]:
+    """What one pattern names; results of an earlier run are taken only where they are named one by one."""
+    from fewshot_seg.images import find_images
+
+    found = find_images([pattern], recursive=recursive)
+    if found == [Path(pattern)]:
+        return found
+    queries = without_results(found)
+    if len(queries) < len(found):
+        complain(f"{pattern}: {len(found) - len(queries)} results of an earlier run are left out", kind="note")
+    if not queries:
+        raise DataError(f"{pattern}: holds only results of an earlier run; name the images")
+    return queries
 
 
 def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[str]) -> None:
@@ -128,9 +142,7 @@ def _segment(
     segmenter: Segmenter, prepared: Prepared, queries: list[_Query], request: SegmentRequest
 ) -> Iterator[Segmentation | FewShotError]:
     paths = (query.path for query in queries if query.error is None)
-    outcomes = segmenter.segment_many(
-        paths, prepared, batch_size=request.batch_size, workers=request.engine.threads, on_error="yield"
-    )
+    outcomes = segmenter.segment_many(paths, prepared, batch_size=request.batch_size, on_error="yield")
     for query in queries:
         yield DataError(query.error) if query.error is not None else next(outcomes)
 

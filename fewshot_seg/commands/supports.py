@@ -131,10 +131,11 @@ def _check_count(name: str, option: str, count: int, shots: int) -> None:
 
 
 def _refuse_repeats(classes: dict[str, tuple[Shot, ...]]) -> None:
-    seen: dict[tuple[Path, Path | None, Box | None], str] = {}
+    seen: dict[tuple[str, str | None, Box | None], str] = {}
     for name, shots in classes.items():
         for shot in shots:
-            key = (shot.path.resolve(), shot.mask and shot.mask.resolve(), shot.box)
+            mask = os.path.realpath(shot.mask) if shot.mask is not None else None
+            key = (os.path.realpath(shot.path), mask, shot.box)
             if key in seen:
                 where = f"twice for class '{name}'" if seen[key] == name else f"for '{seen[key]}' and for '{name}'"
                 raise ConfigError(

@@ -21,7 +21,7 @@ ORDER = """
     supports seeds refine upsample segmenter
     _sheet render export
     datasets episodes
-    commands cli
+    commands cli __main__
 """.split()
 
 MAY_IMPORT = {

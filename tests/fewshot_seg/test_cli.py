@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import fewshot_seg
+from fewshot_seg.commands.console import tracked
 from tests.fewshot_seg.command_line import error_line, fewshot
 
 COMMANDS = ("demo", "segment", "explain", "models")
@@ -39,6 +40,18 @@ def test_help_lists_the_commands():
         assert all(command in result.stdout for command in COMMANDS)
 
 
+def test_python_m_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "fewshot_seg", "--version"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, f"fewshot-seg {fewshot_seg.__version__}\n")
+
+
+def test_a_closed_stderr_only_takes_the_progress_away(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(tracked(range(3), 3, "working")) == [0, 1, 2]
+
+
 def test_version():
     assert fewshot("--version").stdout == f"fewshot-seg {fewshot_seg.__version__}\n"
 
@@ -51,6 +64,7 @@ def test_version():
         (["segment", "--support", "a.png", "--out", "x"], "QUERY"),
         (["segment", "a.png", "--suport", "a.png"], "--support"),
         (["segment", "a.png", "--support", "a.png", "--out", "x", "--threads", "0"], "threads"),
+        (["segment", "a.png", "--support", "a.png", "--out", "x", "--threads", "100000"], "threads"),
         (["segment", "a.png", "--support", "a.png", "--out", "x", "--precision", "fp8"], "fp8"),
         (["segmet"], "segment"),
         (["explain", "--out", "x"], "A B"),

@@ -95,7 +95,8 @@ def test_a_disk_that_fills_up_keeps_what_is_finished(photos, tmp_path, rng):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_ctrl_c_keeps_what_is_finished(photos, tmp_path):
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_keeps_what_is_finished(photos, tmp_path, how):
     (tmp_path / "in").mkdir()
     for number in range(60):
         shutil.copy(photos / "cat.png", tmp_path / "in" / f"{number}.png")
@@ -115,7 +116,7 @@ def test_ctrl_c_keeps_what_is_finished(photos, tmp_path):
         end = time.monotonic() + 60
         while not (out / "1_mask.png").exists() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, how))
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     entries = results_of(out)["images"]
@@ -124,3 +125,15 @@ def test_ctrl_c_keeps_what_is_finished(photos, tmp_path):
     assert re.search(rf"^fewshot-seg: interrupted: {len(entries)} of 60 images are done and kept", stderr, re.M)
     assert "Traceback" not in stderr
     assert not [name for name in names_in(out) if name.startswith(".")]
+
+
+def test_a_loop_of_links_is_one_unreadable_query(photos, tmp_path):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    shutil.copy(photos / "cat.png", tmp_path / "cat.png")
+    support = f"cat={photos / 'cat.png'}"
+    for number, query in enumerate((tmp_path, tmp_path / "loop.png")):
+        out = tmp_path / "out" / str(number)
+        assert fewshot("segment", query, "-s", support, "-o", out, "--refine", "none").exit_code == 1
+        assert [Path(entry["path"]).name for entry in results_of(out)["images"] if entry["error"]] == ["loop.png"]
+    refused = fewshot("segment", photos / "cat.png", "-s", tmp_path / "loop.png", "-o", tmp_path / "out")
+    assert "loop.png" in error_line(refused)

@@ -182,3 +182,36 @@ def test_a_support_that_equals_the_query(photos, tmp_path):
     result = fewshot("segment", photos / "cat.png", "-s", photos / "cat.png", "-o", tmp_path)
     assert result.exit_code == 0
     assert results_of(tmp_path)["images"][0]["objects"][0]["class"] == "object"
+
+
+def test_results_among_the_images_are_not_segmented_again(photos, tmp_path):
+    """Twice into the folder of the images, and once into a folder below them."""
+    for name in ("cat.png", "cup.jpg"):
+        shutil.copy(photos / name, tmp_path / name)
+    for patterns, out in (
+        ([tmp_path], "."),
+        ([tmp_path, tmp_path / "*.*"], "."),
+        ([tmp_path, "-r"], "a"),
+        ([tmp_path, "-r"], "b"),
+    ):
+        run = fewshot("segment", *patterns, "-s", photos / "cat face.png", "-o", tmp_path / out, "--refine", "none")
+        assert run.exit_code == 0, run.stderr
+        entries = results_of(tmp_path / out)["images"]
+        assert [Path(entry["path"]).name for entry in entries] == ["cat.png", "cup.jpg"]
+    assert "results of an earlier run are left out" in run.stderr
+    named = ("segment", tmp_path / "cat_overlay.jpg", "-s", photos / "cat face.png", "-o", tmp_path / "c")
+    assert fewshot(*named, "--refine", "none").exit_code == 0, "a result that is named by itself is meant"
+    only = fewshot("segment", tmp_path / "a", "-s", photos / "cat face.png", "-o", tmp_path / "d")
+    assert only.exit_code == 1
+    assert "only results" in results_of(tmp_path / "d")["images"][0]["error"]
+
+
+def test_a_name_does_not_steer_the_terminal(photos, tmp_path):
+    shutil.copy(photos / "cat.png", tmp_path / "a\nb\x1b[31m.png")
+    run = fewshot(
+        "segment", tmp_path, "-s", f"c\x1b[2J={photos / 'cat.png'}", "-o", tmp_path / "out", "--refine", "none"
+    )
+    assert run.exit_code == 0, run.stderr
+    assert "\x1b" not in run.stdout
+    assert "a\\nb\\x1b[31m.png" in run.stdout
+    assert results_of(tmp_path / "out")["images"][0]["path"] == str(tmp_path / "a\nb\x1b[31m.png")

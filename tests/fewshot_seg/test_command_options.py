@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
+from fewshot_seg.commands.outputs import output_stems, refuse_overwriting, without_results
 from fewshot_seg.commands.supports import Shot, parse_supports
 from fewshot_seg.errors import ConfigError, DataError
 from tests.fewshot_seg.image_files import write_good_images
@@ -50,6 +50,22 @@ def test_an_output_that_is_an_input_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"x_mask\.png would overwrite"):
         refuse_overwriting([tmp_path / "a" / ".." / "x_mask.png"], [tmp_path / "x_mask.png"])
     refuse_overwriting([tmp_path / "y_mask.png"], [tmp_path / "x_mask.png"])
+
+
+def test_a_loop_of_links_is_no_crash(tmp_path):
+    (loop := tmp_path / "loop.png").symlink_to(loop)
+    refuse_overwriting([tmp_path / "a.png"], [loop])
+    with pytest.raises(ConfigError, match=r"for .cat. and for .dog."):
+        parse_supports([f"cat={loop}", f"dog={loop}"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "\xff", '{"images": 3}', '{"images": [{"file_name": "a.png"}]}', '{"images": [[]]}']
+)
+def test_another_programs_results_json_hides_no_image(tmp_path, text):
+    (tmp_path / "results.json").write_text(text, "latin-1")
+    assert without_results([tmp_path / "a.png"]) == [tmp_path / "a.png"]
+    assert without_results([tmp_path / "nowhere" / "a.png"]) == [tmp_path / "nowhere" / "a.png"]
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ def test_devices_pass_through() -> None:
     assert resolve_device("cpu") == resolve_device(CPU) == CPU
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "xpu", "meta", "cpu,cuda"])
-def test_unknown_devices(name: str) -> None:
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "xpu", "meta", "cpu,cuda", None])
+def test_unknown_devices(name: str | None) -> None:
     with pytest.raises(ConfigError, match=r"unknown device .*: choose auto, cpu, cuda, cuda:N or mps"):
-        resolve_device(name)
+        resolve_device(name)  # type: ignore[arg-type]
 
 
 def test_absent_devices() -> None:

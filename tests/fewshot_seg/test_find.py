@@ -148,3 +148,8 @@ def test_natural_order_does_not_depend_on_the_order_before(texts: list[str]) -> 
 def test_natural_order_counts() -> None:
     numbered = [f"img{number}.png" for number in range(200)]
     assert sorted(sorted(numbered), key=natural_key) == numbered
+
+
+def test_a_loop_of_links_is_a_file_that_reading_will_refuse(photos: Path) -> None:
+    (photos / "loop.jpg").symlink_to("loop.jpg")
+    assert names(photos)[-1] == f"{photos}/loop.jpg"

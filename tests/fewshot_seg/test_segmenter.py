@@ -203,6 +203,13 @@ def test_unusable_arguments(segmenter: Segmenter, cat: Image) -> None:
     prepared = segmenter.prepare(cat)
     with pytest.raises(ConfigError, match="at least 1"):
         segmenter.segment_many([cat], prepared, batch_size=0)
+    for counts in ({"batch_size": 2.5}, {"batch_size": float("nan")}, {"workers": 1.5}):
+        with pytest.raises(ConfigError, match="whole numbers"):
+            segmenter.segment_many([cat], prepared, **counts)  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match="on_error 'skip'"):
+        segmenter.segment_many([cat], prepared, on_error="skip")  # type: ignore[call-overload]
+    with pytest.raises(ImageError, match="NoneType"):
+        segmenter.segment(cat, None)  # type: ignore[arg-type]
     with pytest.raises(ShapeError):
         segmenter.segment(cat[..., 0][None], prepared)
     with pytest.raises(ShapeError, match="mask"):
@@ -210,3 +217,31 @@ def test_unusable_arguments(segmenter: Segmenter, cat: Image) -> None:
     for values in ({"refine": "magic"}, {"weighting": "magic"}, {"rejection": -1.0}, {"seed": -1}, {"threads": 0}):
         with pytest.raises(ConfigError):
             SegmenterOptions(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["seed", "threads"])
+@pytest.mark.parametrize("value", [1.5, float("nan"), float("inf"), -1, 2**40, "1"])
+def test_counts_are_whole_numbers_in_range(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} .*whole number"):
+        SegmenterOptions(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rejection", [float("nan"), float("inf")])
+def test_rejection_is_finite(rejection: float) -> None:
+    with pytest.raises(ConfigError, match="finite"):
+        SegmenterOptions(rejection=rejection)
+
+
+def test_segment_many_takes_one_query_and_supports_as_they_are(segmenter: Segmenter, cat: Image, cup: Image) -> None:
+    one = segmenter.segment(cat, cup)
+    for query in (cat, PilImage.fromarray(cat), [cat], cat[None]):
+        (many,) = segmenter.segment_many(query, {"object": cup})  # type: ignore[arg-type]
+        assert same(one, many)
+
+
+def test_supports_of_another_embedder_are_refused(segmenter: Segmenter, cat: Image) -> None:
+    prepared = segmenter.prepare(cat)
+    assert Segmenter(segmenter.embedder).segment(cat, prepared).mask.any()
+    other = Segmenter(fs.load_embedder("default", device="cpu"))
+    with pytest.raises(ConfigError, match="another embedder"):
+        other.segment(cat, prepared)

@@ -33,6 +33,7 @@ def test_one_image_a_list_and_a_mapping() -> None:
         ({}, "no supports"),
         ([], "no supports"),
         ({"cat": []}, "'cat' has no supports"),
+        ({"cat": ()}, "'cat' has no supports"),
         ({" ": "a.jpg"}, "empty name"),
         ({"cat": "a.jpg", "Cat ": "b.jpg"}, "given twice"),
         ({"cat": "a.jpg", "dog": "./a.jpg"}, "both 'cat' and 'dog'"),
@@ -48,7 +49,7 @@ def test_one_image_may_show_two_classes_where_masks_tell_them_apart() -> None:
     assert len(group_supports(shots)) == 2
 
 
-@pytest.mark.parametrize("box", [(1, 2, 3), (0, 0, float("nan"), 4), "abcd"])
+@pytest.mark.parametrize("box", [(1, 2, 3), (0, 0, float("nan"), 4), "abcd", ("0", "0", "9", "9"), (0, (0, 1), 2, 3)])
 def test_a_box_is_four_numbers(box: Any) -> None:
     with pytest.raises(ConfigError, match="a box is"):
         Support("a.jpg", box=box)
@@ -92,3 +93,8 @@ def test_the_smallest_mask_leaves_something_on_the_map(row: int, column: int, h:
 
 def test_a_mask_smaller_than_the_map_covers_it() -> None:
     assert mask_on_map(np.ones((1, 1), bool), (12, 12)).min() == 1
+
+
+@pytest.mark.parametrize("shots", [None, 3, b"cat.jpg", "no\0file"])
+def test_what_is_no_image_stays_one_shot_for_the_reader_to_name(shots: Any) -> None:
+    assert [shot.image for shot in group_supports({"cat": shots, "dog": "dog.jpg"})["cat"]] == [shots]
