@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import cv2
 import torch
@@ -39,7 +39,8 @@ MAX_UNREADABLE: Final = 10
 _DRAFT_MARGIN: Final = 2
 
 
-class Sample(NamedTuple):
+@dataclass(frozen=True)
+class Sample:
     """What a training image is drawn by: its augmentation is a function of these and the seed.
 
     `position` is the place in the epoch's order over all ranks: an image that comes up twice looks different.
@@ -65,11 +66,12 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory; the data loader calls it."""
-        pinned = (tensor.pin_memory() for tensor in (self.images, self.labels, self.indices))
-        return Batch(*pinned, self.unreadable)
+        images, labels, indices = self.images, self.labels, self.indices
+        return Batch(images.pin_memory(), labels.pin_memory(), indices.pin_memory(), self.unreadable)
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True)
+class Item:
     """One image of a batch to be: `image` is None where it, and all that might replace it, is unreadable."""
 
     image: Tensor | None
@@ -93,9 +95,9 @@ class TrainingImages(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, sample: tuple[int, int, int]) -> Item:
-        """The image `index` of a `Sample`, or the next readable one of its class; a pure function."""
-        epoch, position, index = sample
+    def __getitem__(self, sample: Sample) -> Item:
+        """The image of a sample, or the next readable one of its class; a pure function."""
+        index = sample.index
         label = self.images.labels[index]
         members = self.images.members[label]
         first = members.index(index)
@@ -107,7 +109,7 @@ class TrainingImages(Dataset[Item]):
             except FewShotError as error:
                 unreadable[str(path)] = str(error)
                 continue
-            image = self.augment(pixels, (self.seed, epoch, position, index))
+            image = self.augment(pixels, (self.seed, sample.epoch, sample.position, candidate))
             return Item(image, label, candidate, unreadable)
         return Item(None, label, index, unreadable)
 
@@ -163,7 +165,7 @@ class TrainingLoader:
         max_unreadable: int = MAX_UNREADABLE,
         pin_memory: bool = False,
     ) -> None:
-        shard(range(sampler.batch_size), rank, world, sampler.unit)  # complains now rather than in an epoch
+        self._part = len(shard(range(sampler.batch_size), rank, world, sampler.unit))
         self.images, self.sampler, self.max_unreadable = images, sampler, max_unreadable
         self.unreadable: dict[str, str] = {}
         self._order = _EpochOrder(sampler, rank, world)
@@ -181,7 +183,11 @@ class TrainingLoader:
             DataError: more than `max_unreadable` unreadable files, or a class none of whose images can be read.
         """
         self._order.epoch, self._order.start = epoch, start
-        yield from _watched(self._loader, self.unreadable, self.max_unreadable)
+        for batch in _watched(self._loader, self.unreadable, self.max_unreadable):
+            if len(batch.indices) < self._part:
+                reasons = "; ".join(list(batch.unreadable.values())[:3])
+                raise DataError(f"a class has no image that can be read, so no batch can be made of it: {reasons}")
+            yield batch
 
 
 class EvaluationLoader:

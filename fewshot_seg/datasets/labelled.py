@@ -12,11 +12,11 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from fewshot_seg.decode import describe
 from fewshot_seg.errors import ConfigError, DataError
@@ -117,19 +117,15 @@ class LabelledImages:
         return LabelledImages(kept.paths, relabelled, tuple(self.names[i] for i in labels), kept.cameras, kept.ids)
 
 
-class _Load(Protocol):
-    def __call__(self, root: Path, split: str, **options: Any) -> LabelledImages: ...
-
-
 def load_dataset(
     kind: str,
     root: str | os.PathLike[str],
     split: str = "train",
     *,
     train_classes: TrainClasses | None = None,
-    table: str | None = None,
-    variant: str | None = None,
-    validation: float = 0.0,
+    split_file: str | None = None,
+    boxes: str | None = None,
+    holdout: float = 0.0,
     check_counts: bool = True,
 ) -> LabelledImages:
     """One part of a data set.
@@ -138,7 +134,7 @@ def load_dataset(
     "gallery" are both "test", unless a table says otherwise. Re-identification sets (market, duke, cuhk03):
     "train", "query" and "gallery" as published, "test" is query and gallery together.
 
-    "validation" is what a training run looks at: with `validation` above 0 that share of the training classes,
+    "validation" is what a training run looks at: with `holdout` above 0 that share of the training classes,
     which "train" then leaves out; with 0 it is the same as "test".
 
     Args:
@@ -147,10 +143,10 @@ def load_dataset(
         split: one of `SPLITS`.
         train_classes: folder and csv (where the table has no column `split`): which classes are trained on,
             by share, number, names or ranges, as `class_folder.choose_classes` takes them. Half by default.
-        table: folder and csv: the name of a CSV file in `root` (for "folder" there is none by default and the
-            folders are what counts; for "csv" it is df.csv).
-        variant: cuhk03: "detected" (default) or "labeled" boxes.
-        validation: share of the training classes to hold out for validation, 0 to below 1.
+        split_file: folder and csv: the name of a CSV file in `root`, see `labelled_csv`. Of "folder" there is none
+            by default, and the folders are what counts; of "csv" it is df.csv.
+        boxes: cuhk03: "detected" (default) or "labeled".
+        holdout: share of the training classes to hold out for validation, 0 to below 1.
         check_counts: refuse a published set that is not complete; False takes what is there.
 
     Raises:
@@ -159,19 +155,19 @@ def load_dataset(
     """
     _refuse_unknown("data set", kind, KINDS)
     _refuse_unknown("split", split, SPLITS)
-    if not 0 <= validation < 1:
-        raise ConfigError(f"validation share {validation!r}: must be 0 or more, and below 1")
-    given = {"train_classes": train_classes, "table": table, "variant": variant}
-    options = {name: value for name, value in given.items() if value is not None}
+    if not 0 <= holdout < 1:
+        raise ConfigError(f"share of classes to hold out {holdout!r}: must be 0 or more, and below 1")
+    given = {"train_classes": train_classes, "split_file": split_file, "boxes": boxes}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name in options:
         if name not in _OPTIONS.get(kind, ()):
             raise ConfigError(f"a data set of kind {kind!r} has no option {name!r}; leave it out")
-    if kind != "folder" or table is not None:
+    if kind != "folder" or split_file is not None:
         options["check_counts"] = check_counts
-    part = "test" if split == "validation" and validation == 0 else split
-    if part not in ("train", "validation") or validation == 0:
-        return _loader(kind, table)(Path(root), part, **options)
-    kept, held_out = hold_out_classes(_loader(kind, table)(Path(root), "train", **options), validation)
+    part = "test" if split == "validation" and holdout == 0 else split
+    if part not in ("train", "validation") or holdout == 0:
+        return _loader(kind, split_file)(Path(root), part, **options)
+    kept, held_out = hold_out_classes(_loader(kind, split_file)(Path(root), "train", **options), holdout)
     return kept if part == "train" else held_out
 
 
@@ -202,15 +198,16 @@ def examples(names: Sequence[object]) -> str:
     return shown + (", ..." if len(names) > _EXAMPLES else "")
 
 
-_OPTIONS: Final = {"folder": ("train_classes", "table"), "csv": ("train_classes", "table"), "cuhk03": ("variant",)}
+_FREE: Final = ("train_classes", "split_file")
+_OPTIONS: Final = {"folder": _FREE, "csv": _FREE, "cuhk03": ("boxes",)}
 
 
-def _loader(kind: str, table: str | None) -> _Load:
+def _loader(kind: str, split_file: str | None) -> Callable[..., LabelledImages]:
     """The function behind a kind; its file is imported only now."""
     from fewshot_seg.datasets import cars, class_folder, cub, cuhk03, duke, labelled_csv, market, sop
 
-    loaders: dict[str, _Load] = {
-        "folder": class_folder.load if table is None else labelled_csv.load,
+    loaders: dict[str, Callable[..., LabelledImages]] = {
+        "folder": class_folder.load if split_file is None else labelled_csv.load,
         "csv": labelled_csv.load,
         "cub": cub.load,
         "cars": cars.load,
