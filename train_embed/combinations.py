@@ -25,7 +25,7 @@ def impossible(config: RunConfig) -> str | None:
 def _data(config: RunConfig) -> Iterator[str]:
     data = config.data
     if data.train_classes is not None and data.kind not in OPEN_KINDS:
-        yield f"data.train_classes is for data.kind folder or csv; {data.kind} has a published split"
+        yield f"data.train_classes is for data.kind folder or csv; {data.kind} has a published split, so set it to null"
     if data.split_file is not None and data.kind != "folder":
         yield f"data.split_file is for data.kind folder, not {data.kind}"
     if data.split_file is not None and data.train_classes is not None:

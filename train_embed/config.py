@@ -44,6 +44,7 @@ __all__ = [
     "parse_override",
     "preset_names",
     "preset_text",
+    "read_mapping",
     "to_mapping",
     "to_yaml",
     "valid_keys",
@@ -51,6 +52,8 @@ __all__ = [
 
 SHOWN = 3  # errors in one line
 SUFFIXES = (".yaml", ".yml")
+WANTED = {"data.train_classes": "a number of classes, a share within 0 and 1, or a list of names"}
+"""What a key takes whose types pydantic complains of one by one."""
 
 
 def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
@@ -67,12 +70,10 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     if isinstance(source, Mapping):
         values, origin = dict(source), ""
     else:
-        values, origin = _read(str(source)), f"{source}: "
+        values, origin = read_mapping(str(source)), f"{source}: "
     for text in overrides:
         path, value = parse_override(text)
-        for key in reversed(path):
-            value = {key: value}
-        values = _merged(values, value)
+        values = _merged(values, _nested(path, value))
     try:
         return from_mapping(values)
     except ConfigError as error:
@@ -146,8 +147,12 @@ def valid_keys() -> tuple[str, ...]:
     )
 
 
-def _read(source: str) -> dict[str, Any]:
-    """The values of a preset or file."""
+def read_mapping(source: str) -> dict[str, Any]:
+    """The values of a preset or YAML file as they stand there, unchecked.
+
+    Raises:
+        ConfigError: no such preset or file, no YAML, or no mapping.
+    """
     if source in preset_names():
         text = preset_text(source)
     else:
@@ -175,6 +180,10 @@ def _merged(old: Any, new: Any) -> Any:
     return old | {key: _merged(old.get(key), value) for key, value in new.items()}
 
 
+def _nested(path: Sequence[str], value: Any) -> Any:
+    return {path[0]: _nested(path[1:], value)} if path else value
+
+
 def _one_line(error: ValidationError) -> str:
     found: dict[str, str] = {}
     for entry in error.errors(include_url=False):
@@ -193,6 +202,8 @@ def _explain(kind: str, location: Sequence[int | str], message: str, value: Any)
         key = ".".join(map(str, location))
         return key, f"unknown key {key!r}: {_near_key(key)}"
     key = ".".join(map(str, location[:2]))  # behind it stand the types of a union, the places in a list
+    if key in WANTED:
+        return key, f"{key} must be {WANTED[key]}, got {value!r}"
     if kind == "model_type":
         return key, f"{key} is a section of keys and values, got {value!r}"
     return key, f"{key}: {message[:1].lower()}{message[1:]}, got {value!r}"

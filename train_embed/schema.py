@@ -1,7 +1,4 @@
-"""What a training run can be told: `RunConfig` and its sections. Plain values only; nothing is read from disk.
-
-`train_embed.config` reads these from YAML and puts what is wrong into one line.
-"""
+"""What a training run can be told: `RunConfig` and its sections. `train_embed.config` reads them from YAML."""
 
 from __future__ import annotations
 
@@ -23,10 +20,11 @@ NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
+Names = Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False, min_length=1)]
 Counts = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Field(strict=False)]  # a YAML list
 
 LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
-    "contrastive": {"selection": "semi-hard", "margin": 0.5},
+    "contrastive": {"selection": "all", "margin": 0.5},
     "triplet": {"selection": "semi-hard", "margin": 0.2},
     "quadruplet": {"selection": "semi-hard", "margin": 0.2, "margin2": 0.1},
     "multi-similarity": {"alpha": 2.0, "beta": 50.0, "base": 0.5},
@@ -49,8 +47,8 @@ class DataConfig(Section):
     Attributes:
         kind: the layout on disk.
         root: its folder; of "csv", the file. Needed by every run, in no preset.
-        train_classes: of "folder" and "csv", how many classes to train on, in natural order of their names: a
-            number of them, or their share; the rest validates. Null: 2/3 of them.
+        train_classes: of "folder" and "csv", the classes to train on: the first so many, in natural order; their
+            share, or a list of names, patterns and ranges ("001..100"). The rest validates. Null: half of them.
         split_file: of "folder", a CSV inside `root` with the columns path and split (train / validation).
         boxes: of "cuhk03", the people's boxes "detected" or "labeled".
         check_counts: whether a published set must be whole.
@@ -62,7 +60,7 @@ class DataConfig(Section):
 
     kind: DataKind = "folder"
     root: Annotated[Path, Field(strict=False)] | None = None
-    train_classes: Count | Share | None = None
+    train_classes: Count | Share | Names | None = None
     split_file: str | None = None
     boxes: Literal["detected", "labeled"] | None = None
     check_counts: bool = True
@@ -169,7 +167,7 @@ class MiningConfig(Section):
     kind: TupleKind | None = None
     gamma: NotNegative = 0.2
     alpha: Positive = 10.0
-    beta: Share = 0.5
+    beta: Annotated[float, Field(ge=0, le=1)] = 0.5
     detach_weights: bool = True
     detach_maps: bool = False
     through_norm: bool = True
