@@ -66,7 +66,7 @@ def test_a_damaged_line_is_named(run: Path, line: str) -> None:
 
 
 def test_no_run(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is .* a run's folder"):
+    with pytest.raises(DataError, match=r"is .* a run's folder"):
         read_metrics(tmp_path)
 
 
