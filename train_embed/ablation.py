@@ -17,6 +17,7 @@ import typer
 
 from fewshot_seg.errors import CheckpointError, ConfigError, DataError, FewShotError, ImageError, OutputError
 from train_embed.ablation_table import LOSSES, Result, write_tables
+from train_embed.signals import Interrupted
 
 if TYPE_CHECKING:
     from train_embed.config import RunConfig
@@ -25,10 +26,8 @@ __all__ = ["Job", "plan", "run_ablation"]
 
 RESERVED = ("loss.name", "mining.enabled", "run.seed", "data.root")
 """Keys that the ablation sets itself."""
-FREE = ("data.root", "run.workers")
-"""Keys that change no result."""
-HOPELESS = (CheckpointError, ConfigError, DataError, ImageError, OutputError)
-"""Errors that every other run would meet, too. Another one (a loss that became NaN) is a result of its run."""
+HOPELESS = (CheckpointError, ConfigError, DataError, ImageError, Interrupted, OutputError)
+"""What ends the ablation, for every other run would meet it, too. Else (a NaN loss) it is one run's result."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ def check_same(job: Job, out: Path) -> None:
         ConfigError: so it is; the first key that differs is named.
     """
     from train_embed.config import to_mapping
+    from train_embed.runfolder import FREE
 
     stored = _stored(out / job.name)
     if stored is None:

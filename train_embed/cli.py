@@ -36,68 +36,6 @@ class Neck(StrEnum):
     linear_bn = "linear+bn"
 
 
-@app.command(
-    "import-weights",
-    epilog="""
-[bold]Examples[/]
-
-train-embed import-weights resnet50.pth --backbone resnet50 --map fc.=classifier. --out new.safetensors
-
-train-embed import-weights a.pth -b resnet50 --map fc.=head.linear. --neck linear -o b.safetensors
-
-train-embed import-weights a.pth -b timm/resnet18 --drop fc. --map pool.=head. --pooling gem -o b.safetensors
-""",
-)
-def import_weights(
-    state: Annotated[
-        Path,
-        typer.Argument(metavar="STATE.pth", help="A state dict that torch.save wrote.", show_default=False),
-    ],
-    backbone: Annotated[
-        str,
-        typer.Option("--backbone", "-b", help="resnet50, torchvision/NAME or timm/NAME.", show_default=False),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE.safetensors", help="The checkpoint.", show_default=False),
-    ],
-    names: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="OLD=NEW",
-            help="Change the beginning OLD of a tensor's name to NEW: head.linear., head.bn., classifier. or "
-            "what the backbone's library calls it. The longest that fits a name counts.",
-            show_default=False,
-        ),
-    ] = None,
-    drop: Annotated[
-        list[str] | None,
-        typer.Option("--drop", metavar="PREFIX", help="Leave these tensors out.", show_default=False),
-    ] = None,
-    pooling: Annotated[Pooling, typer.Option(help="How the feature map becomes one vector.")] = Pooling.avg,
-    neck: Annotated[Neck, typer.Option(help="What stands behind the pooling.")] = Neck.none,
-    size: Annotated[int, typer.Option(min=32, max=4096, help="Pixels a side that images are brought to.")] = 384,
-    force: Annotated[bool, typer.Option("--force", help="Replace an older checkpoint.")] = False,
-) -> None:
-    """Turn a PyTorch state dict into a checkpoint that fewshot-seg opens. Code in the file is never run."""
-    from fewshot_seg.embedding import save_checkpoint
-    from train_embed.legacy import import_weights as load
-
-    if out.exists() and not force:
-        raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
-    embedder = load(
-        state,
-        backbone,
-        pooling=pooling.value,
-        neck=None if neck is Neck.none else neck.value,
-        size=size,
-        names=_prefixes(names or [], drop or []),
-    )
-    save_checkpoint(embedder, out, training={"imported_from": state.name})
-    print(f"{out}: {embedder.spec.backbone}, {pooling.value} pooling, {embedder.dim} dimensions")
-
-
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -162,17 +100,21 @@ def run(
 train-embed presets
 
 train-embed presets folder-quick > my.yaml
+
+train-embed presets folder-quick --full
 """,
 )
 def presets(
     name: Annotated[str | None, typer.Argument(help="Print this preset's YAML.", show_default=False)] = None,
+    full: Annotated[bool, typer.Option("--full", help="With NAME: every key there is, defaults too.")] = False,
 ) -> None:
     """List the ready configurations, or print one as a start for your own."""
     from fewshot_seg.commands.console import print_table
-    from train_embed.config import preset_names, preset_text
+    from train_embed.config import load_config, preset_names, preset_text, to_yaml
 
     if name is not None:
-        print(preset_text(name), end="")
+        text = preset_text(name)
+        print(to_yaml(load_config(name)) if full else text, end="")
         return
     rows = [(preset, preset_text(preset).partition("\n")[0].lstrip("# ")) for preset in preset_names()]
     print_table(("preset", "what for"), rows)
@@ -216,7 +158,9 @@ train-embed ablation --root photos --out ablation --seeds 0,1,2,3,4 --set run.ep
 )
 def ablation(
     root: Annotated[Path, typer.Option(metavar="DIR", help="The images: data.root.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Runs and table.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="The runs, table.md and table.json.", show_default=False)
+    ],
     seeds: Annotated[str, typer.Option(metavar="N,N,...", help="One run of everything for each.")] = "0,1,2",
     config: Annotated[
         str, typer.Option("--config", "-c", metavar="NAME|FILE.yaml", help="What all runs share.")
@@ -225,8 +169,9 @@ def ablation(
 ) -> None:
     """Train with and without mining, for the paper's three losses, and set the figures beside its Table 1.
 
-    Every combination of siamese, triplet and quadruplet with and without mining is trained once for each seed. Started
-    again with the same options, it keeps what is finished and goes on with the rest. Writes table.md and table.json.
+    Siamese, triplet and quadruplet, each with and without mining, are trained once for each seed.
+
+    Started again with the same options, it keeps what is finished and goes on with the rest.
     """
     from train_embed.ablation import run_ablation
 
@@ -234,6 +179,68 @@ def ablation(
     print((out / "table.md").read_text("utf-8"), end="")
     if failed:
         raise FewShotError(f"{len(failed)} of the runs failed: {'; '.join(failed)}")
+
+
+@app.command(
+    "import-weights",
+    epilog="""
+[bold]Examples[/]
+
+train-embed import-weights resnet50.pth --backbone resnet50 --map fc.=classifier. --out new.safetensors
+
+train-embed import-weights a.pth -b resnet50 --map fc.=head.linear. --neck linear -o b.safetensors
+
+train-embed import-weights a.pth -b timm/resnet18 --drop fc. --map pool.=head. --pooling gem -o b.safetensors
+""",
+)
+def import_weights(
+    state: Annotated[
+        Path,
+        typer.Argument(metavar="STATE.pth", help="A state dict that torch.save wrote.", show_default=False),
+    ],
+    backbone: Annotated[
+        str,
+        typer.Option("--backbone", "-b", help="resnet50, torchvision/NAME or timm/NAME.", show_default=False),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE.safetensors", help="The checkpoint.", show_default=False),
+    ],
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="OLD=NEW",
+            help="Change the beginning OLD of a tensor's name to NEW: head.linear., head.bn., classifier. or "
+            "what the backbone's library calls it. The longest that fits a name counts.",
+            show_default=False,
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option("--drop", metavar="PREFIX", help="Leave these tensors out.", show_default=False),
+    ] = None,
+    pooling: Annotated[Pooling, typer.Option(help="How the feature map becomes one vector.")] = Pooling.avg,
+    neck: Annotated[Neck, typer.Option(help="What stands behind the pooling.")] = Neck.none,
+    size: Annotated[int, typer.Option(min=32, max=4096, help="Pixels a side that images are brought to.")] = 384,
+    force: Annotated[bool, typer.Option("--force", help="Replace an older checkpoint.")] = False,
+) -> None:
+    """Turn a PyTorch state dict into a checkpoint that fewshot-seg opens. Code in the file is never run."""
+    from fewshot_seg.embedding import save_checkpoint
+    from train_embed.legacy import import_weights as load
+
+    if out.exists() and not force:
+        raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
+    embedder = load(
+        state,
+        backbone,
+        pooling=pooling.value,
+        neck=None if neck is Neck.none else neck.value,
+        size=size,
+        names=_prefixes(names or [], drop or []),
+    )
+    save_checkpoint(embedder, out, training={"imported_from": state.name})
+    print(f"{out}: {embedder.spec.backbone}, {pooling.value} pooling, {embedder.dim} dimensions")
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -63,8 +63,9 @@ class TestPresets:
         assert done.exit_code == 0
         assert all(name in done.stdout for name in preset_names())
 
-    def test_one_printed_is_a_configuration(self, tmp_path: Path) -> None:
-        done = command("presets", "folder-quick")
+    @pytest.mark.parametrize("options", [(), ("--full",)])
+    def test_one_printed_is_a_configuration(self, options: tuple[str, ...], tmp_path: Path) -> None:
+        done = command("presets", "folder-quick", *options)
         path = tmp_path / "my.yaml"
         path.write_text(done.stdout, "utf-8")
         assert load_config(path) == load_config("folder-quick")
