@@ -1,0 +1,112 @@
+"""How good an embedder is on images of classes that it wasn't trained on: R@K, and the survival of similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fewshot_seg.datasets.labelled import LabelledImages
+from fewshot_seg.embedder import Embedder
+from fewshot_seg.heads import PooledHead
+from train_embed.data import EvaluationLoader
+from train_embed.mining import MiningOptions, erased_similarities, mining_tuples, similarity_survival
+from train_embed.recall import recall_at_k
+
+__all__ = ["Validator"]
+
+PROBES = 128
+"""Tuples that the survival is measured on."""
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Measures embedders on the same images and the same tuples every time.
+
+    Attributes:
+        images: of classes that aren't trained on.
+        options: how tuples are explained and erased.
+        ks: the K of R@K.
+        batch_size: images at once.
+        workers: processes that read.
+        max_unreadable: so many files may be unreadable.
+    """
+
+    images: LabelledImages
+    options: MiningOptions
+    ks: tuple[int, ...]
+    batch_size: int = 32
+    workers: int = 0
+    max_unreadable: int = 0
+
+    def recall(self, embedder: Embedder, check: Callable[[], None], backbone: bool = False) -> dict[str, float]:
+        """{"recall@1": ...}, in [0, 1], by cosine.
+
+        Args:
+            embedder: in eval mode.
+            check: called between batches; what it raises ends the measurement.
+            backbone: measure the trunk's pooled map instead, without the neck: what there is before training, with
+                the same size and preprocessing. (A neck starts random: it would be a straw man.)
+        """
+        vectors, labels = [], []
+        for images, batch_labels in self._batches(self.images, embedder, check):
+            with torch.inference_mode():
+                emb = embedder(images)
+                vectors.append(_pooled(embedder, emb.feature_map) if backbone else emb.vector)
+            labels.append(batch_labels)
+        values = recall_at_k(torch.cat(vectors), torch.cat(labels), self.ks)
+        return {f"recall@{k}": value for k, value in values.items()}
+
+    def survival(self, embedder: Embedder, check: Callable[[], None]) -> float:
+        """The share of similarity that survives erasing (`train_embed.mining.similarity_survival`); NaN for none."""
+        tuples = self.probes(PROBES)
+        found = []
+        for start in range(0, len(tuples), _AT_ONCE):
+            check()
+            part = tuples[start : start + _AT_ONCE]
+            images = self.load(part, embedder)
+            if images is not None:
+                found.append(erased_similarities(embedder, images, _consecutive(part), self.options).cpu())
+        return similarity_survival(torch.cat(found) if found else torch.zeros(0, 2))
+
+    def probes(self, count: int) -> Tensor:
+        """At most `count` tuples (T,size) of indices into the images, the same at every call, spread over classes."""
+        tuples = mining_tuples(torch.tensor(self.images.labels), self.options.kind, seed=0, step=0)
+        return tuples[:count]
+
+    def load(self, tuples: Tensor, embedder: Embedder) -> Tensor | None:
+        """The images (T*size,3,H,W) of tuples (T,size), tuple by tuple; None where one can't be read."""
+        rows = [int(row) for row in tuples.reshape(-1)]
+        preprocessing, limit = embedder.preprocessing, len(rows)
+        loader = EvaluationLoader(self.images.take(rows), preprocessing, batch_size=limit, max_unreadable=limit)
+        batches = list(loader)
+        return batches[0].images.to(embedder.device) if batches and len(batches[0].indices) == limit else None
+
+    def _batches(
+        self, images: LabelledImages, embedder: Embedder, check: Callable[[], None]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        loader = EvaluationLoader(
+            images,
+            embedder.preprocessing,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            max_unreadable=self.max_unreadable,
+        )
+        for batch in loader:
+            check()
+            yield batch.images, batch.labels
+
+
+def _pooled(embedder: Embedder, feature_map: Tensor) -> Tensor:
+    head = embedder.head
+    pooled = head.pool(feature_map) if isinstance(head, PooledHead) else feature_map.mean(dim=(2, 3))
+    return functional.normalize(pooled, dim=1)
+
+
+def _consecutive(tuples: Tensor) -> Tensor:
+    """The tuples (T,size) as indices into their own images, which lie tuple by tuple."""
+    return torch.arange(tuples.numel()).reshape(tuples.shape)
