@@ -118,7 +118,7 @@ class _Gather(torch.autograd.Function):
         return _gather(f, sizes)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient[ctx.rows] * world_size(), None
 
 

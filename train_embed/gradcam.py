@@ -72,8 +72,9 @@ def pair_bce_loss(classifier: nn.Module, f: Tensor, labels: Tensor) -> Tensor:
     positives, negatives = select_pairs(f, labels)
     pairs = torch.cat([positives, negatives])
     losses = functional.softplus(classifier(f[pairs[:, 0]], f[pairs[:, 1]]) * _signs(positives, negatives, f))
-    same, different = losses.split([len(positives), len(negatives)])
-    return 0.5 * (same.sum() / max(len(same), 1) + different.sum() / max(len(different), 1))
+    same, different = losses[: len(positives)], losses[len(positives) :]
+    value: Tensor = 0.5 * (same.sum() / max(len(same), 1) + different.sum() / max(len(different), 1))
+    return value
 
 
 def grad_cam(
@@ -90,7 +91,7 @@ def grad_cam(
 
     Args:
         embedder: its head gives the gradient; the trunk isn't run.
-        classifier: as in `pair_bce_loss`. No gradient goes to it.
+        classifier: as in `pair_bce_loss`; under DDP the module inside. No gradient goes to it.
         emb: of the batch, feature_map (B,C,h,w) and vector (B,D).
         tuples: (T,size) int64 indices into the batch, anchor and positive first.
         options: kind, `through_norm` (True is Grad-CAM's own definition) and `detach_maps` count.
@@ -137,8 +138,8 @@ def gradcam_mining_loss(
     Raises:
         ShapeError: tuples of another size than the kind's.
     """
-    maps = grad_cam(embedder, classifier, emb, tuples, options) if len(tuples) else None
-    if maps is None:
+    maps = grad_cam(embedder, classifier, emb, tuples, options)
+    if not len(maps):
         return emb.vector[:0].sum()
     erased = soft_mask(images.to(maps.device)[tuples.t().reshape(-1)], maps, options.alpha, options.beta)
     return erased_loss(embedder(erased).vector, tuples.shape[1])
@@ -147,7 +148,7 @@ def gradcam_mining_loss(
 def _score_gradient(classifier: nn.Module, f: Tensor, tuples: Tensor) -> Tensor:
     """ds/df (size * T,D), a constant, of every image of every tuple; s the logit of the true answer."""
     columns = tuples.unbind(1)
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         images = [f[column].detach().requires_grad_() for column in columns]  # size x (T,D)
         same = classifier(images[0], images[1]).sum()
         first = torch.autograd.grad(same, images[:2])

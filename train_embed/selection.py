@@ -59,9 +59,8 @@ def select_pairs(f: Tensor, labels: Tensor, selection: Selection = "all") -> tup
     same, different = _relations(labels)
     d = distances(f)
     if selection == "hard":
-        anchors, farthest = _farthest(d, same)
-        others, nearest = _nearest(d, different)
-        return _unordered(anchors, farthest), _unordered(others, nearest)
+        a, b = same.any(1).nonzero()[:, 0], different.any(1).nonzero()[:, 0]
+        return _unordered(a, _farthest(d[a], same[a])), _unordered(b, _nearest(d[b], different[b]))
     a, p, n = _semi_hard(d, same, different).unbind(1)
     return _unordered(a, p), _unordered(a, n)
 
@@ -123,10 +122,7 @@ def select_quadruplets(f: Tensor, labels: Tensor, selection: Selection = "all") 
         return torch.cat([triplets[rows], n2[:, None]], 1)
     d = distances(f)
     from_n = d[n]  # (T,B)
-    if selection == "semi-hard":
-        n2 = _nearest_beyond(from_n, d[a, p], third)
-    else:
-        n2 = from_n.masked_fill(~third, float("inf")).argmin(1)
+    n2 = _nearest_beyond(from_n, d[a, p], third) if selection == "semi-hard" else _nearest(from_n, third)
     return torch.cat([triplets, n2[:, None]], 1)[third.any(1)]
 
 
@@ -144,10 +140,8 @@ def _all_triplets(same: Tensor, different: Tensor) -> Tensor:
 
 
 def _hard(d: Tensor, same: Tensor, different: Tensor) -> Tensor:
-    anchors = (same.any(1) & different.any(1)).nonzero()[:, 0]
-    p = d.masked_fill(~same, -1)[anchors].argmax(1)
-    n = d.masked_fill(~different, float("inf"))[anchors].argmin(1)
-    return torch.stack([anchors, p, n], 1)
+    a = (same.any(1) & different.any(1)).nonzero()[:, 0]
+    return torch.stack([a, _farthest(d[a], same[a]), _nearest(d[a], different[a])], 1)
 
 
 def _semi_hard(d: Tensor, same: Tensor, different: Tensor) -> Tensor:
@@ -158,19 +152,19 @@ def _semi_hard(d: Tensor, same: Tensor, different: Tensor) -> Tensor:
 def _nearest_beyond(d: Tensor, bound: Tensor, allowed: Tensor) -> Tensor:
     """Of each row of d (T,B) the smallest allowed entry above its bound (T,), else the largest allowed one: (T,)."""
     beyond = allowed & (d > bound[:, None])
-    nearest = d.masked_fill(~beyond, float("inf")).argmin(1)
-    farthest = d.masked_fill(~allowed, -1).argmax(1)
-    return torch.where(beyond.any(1), nearest, farthest)
+    return torch.where(beyond.any(1), _nearest(d, beyond), _farthest(d, allowed))
 
 
-def _farthest(d: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
-    rows = allowed.any(1).nonzero()[:, 0]
-    return rows, d.masked_fill(~allowed, -1)[rows].argmax(1)
+def _nearest(d: Tensor, allowed: Tensor) -> Tensor:
+    """Where the smallest allowed entry of each row of d (T,B) is: (T,); the first of equals."""
+    return _farthest(-d, allowed)
 
 
-def _nearest(d: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
-    rows = allowed.any(1).nonzero()[:, 0]
-    return rows, d.masked_fill(~allowed, float("inf"))[rows].argmin(1)
+def _farthest(d: Tensor, allowed: Tensor) -> Tensor:
+    """Where the largest allowed entry of each row of d (T,B) is: (T,); the first of equals."""
+    if not d.numel():  # torch refuses to look for the largest of none, even if no row asks
+        return torch.zeros(len(d), dtype=torch.int64, device=d.device)
+    return d.masked_fill(~allowed, float("-inf")).argmax(1)
 
 
 def _unordered(first: Tensor, second: Tensor) -> Tensor:
