@@ -32,7 +32,7 @@ from train_embed.samplers import BatchSampler, shard
 
 __all__ = ["MAX_UNREADABLE", "Batch", "EvaluationLoader", "Sample", "TrainingImages", "TrainingLoader"]
 
-MAX_UNREADABLE: Final = 10
+MAX_UNREADABLE: Final = 20
 """Unreadable images that a loader passes over before it stops, unless told otherwise."""
 
 # A JPEG decoded at a reduced size is still this many times as large as the network's input.
