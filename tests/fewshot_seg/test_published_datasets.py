@@ -173,8 +173,12 @@ def test_cars_that_cannot_be(tmp_path):
     with pytest.raises(DataError, match="is of class 99, but 98 classes are named"):
         cars.load(tmp_path, "train")
     (tmp_path / "cars_annos.mat").rename(tmp_path / "cars_train_annos.mat")
-    with pytest.raises(DataError, match="there is no cars_test_annos_withlabels"):
+    with pytest.raises(DataError, match="annotations have no 'fname'"):
         cars.load(tmp_path, "train")
+    write_cars_in_parts(tmp_path / "parts", {"1.jpg": 1}, {"2.jpg": 1}, TITLES)
+    (tmp_path / "parts" / "cars_test_annos_withlabels.mat").unlink()
+    with pytest.raises(DataError, match="there is no cars_test_annos_withlabels"):
+        cars.load(tmp_path / "parts", "train")
 
 
 def test_sop(tmp_path):
