@@ -79,12 +79,10 @@ def run(
 ) -> None:
     """Train an embedding. Everything is checked before the first image is read."""
     from train_embed.config import load_config
-    from train_embed.preflight import check_ready
 
     if config is None and not resume:
         raise ConfigError("--config is missing: name a preset (train-embed presets lists them) or a YAML file")
     chosen = load_config(config if config is not None else out / "config.yaml", overrides or [])
-    check_ready(chosen)
 
     from train_embed.trainer import train
 

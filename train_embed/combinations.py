@@ -26,10 +26,8 @@ def _data(config: RunConfig) -> Iterator[str]:
     data = config.data
     if data.train_classes is not None and data.kind not in OPEN_KINDS:
         yield f"data.train_classes is for data.kind folder or csv; {data.kind} has a published split, so set it to null"
-    if data.split_file is not None and data.kind != "folder":
-        yield f"data.split_file is for data.kind folder, not {data.kind}"
-    if data.split_file is not None and data.train_classes is not None:
-        yield "data.split_file and data.train_classes both say which classes to train on: set one"
+    if data.split_file is not None and data.kind not in OPEN_KINDS:
+        yield f"data.split_file is for data.kind folder or csv, not {data.kind}"
     if data.boxes is not None and data.kind != "cuhk03":
         yield f"data.boxes is for data.kind cuhk03, not {data.kind}"
 

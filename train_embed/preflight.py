@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from fewshot_seg.errors import DataError
+import importlib.util
+
+from fewshot_seg.errors import ConfigError, DataError
 from train_embed.config import RunConfig
 
 __all__ = ["check_ready"]
 
 
 def check_ready(config: RunConfig) -> None:
-    """Check `config` against this machine: the images' place, the device, the arithmetic, the backbone's name.
+    """Check `config` against this machine: the images' place, device, arithmetic, backbone, optional libraries.
 
     Raises:
-        ConfigError: data.root isn't set, a device or precision that isn't here, an unknown backbone.
+        ConfigError: data.root isn't set; a device, precision or library that isn't here; an unknown backbone.
         DataError: nothing stands at data.root.
         CheckpointError: model.weights is a file that isn't there or isn't a checkpoint.
     """
@@ -29,3 +31,12 @@ def check_ready(config: RunConfig) -> None:
     canonical_name(config.model.backbone)
     if config.model.weights not in ("imagenet", "random"):
         read_header(config.model.weights)
+    if config.loss.name in ("multi-similarity", "proxy-anchor"):
+        _need("pytorch_metric_learning", f"loss.name {config.loss.name}", "'fewshot-seg[metric]'")
+    if config.run.tensorboard:
+        _need("tensorboard", "run.tensorboard", "tensorboard")
+
+
+def _need(library: str, setting: str, requirement: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        raise ConfigError(f"{setting} needs {library.replace('_', '-')}: pip install {requirement}")

@@ -46,10 +46,11 @@ class DataConfig(Section):
 
     Attributes:
         kind: the layout on disk.
-        root: its folder; of "csv", the file. Needed by every run, in no preset.
+        root: its folder; of "csv", the table also does. Needed by every run, in no preset.
         train_classes: of "folder" and "csv", the classes to train on: the first so many, in natural order; their
             share, or a list of names, patterns and ranges ("001..100"). The rest validates. Null: half of them.
-        split_file: of "folder", a CSV inside `root` with the columns path and split (train / validation).
+        split_file: of "folder" and "csv", a table in `root`, see `fewshot_seg.datasets.labelled_csv`; where it has a
+            column split, train_classes must be null. Null: of "csv" df.csv, of "folder" none.
         boxes: of "cuhk03", the people's boxes "detected" or "labeled".
         check_counts: whether a published set must be whole.
         holdout: share of the training classes kept back for validation. 0 validates on the test split, as the

@@ -187,8 +187,7 @@ class TestRefusals:
             (["run.recall=[2, 4]"], "run.recall"),
             (["data.kind=cub"], "data.train_classes"),
             (["data.boxes=labeled"], "data.boxes"),
-            (["data.split_file=df.csv"], "data.split_file"),
-            (["data.kind=csv", "data.train_classes=null", "data.split_file=df.csv"], "data.split_file"),
+            (["data.kind=cub", "data.train_classes=null", "data.split_file=df.csv"], "data.split_file"),
         ],
     )
     def test_impossible_combinations(self, overrides: list[str], words: str) -> None:
