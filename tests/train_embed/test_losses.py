@@ -136,6 +136,17 @@ def test_selections_are_the_slow_ones(labels: list[int], seed: int, selection: l
         assert found.shape == (len(found), size)
 
 
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), max_size=8), selections, st.sampled_from([1.0, math.inf]))
+@settings(deadline=None, max_examples=100)
+def test_ties_go_to_the_first(rows: list[tuple[int, int, int]], selection: losses.Selection, margin: float) -> None:
+    """Whole coordinates, few of them: distances are exact and often equal."""
+    f, labels = torch.tensor([row[:2] for row in rows], dtype=torch.float64).reshape(-1, 2), [row[2] for row in rows]
+    y = torch.tensor(labels, dtype=torch.int64)
+    assert losses.select_triplets(f, y, selection, margin).tolist() == slow_triplets(f, labels, selection, margin)
+    assert losses.select_quadruplets(f, y, selection).tolist() == slow_quadruplets(f, labels, selection)
+    assert [pairs.tolist() for pairs in losses.select_pairs(f, y, selection)] == [*slow_pairs(f, labels, selection)]
+
+
 @pytest.mark.parametrize("selection", SELECTIONS)
 @pytest.mark.parametrize("name", OWN)
 @given(seed=seeds, margin=st.floats(0, 1.5), labels=labels_lists)
