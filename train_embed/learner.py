@@ -49,7 +49,7 @@ class Learner:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.average = MovingAverage(self.embedder, config.optimizer.ema) if config.optimizer.ema else None
         self._shared = [*self.embedder.parameters(), *self.objective.parameters()]
-        if world_size() > 1:  # ranks may have loaded different random necks, were their torch versions to differ
+        if world_size() > 1:  # equal seeds should do, but not if the ranks' machines differ
             for tensor in (*self._shared, *self.embedder.buffers()):
                 dist.broadcast(tensor.detach(), 0)
 
@@ -77,8 +77,8 @@ class Learner:
         torch.manual_seed(step_seed(self.config.run.seed, count, rank()))
         images = batch.images.to(self.device, non_blocking=True)
         losses = self.objective(self.embedder, images, batch.labels.to(self.device), count, progress)
-        if any_rank(not bool(torch.isfinite(losses.total))):
-            raise Diverged(f"the loss became {float(losses.total)}")
+        if any_rank(not bool(torch.isfinite(losses.total.detach()))):
+            raise Diverged(f"the loss became {float(losses.total.detach())}")
         self.scaler.scale(losses.total * share).backward()
         return {name: float(value) for name, value in losses.parts.items()}
 

@@ -45,7 +45,8 @@ class Position:
         best_epoch: where it was reached.
         stale: validations since without a better one.
         finished: whether nothing is left to do.
-        sums: of the epoch so far, for its means in the log.
+        sums: since the last record, for the means in the next.
+        rates: of the last step, by group.
         scaler: state of the gradient scaler (fp16).
     """
 
@@ -58,6 +59,7 @@ class Position:
     stale: int = 0
     finished: bool = False
     sums: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
 
 

@@ -172,6 +172,7 @@ class _Run:
             if at.batch % accumulate == 0 or at.batch == batches:
                 self.learner.step(at.step, progress)
                 at.step += 1
+                at.rates = {group["name"]: group["lr"] for group in self.learner.optimizer.param_groups}
                 self._after_step(parts, batches)
         self._save()  # before the validation, which may take long or be interrupted
 
@@ -243,7 +244,7 @@ class _Run:
         names = [name for name in sums if name.startswith("loss")]
         means = {name: reduce_mean(sums[name] / sums[f"n_{name}"]) for name in names}
         self.at.sums = {}
-        rates = {f"lr_{group['name']}": group["lr"] for group in self.learner.optimizer.param_groups if means}
+        rates = {f"lr_{name}": rate for name, rate in self.at.rates.items() if means}
         self._log({"epoch": epoch, "step": self.at.step, **means, **rates, **scores})
 
     def _log(self, record: dict[str, float]) -> None:
