@@ -221,7 +221,7 @@ class _Run:
         if is_main():
             embedder, run = self.learner.result, self.config.run
             scores = self.validator.recall(embedder, self._check)
-            scores["survival"] = self.validator.survival(embedder, self._check)
+            scores |= self.validator.survival(embedder, self._check)
             if run.sheet_every and (done % run.sheet_every == 0 or done == run.epochs):
                 title = f"epoch {done}: R@1 {100 * scores['recall@1']:.1f}, survival {scores['survival']:.2f}"
                 path = self.folder.path / "sheets" / f"epoch_{done:03d}.jpg"

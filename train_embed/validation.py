@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.embedder import Embedder
 from fewshot_seg.heads import PooledHead
 from train_embed.data import EvaluationLoader
-from train_embed.mining import MiningOptions, erased_similarities, mining_tuples, similarity_survival
+from train_embed.mining import MiningOptions, mining_tuples, similarity_survival, soft_mask, tuple_attention
 from train_embed.recall import recall_at_k
 
 __all__ = ["Validator"]
@@ -61,8 +62,16 @@ class Validator:
         values = recall_at_k(torch.cat(vectors), torch.cat(labels), self.ks)
         return {f"recall@{k}": value for k, value in values.items()}
 
-    def survival(self, embedder: Embedder, check: Callable[[], None]) -> float:
-        """The share of similarity that survives erasing (`train_embed.mining.similarity_survival`); NaN for none."""
+    def survival(self, embedder: Embedder, check: Callable[[], None]) -> dict[str, float]:
+        """What survives erasing on the fixed tuples; NaN where there is nothing to survive.
+
+        Returns:
+            "survival": of similarity, mean ``cos(fa*, fp*)`` over mean ``cos(fa, fp)``
+            (`train_embed.mining.similarity_survival`). "survival_margin", not for pairs: of what tells the positive
+            from the negatives, the same ratio of ``cos(fa, fp) - cos(fa, fn)``. The first has a floor that has
+            nothing to do with the object: two images that are mostly erased resemble each other for that alone. The
+            second has not, and it is what equation 2 brings to 0.
+        """
         tuples = self.probes(PROBES)
         found = []
         for start in range(0, len(tuples), _AT_ONCE):
@@ -70,8 +79,15 @@ class Validator:
             part = tuples[start : start + _AT_ONCE]
             images = self.load(part, embedder)
             if images is not None:
-                found.append(erased_similarities(embedder, images, _consecutive(part), self.options).cpu())
-        return similarity_survival(torch.cat(found) if found else torch.zeros(0, 2))
+                found.append(_cosines(embedder, images, _consecutive(part), self.options))
+        values = {"survival": math.nan}
+        if found:
+            before, after = torch.cat([b for b, _ in found]), torch.cat([a for _, a in found])  # (T,size-1)
+            values["survival"] = similarity_survival(torch.stack([before[:, 0], after[:, 0]], 1))
+            if before.shape[1] > 1:
+                margins = [c[:, 0] - c[:, 1:].mean(1) for c in (before, after)]
+                values["survival_margin"] = similarity_survival(torch.stack(margins, 1))
+        return values
 
     def probes(self, count: int) -> Tensor:
         """At most `count` tuples (T,size) of indices into the images, the same at every call, spread over classes."""
@@ -99,6 +115,20 @@ class Validator:
         for batch in loader:
             check()
             yield batch.images, batch.labels
+
+
+@torch.inference_mode()
+def _cosines(embedder: Embedder, images: Tensor, tuples: Tensor, options: MiningOptions) -> tuple[Tensor, Tensor]:
+    """Cosines of the anchor with each other image of its tuple (T,size-1), before and after erasing, on the CPU."""
+    emb = embedder(images)
+    maps = tuple_attention(embedder, emb, tuples, options)
+    rows = tuples.t().reshape(-1)
+    erased = embedder(soft_mask(images[rows], maps, options.alpha, options.beta)).vector
+    found = []
+    for vectors in (emb.vector[rows], erased):
+        parts = torch.stack(vectors.chunk(tuples.shape[1]), 1).double()  # (T,size,D)
+        found.append(torch.einsum("td,tsd->ts", parts[:, 0], parts[:, 1:]).cpu())
+    return found[0], found[1]
 
 
 def _pooled(embedder: Embedder, feature_map: Tensor) -> Tensor:
