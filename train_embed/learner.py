@@ -93,8 +93,8 @@ class Learner:
             Diverged: a gradient that is NaN or infinite (in fp16 the scaler skips such a step instead).
         """
         set_rates(self.optimizer, rate_factor(self.config.optimizer, progress, self.config.run.epochs))
+        self._average_gradients()  # before the scaler looks for overflows, so that all ranks skip a step or none
         self.scaler.unscale_(self.optimizer)
-        self._average_gradients()
         trained = [p for p in self._shared if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, self.config.optimizer.clip or float("inf"))
         if not self.scaler.is_enabled() and not bool(torch.isfinite(norm)):
