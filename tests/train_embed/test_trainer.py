@@ -264,3 +264,21 @@ def test_two_ranks_end_where_one_process_does(images: Path, tmp_path: Path) -> N
     one, two = tensors(train(load_config(str(config)), tmp_path / "one")), tensors(tmp_path / "two")
     for name, value in one.items():
         assert torch.allclose(value, two[name], rtol=1e-4, atol=1e-6), name
+
+
+@pytest.mark.realdata
+def test_the_quick_preset_on_photographs_of_a_few_birds(shared_data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "birds"
+    root.mkdir()
+    for folder in sorted((shared_data / "cub200").iterdir())[:9]:
+        (root / folder.name).mkdir()
+        for image in sorted(folder.iterdir())[:8]:
+            (root / folder.name / image.name).symlink_to(image)
+    sizes = ["model.size=64", "sampler.p=3", "sampler.batches=2", "run.epochs=1", "run.sheet_every=1", "run.workers=0"]
+    run = train(load_config("folder-quick", [f"data.root={root}", *sizes]), tmp_path / "run")
+    first, last = records(run)[0], records(run)[-1]
+    assert 0 < first["recall@1"] < 1
+    assert 0 < last["survival"] < 1.5
+    assert "survival_margin" in last
+    assert (run / "sheets" / "epoch_001.jpg").stat().st_size > 10_000
+    assert load_embedder(run / "model.safetensors", device="cpu").dim == 1280
