@@ -109,7 +109,7 @@ def quadruplet_loss(f: Tensor, quadruplets: Tensor, margin: float, margin2: floa
 class ContrastiveLoss(nn.Module):
     """`contrastive_loss` on the batch's pairs: (f (B,D), labels (B,)) -> scalar."""
 
-    def __init__(self, margin: float = 0.5, selection: Selection = "all") -> None:
+    def __init__(self, margin: float = 1.0, selection: Selection = "all") -> None:
         super().__init__()
         self.margin = margin
         self.selection: Selection = selection

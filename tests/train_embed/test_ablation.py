@@ -46,7 +46,7 @@ class TestPlan:
         path = tmp_path / "c.yaml"
         path.write_text("loss: {name: quadruplet, margin: 0.9, margin2: 0.8}\n")
         margins = {job.loss: job.config.loss.margin for job in plan(tmp_path, (0,), str(path), SETS)}
-        assert margins == {"siamese": 0.5, "triplet": 0.2, "quadruplet": 0.2}
+        assert margins == {"siamese": 1.0, "triplet": 0.2, "quadruplet": 0.2}
 
     @pytest.mark.parametrize(
         "text", ["loss.name=triplet", "mining.enabled=true", "run.seed=3", "data.root=x", "data={}"]
