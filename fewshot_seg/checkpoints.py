@@ -26,6 +26,7 @@ from fewshot_seg.devices import resolve_device
 from fewshot_seg.embedder import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
 from fewshot_seg.heads import PooledHead
+from fewshot_seg.pcb import PCBHead
 from fewshot_seg.weights import as_state_dict, first_line, load_strict, read_torch_file
 
 HEADER_KEY = "fewshot_seg"
@@ -55,7 +56,7 @@ def save_checkpoint(
     """Writes the embedder's weights (types as they are) and header to `path`, whole or not at all.
 
     Args:
-        embedder: its head must be a `PooledHead`: other heads can't be described in the header.
+        embedder: its head must be a `PooledHead` or `PCBHead`: other heads can't be described in the header.
         path: ends in .safetensors; missing folders are made, an older file is replaced.
         training: JSON values that tell how it was trained.
 
@@ -83,9 +84,9 @@ def save_checkpoint(
 
 
 def _header_json(embedder: Embedder, training: Mapping[str, Any] | None) -> str:
-    if type(embedder.head) is not PooledHead:
+    if type(embedder.head) not in (PooledHead, PCBHead):
         kind = type(embedder.head).__name__
-        raise ConfigError(f"cannot save a {kind}: a checkpoint can describe a PooledHead only")
+        raise ConfigError(f"cannot save a {kind}: a checkpoint can describe a PooledHead or PCBHead only")
     header = {
         "format": FORMAT,
         "version": _project_version(),

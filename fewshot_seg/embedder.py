@@ -14,6 +14,7 @@ from fewshot_seg.devices import Precision, autocast, check_precision
 from fewshot_seg.errors import ConfigError, DataError, ShapeError
 from fewshot_seg.heads import PooledHead
 from fewshot_seg.images import ImageInput, Preprocessing, load_batch
+from fewshot_seg.pcb import PCBHead
 
 _MAX_DIM = 65_536
 
@@ -41,9 +42,10 @@ class EmbedderSpec:
         dim: length of the vector; None means the backbone's channels.
         preprocessing: how images are brought to the network.
         classes: class scores that the kept classifier gives; 0 where no classifier is kept.
+        stripes: of a PCB head (`fewshot_seg.pcb`), whose parts share `dim` equally; 0: a plain `PooledHead`.
 
     Raises:
-        ConfigError: `dim` or `classes` out of range.
+        ConfigError: `dim`, `classes` or `stripes` out of range.
     """
 
     backbone: str
@@ -52,16 +54,21 @@ class EmbedderSpec:
     dim: int | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     classes: int = 0
+    stripes: int = 0
 
     def __post_init__(self) -> None:
         if self.dim is not None and not 1 <= self.dim <= _MAX_DIM:
             raise ConfigError(f"embedding dim must be 1 to {_MAX_DIM}, got {self.dim}")
         if not 0 <= self.classes <= _MAX_DIM:
             raise ConfigError(f"number of classes must be 0 to {_MAX_DIM}, got {self.classes}")
+        if self.stripes < 0 or (self.stripes and self.dim is not None and self.dim % self.stripes):
+            raise ConfigError(f"{self.stripes} stripes cannot share an embedding of {self.dim} dimensions equally")
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of JSON values; `from_dict` reads it."""
         values = {name: getattr(self, name) for name in ("backbone", "pooling", "neck", "dim", "classes")}
+        if self.stripes:  # left out otherwise, so that older versions read what they can build
+            values["stripes"] = self.stripes
         return values | {"preprocessing": self.preprocessing.to_dict()}
 
     @classmethod
@@ -77,6 +84,7 @@ class EmbedderSpec:
             "neck": (str, type(None)),
             "dim": (int, type(None)),
             "classes": int,
+            "stripes": int,
             "preprocessing": Mapping,
         }
         for name, value in values.items():
@@ -215,10 +223,17 @@ def build_embedder(spec: EmbedderSpec, weights: bool, precision: Precision = "fp
     """
     check_precision(precision, torch.device("cpu") if precision != "fp16" else torch.device("cuda"))
     backbone = build_backbone(spec.backbone, weights)
-    head = PooledHead(backbone.channels, spec.pooling, spec.neck, spec.dim)
+    head = _build_head(spec, backbone.channels)
     classifier = backbone.classifier
     if classifier is None and spec.classes and not weights:
         classifier = nn.Linear(backbone.channels, spec.classes).requires_grad_(False)
     classes = classifier.out_features if classifier is not None else 0
     spec = replace(spec, backbone=backbone.name, dim=head.dim, classes=classes)
     return Embedder(backbone.trunk, head, spec, classifier, precision).eval()
+
+
+def _build_head(spec: EmbedderSpec, channels: int) -> PooledHead | PCBHead:
+    if not spec.stripes:
+        return PooledHead(channels, spec.pooling, spec.neck, spec.dim)
+    part = None if spec.dim is None else spec.dim // spec.stripes
+    return PCBHead(channels, spec.stripes, spec.pooling, spec.neck, part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fewshot_seg.commands.entry import make_app
-from fewshot_seg.errors import ConfigError
+from fewshot_seg.errors import ConfigError, FewShotError
 
 __all__ = ["app", "main"]
 
@@ -33,6 +34,149 @@ class Neck(StrEnum):
     linear = "linear"
     bn = "bn"
     linear_bn = "linear+bn"
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Change one setting; VALUE is YAML. As often as you like, the last counts.",
+        show_default=False,
+    ),
+]
+
+
+@app.command(
+    epilog="""
+[bold]Examples[/]
+
+train-embed run --config folder-quick --set data.root=photos --out runs/first
+
+train-embed run --config paper-triplet --set data.root=CUB_200_2011 --set run.device=cuda --out runs/cub
+
+train-embed run --config my.yaml --set mining.gamma=0.5 --set optimizer.trunk_lr=1e-5 --out runs/second
+
+train-embed run --out runs/first --resume
+
+torchrun --nproc-per-node 2 -m train_embed run --config paper-reid --set data.root=Market-1501 --out runs/reid
+""",
+)
+def run(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run's folder.", show_default=False)],
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="NAME|FILE.yaml",
+            help="A preset (see train-embed presets) or a YAML file. With --resume: the run's own, if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN where it stopped.")] = False,
+) -> None:
+    """Train an embedding. Everything is checked before the first image is read."""
+    from train_embed.config import load_config
+
+    if config is None and not resume:
+        raise ConfigError("--config is missing: name a preset (train-embed presets lists them) or a YAML file")
+    chosen = load_config(config if config is not None else out / "config.yaml", overrides or [])
+
+    from train_embed.trainer import train
+
+    folder = train(chosen, out, resume=resume)
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts this once for each process
+        print(_summary(folder))
+
+
+@app.command(
+    epilog="""
+[bold]Examples[/]
+
+train-embed presets
+
+train-embed presets folder-quick > my.yaml
+
+train-embed presets folder-quick --full
+""",
+)
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Print this preset's YAML.", show_default=False)] = None,
+    full: Annotated[bool, typer.Option("--full", help="With NAME: every key there is, defaults too.")] = False,
+) -> None:
+    """List the ready configurations, or print one as a start for your own."""
+    from fewshot_seg.commands.console import print_table
+    from train_embed.config import load_config, preset_names, preset_text, to_yaml
+
+    if name is not None:
+        text = preset_text(name)
+        print(to_yaml(load_config(name)) if full else text, end="")
+        return
+    rows = [(preset, preset_text(preset).partition("\n")[0].lstrip("# ")) for preset in preset_names()]
+    print_table(("preset", "what for"), rows)
+
+
+@app.command(
+    epilog="""
+[bold]Example[/]
+
+train-embed export runs/first -o birds.safetensors
+
+fewshot-seg segment query.jpg --support bird=a.jpg --weights birds.safetensors --out result
+""",
+)
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE.safetensors", help="The checkpoint.", show_default=False),
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace an older checkpoint.")] = False,
+) -> None:
+    """Write a run's best weights as a checkpoint for everything that takes --weights, its configuration inside."""
+    if out.exists() and not force:
+        raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
+
+    from train_embed.trainer import export as export_run
+
+    export_run(run, out)
+    print(f"{out}: the best weights of {run}")
+
+
+@app.command(
+    epilog="""
+[bold]Examples[/]
+
+train-embed ablation --root photos --out ablation
+
+train-embed ablation --root photos --out ablation --seeds 0,1,2,3,4 --set run.epochs=10 --set mining.gamma=0.5
+""",
+)
+def ablation(
+    root: Annotated[Path, typer.Option(metavar="DIR", help="The images: data.root.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="The runs, table.md and table.json.", show_default=False)
+    ],
+    seeds: Annotated[str, typer.Option(metavar="N,N,...", help="One run of everything for each.")] = "0,1,2",
+    config: Annotated[
+        str, typer.Option("--config", "-c", metavar="NAME|FILE.yaml", help="What all runs share.")
+    ] = "folder-quick",
+    overrides: Overrides = None,
+) -> None:
+    """Train with and without mining, for the paper's three losses, and set the figures beside its Table 1.
+
+    Siamese, triplet and quadruplet, each with and without mining, are trained once for each seed.
+
+    Started again with the same options, it keeps what is finished and goes on with the rest.
+    """
+    from train_embed.ablation import run_ablation
+
+    failed = run_ablation(root, out, seeds=_seeds(seeds), config=config, overrides=overrides or [])
+    print((out / "table.md").read_text("utf-8"), end="")
+    if failed:
+        raise FewShotError(f"{len(failed)} of the runs failed: {'; '.join(failed)}")
 
 
 @app.command(
@@ -95,6 +239,25 @@ def import_weights(
     )
     save_checkpoint(embedder, out, training={"imported_from": state.name})
     print(f"{out}: {embedder.spec.backbone}, {pooling.value} pooling, {embedder.dim} dimensions")
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--seeds takes whole numbers with commas between them, got {text!r}") from error
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"--seeds must differ and be 0 or more, got {text!r}")
+    return seeds
+
+
+def _summary(run: Path) -> str:
+    from train_embed.curves import RECALL, best_record, read_metrics, validations
+
+    records = read_metrics(run)
+    best, key = best_record(records), RECALL.format(1)
+    start = next((f", {100 * r[key]:.1f} before training" for r in validations(records) if r["epoch"] == 0), "")
+    return f"{run}: R@1 {100 * best[key]:.1f} after epoch {best['epoch']:g}{start}"
 
 
 def _prefixes(names: Sequence[str], drop: Sequence[str]) -> dict[str, str | None]:

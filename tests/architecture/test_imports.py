@@ -16,7 +16,7 @@ from tests.architecture.imports import ROOT, Arrow, arrows
 ORDER = """
     errors streams devices
     decode find masks images
-    weights backbones heads embedder checkpoints embedding
+    weights backbones heads pcb embedder checkpoints embedding
     attention correspondence
     supports seeds refine upsample segmenter
     _sheet render export

@@ -1,0 +1,118 @@
+"""Class folders: ROOT/CLASS/NAME.jpg, some of the classes to train on and the others to test with."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses
+from fewshot_seg.decode import describe
+from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.find import find_images, natural_key
+
+__all__ = ["choose_classes", "load"]
+
+DEFAULT_SHARE = 0.5
+_SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "query", "gallery"}
+
+
+def load(root: Path, split: str, *, train_classes: TrainClasses = DEFAULT_SHARE) -> LabelledImages:
+    """The images of the training classes ("train") or of all others ("test", "query", "gallery").
+
+    A class is a folder directly in `root`; images in it and below it count, hidden files and folders and those
+    without an image don't. Classes and images are in natural order (2 before 10).
+
+    Args:
+        root: the folder of class folders.
+        split: "train", or any other for the test classes.
+        train_classes: see `choose_classes`.
+
+    Raises:
+        DataError: no such folder, no classes in it, folders named as splits, or none left for this split.
+        ConfigError: `train_classes` cannot be.
+    """
+    folders = {path.name: path for path in _subfolders(root)}
+    names = sorted(folders, key=natural_key)
+    if names and {name.lower() for name in names} <= _SPLIT_NAMES:
+        raise DataError(
+            f"{describe(root)}: its folders are {', '.join(names)}, which are no classes; "
+            f"give the folder above the class folders, such as {describe(root / names[0])}"
+        )
+    files = {name: images for name in names if (images := _images(folders[name]))}
+    if not files:
+        raise DataError(f"{describe(root)}: no class folders with images; the layout is CLASS/NAME.jpg")
+    train = set(choose_classes(tuple(files), train_classes))
+    wanted = [name for name in files if (name in train) == (split == "train")]
+    if not wanted:
+        other = "trained on" if split != "train" else "left for testing"
+        raise DataError(f"{describe(root)}: split {split!r} is empty: all {len(files)} classes are {other}")
+    paths = [path for name in wanted for path in files[name]]
+    labels = [label for label, name in enumerate(wanted) for _ in files[name]]
+    ids = tuple(path.relative_to(root).as_posix() for path in paths)
+    return LabelledImages(tuple(paths), tuple(labels), tuple(wanted), None, ids)
+
+
+def choose_classes(names: Sequence[str], train_classes: TrainClasses) -> tuple[str, ...]:
+    """The names of the classes to train on.
+
+    Args:
+        names: all classes, in order.
+        train_classes: a float is a share, 0 to 1: the first classes, so many; a whole number: the first so
+            many. Texts: names; patterns ("0*", as in a shell); ranges "001..100", from the first class whose
+            name begins with 001 (or would stand after it) to the last that begins with 100 (or stands before).
+
+    Returns:
+        The chosen names in the order of `names`.
+
+    Raises:
+        ConfigError: a share or number out of range, or a text that fits no class.
+    """
+    if isinstance(train_classes, str):
+        train_classes = [train_classes]
+    if isinstance(train_classes, bool) or not isinstance(train_classes, (int, float, Sequence)):
+        raise ConfigError(f"train_classes {train_classes!r}: must be a share, a number, or names of classes")
+    if isinstance(train_classes, float):
+        if not 0 <= train_classes <= 1:
+            raise ConfigError(f"train_classes {train_classes!r}: as a share it must be 0 to 1")
+        return tuple(names[: round(train_classes * len(names))])
+    if isinstance(train_classes, int):
+        if not 0 <= train_classes <= len(names):
+            raise ConfigError(f"train_classes {train_classes}: there are {len(names)} classes")
+        return tuple(names[:train_classes])
+    chosen: set[str] = set()
+    for text in train_classes:
+        fitting = [name for name in names if _fits(name, str(text))]
+        if not fitting:
+            raise ConfigError(f"train_classes {text!r}: no class has this name or fits it")
+        chosen.update(fitting)
+    return tuple(name for name in names if name in chosen)
+
+
+def _fits(name: str, text: str) -> bool:
+    first, dots, last = text.partition("..")
+    if name == text:
+        return True
+    if dots and first and last:
+        after = name.startswith(first) or natural_key(name) >= natural_key(first)
+        return after and (name.startswith(last) or natural_key(name) <= natural_key(last))
+    return fnmatch.fnmatchcase(name, text)
+
+
+def _subfolders(root: Path) -> list[Path]:
+    try:
+        with os.scandir(root) as listing:
+            return [Path(entry.path) for entry in listing if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{describe(root)}: the folder cannot be listed ({error.strerror}); check the path") from error
+
+
+def _images(folder: Path) -> list[Path]:
+    """The folder's images; none is no error, for a stray folder need not be a class."""
+    try:
+        return find_images([folder], recursive=True)
+    except DataError:
+        if os.access(folder, os.R_OK | os.X_OK):
+            return []
+        raise

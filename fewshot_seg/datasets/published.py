@@ -1,0 +1,124 @@
+"""What the published data sets have in common: where their folder is, lists of files, and whether all is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fewshot_seg.datasets.labelled import LabelledImages, examples
+from fewshot_seg.decode import describe
+from fewshot_seg.errors import DataError
+
+__all__ = ["Row", "data_folder", "labelled", "read_fields"]
+
+
+class Row(NamedTuple):
+    """One listed image: its path from the data set's folder, the name of its class, its camera."""
+
+    path: str
+    name: str
+    camera: int | None = None
+
+
+def data_folder(root: Path, marker: str, inner: Sequence[str], layout: str) -> Path:
+    """`root`, or the folder in it that the archive unpacks to: the first that holds `marker`.
+
+    Raises:
+        DataError: none does; `layout` says what should be there.
+    """
+    for folder in (root, *(root / name for name in inner)):
+        if (folder / marker).exists():
+            return folder
+    what = "no such folder" if not root.is_dir() else f"there is no {marker} in it"
+    raise DataError(f"{describe(root)}: {what}; the layout is {layout}")
+
+
+def read_fields(path: Path, number: int, header: bool = False) -> list[list[str]]:
+    """The lines of a text file, each split at blanks into `number` fields; blank lines are passed over.
+
+    Raises:
+        DataError: no readable UTF-8 text, or a line with fewer fields (which one).
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{describe(path)}: cannot be read ({error.strerror}); it is part of the data set") from error
+    except ValueError as error:
+        raise DataError(f"{describe(path)}: is no UTF-8 text; unpack the data set again") from error
+    found = []
+    for place, line in enumerate(lines, start=1):
+        fields = line.split(maxsplit=number - 1)
+        if not fields or (header and place == 1):
+            continue
+        if len(fields) < number:
+            raise DataError(f"{describe(path)}:{place}: has {len(fields)} fields, not {number}: {line.strip()!r}")
+        found.append([field.strip() for field in fields])
+    return found
+
+
+def labelled(
+    root: Path,
+    rows: Sequence[Row],
+    names: Sequence[str],
+    *,
+    what: str,
+    published: int | None = None,
+    check_counts: bool = True,
+) -> LabelledImages:
+    """The listed images that are there, or a complaint about those that aren't.
+
+    Args:
+        root: the data set's folder.
+        rows: its list, for the wanted part.
+        names: of all the part's classes; a label is a place in it.
+        what: the part's name in messages, "CUB-200-2011 train".
+        published: how many images the part has; None where nothing was published.
+        check_counts: refuse a part that lacks files or has not as many as published.
+
+    Raises:
+        DataError: images are missing (how many, three of them), the list is not the published one, or nothing
+            is there.
+    """
+    if not rows:
+        raise DataError(f"{describe(root)}: {what} is empty: no image is listed for it")
+    there = _present(root, [row.path for row in rows])
+    missing = [row.path for row, found in zip(rows, there, strict=True) if not found]
+    if check_counts and missing:
+        raise DataError(
+            f"{describe(root)}: {len(missing)} of {len(rows)} images of {what} are missing: {examples(missing)}; "
+            "add them, or go on without them with check_counts false"
+        )
+    if check_counts and published is not None and len(rows) != published:
+        raise DataError(
+            f"{describe(root)}: {what} has {len(rows)} images, published are {published}; "
+            "unpack the data set again, or take it as it is with check_counts false"
+        )
+    if len(missing) == len(rows):
+        raise DataError(f"{describe(root)}: none of the {len(rows)} images of {what} is there: {examples(missing)}")
+    kept = [row for row, found in zip(rows, there, strict=True) if found]
+    label = {name: number for number, name in enumerate(names)}
+    cameras = [row.camera for row in kept if row.camera is not None]
+    return LabelledImages(
+        tuple(root / row.path for row in kept),
+        tuple(label[row.name] for row in kept),
+        tuple(names),
+        tuple(cameras) if len(cameras) == len(kept) else None,
+        tuple(Path(row.path).as_posix() for row in kept),
+    )
+
+
+def _present(root: Path, paths: Sequence[str]) -> list[bool]:
+    """Which of the files are there: one listing a folder, for a set may have 100,000 files."""
+    listings: dict[Path, set[str]] = {}
+    found = []
+    for path in paths:
+        full = root / path
+        if full.parent not in listings:
+            try:
+                listings[full.parent] = set(os.listdir(full.parent))  # noqa: PTH208 - names are what is wanted
+            except OSError:
+                listings[full.parent] = set()
+        found.append(full.name in listings[full.parent])
+    return found

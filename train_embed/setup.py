@@ -1,0 +1,103 @@
+"""What a run stands on: its images, its process group, its randomness. Each is undone when the run is over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from fewshot_seg.datasets.labelled import LabelledImages, load_dataset
+from fewshot_seg.devices import resolve_device
+from fewshot_seg.errors import ConfigError
+from train_embed.config import DataConfig, RunConfig, SamplerConfig
+from train_embed.distributed import local_rank
+from train_embed.samplers import BatchSampler, PairSampler, PKSampler, QuadrupletSampler, TripletSampler
+
+__all__ = ["build_sampler", "process_group", "run_device", "seeded", "training_and_validation"]
+
+TUPLE_SAMPLERS = {"pair": PairSampler, "triplet": TripletSampler, "quadruplet": QuadrupletSampler}
+
+
+def training_and_validation(data: DataConfig) -> tuple[LabelledImages, LabelledImages]:
+    """The images to train on and to validate on, of different classes.
+
+    Raises:
+        DataError: files missing, an empty split.
+        ConfigError: impossible options.
+    """
+    train, validation = (
+        load_dataset(
+            data.kind,
+            data.folder,
+            split,
+            train_classes=data.train_classes,
+            split_file=data.split_file,
+            boxes=data.boxes,
+            holdout=data.holdout,
+            check_counts=data.check_counts,
+        )
+        for split in ("train", "validation")
+    )
+    return train, validation
+
+
+def build_sampler(config: SamplerConfig, labels: tuple[int, ...], seed: int) -> BatchSampler:
+    """The sampler that the configuration names, over the training images' labels.
+
+    Raises:
+        DataError: too few classes or images for its batches.
+    """
+    if config.name == "pk":
+        return PKSampler(labels, config.p, config.k, seed, config.batches)
+    return TUPLE_SAMPLERS[config.name](labels, config.tuples or 16, seed, config.batches)
+
+
+def run_device(config: RunConfig) -> torch.device:
+    """The device of this rank: under torchrun each has the GPU of its place on the machine.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    device = resolve_device(config.run.device)
+    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+        device = resolve_device(f"cuda:{local_rank()}")
+    return device
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Under torchrun the group of its processes (nccl on GPUs, else gloo); otherwise nothing.
+
+    Raises:
+        ConfigError: the group can't be formed.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"the processes cannot find each other: {error}; start them with torchrun") from error
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def seeded(seed: int, threads: int | None, device: torch.device) -> Iterator[None]:
+    """torch's generators seeded, its threads set; both as before afterwards."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before)
