@@ -144,7 +144,9 @@ def test_what_cannot_be_saved(embedder: Embedder, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="training configuration"):
         save_checkpoint(embedder, tmp_path / "a.safetensors", {"lr": float("nan")})
     embedder.head = nn.Flatten()
-    with pytest.raises(ConfigError, match="cannot save a Flatten: a checkpoint can describe a PooledHead or PCBHead only"):
+    with pytest.raises(
+        ConfigError, match="cannot save a Flatten: a checkpoint can describe a PooledHead or PCBHead only"
+    ):
         save_checkpoint(embedder, tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
 
