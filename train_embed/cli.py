@@ -180,6 +180,31 @@ def ablation(
 
 
 @app.command(
+    epilog="""
+[bold]Examples[/]
+
+train-embed bench
+
+train-embed bench --config paper-triplet --set model.weights=random --set run.device=cuda
+""",
+)
+def bench(
+    config: Annotated[
+        str, typer.Option("--config", "-c", metavar="NAME|FILE.yaml", help="Its network, loss and batch.")
+    ] = "folder-quick",
+    overrides: Overrides = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Steps of each kind.")] = 7,
+) -> None:
+    """Time a training step with and without mining, side by side, on random images."""
+    from fewshot_seg.commands.console import print_table
+    from train_embed.bench import step_costs
+
+    costs = step_costs(config, ["data.root=.", *(overrides or [])], rounds)
+    rows = [(c.variant, f"{c.seconds:.2f}", f"{c.ratio:.2f}", f"{c.memory:.2f}") for c in costs]
+    print_table(("step", "seconds", "times without", "peak GiB"), rows, names=1)
+
+
+@app.command(
     "import-weights",
     epilog="""
 [bold]Examples[/]

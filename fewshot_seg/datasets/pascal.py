@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.datasets import BACKGROUND, VOID, Entry
+from fewshot_seg.datasets.labelled import examples
 from fewshot_seg.datasets.labels import check_size, read_labels
-from fewshot_seg.datasets.splits import examples, read_split_list
+from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.decode import describe
 from fewshot_seg.errors import DataError
 

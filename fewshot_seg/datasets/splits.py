@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from fewshot_seg.datasets import Entry
@@ -12,7 +11,6 @@ from fewshot_seg.decode import describe
 from fewshot_seg.errors import DataError
 
 _LINE = re.compile(r"(?P<image>[^\s/\\](?:[^/\\]*[^\s/\\])?)__(?P<label>[0-9]{1,4})")
-_EXAMPLES = 3
 
 
 def read_split_list(path: str | os.PathLike[str], classes: int) -> tuple[Entry, ...]:
@@ -36,11 +34,6 @@ def read_split_list(path: str | os.PathLike[str], classes: int) -> tuple[Entry, 
     if not seen:
         raise DataError(f"{describe(path)}: the list has no entries; a line is ID__CC, as 2007_000033__01")
     return tuple(seen)
-
-
-def examples(names: Sequence[str]) -> str:
-    """The first three of a list, for a message."""
-    return ", ".join(names[:_EXAMPLES]) + (", ..." if len(names) > _EXAMPLES else "")
 
 
 def _entry(line: str, where: str, classes: int) -> Entry:
