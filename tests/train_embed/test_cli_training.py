@@ -19,6 +19,7 @@ SMALL = {
     "model.backbone": "timm/test_efficientnet",
     "model.weights": "random",
     "model.size": 32,
+    "model.neck": "linear",
     "model.dim": 8,
     "sampler.p": 3,
     "sampler.k": 2,
