@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 
 # Set before anything imports albumentations, which otherwise asks the network for a newer version.
@@ -15,6 +16,13 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = 2  # a small machine's cores; more of them gain nothing on images this small
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Shells start background jobs with Ctrl-C ignored, and children inherit that; here it must mean something."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
