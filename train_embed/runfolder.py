@@ -46,12 +46,14 @@ class RunFolder:
         self.state = path / "state.safetensors"
         self.model = path / "model.safetensors"
         self.metrics = path / "metrics.jsonl"
-        if self.config.exists():
+        # A start that failed before its first record, for want of data, leaves only its configuration: no run yet.
+        begun = self.config.exists() and (self.metrics.exists() or self.state.exists())
+        if begun:
             self._check_same(config, resume)
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.is_dir() and any(file != self.config for file in path.iterdir()):
             raise ConfigError(f"{path} holds other files and no run: choose another --out")
         make_folder(path)
-        if not self.config.exists():
+        if not begun:
             with atomic_file(self.config) as stream:
                 stream.write(to_yaml(config).encode())
 

@@ -90,7 +90,11 @@ class PKSampler(BatchSampler):
         self.p, self.k, self.unit, self.batch_size = p, k, k, p * k
         self._members = _members(self.labels)
         if len(self._members) < p:
-            raise DataError(f"batches of {p} classes cannot be made of {len(self._members)}: set a smaller sampler.p")
+            count = len(self._members)
+            raise DataError(
+                f"batches of {p} classes cannot be made of {count} training classes: set sampler.p={count} or less, "
+                "or let more classes train (data.train_classes)"
+            )
 
     def batch(self, epoch: int, number: int) -> tuple[int, ...]:
         """p runs of k indices, each run of one class."""

@@ -282,3 +282,13 @@ def test_the_quick_preset_on_photographs_of_a_few_birds(shared_data: Path, tmp_p
     assert "survival_margin" in last
     assert (run / "sheets" / "epoch_001.jpg").stat().st_size > 10_000
     assert load_embedder(run / "model.safetensors", device="cpu").dim == 1280
+
+
+def test_a_start_that_was_refused_leaves_the_folder_free(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError):
+        train(tiny(tmp_path / "empty"), tmp_path / "run")
+    photos = make_images(tmp_path / "photos")
+    train(tiny(photos, run={"epochs": 1}), tmp_path / "run")
+    with pytest.raises(ConfigError, match="holds this run already"):
+        train(tiny(photos, run={"epochs": 1}), tmp_path / "run")
