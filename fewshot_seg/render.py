@@ -85,18 +85,24 @@ def heat_map(image: Image8, attention: npt.NDArray[np.floating[Any]]) -> Image8:
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        attention: (H, W) in [0, 1]; values outside are clipped.
+        attention: (h, w) in [0, 1]; values outside are clipped. A map of another size than the image's is brought
+            to it by cubic interpolation, which shows no grid.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
 
     Raises:
-        ShapeError: the two do not have the same height and width.
+        ShapeError: the attention isn't (h, w), or the image isn't as above.
     """
     import cv2
 
-    _check(image, attention.shape)
-    strength = np.clip(np.nan_to_num(attention.astype(np.float32)), 0, 1)
+    _check(image, image.shape[:2])
+    if attention.ndim != 2 or attention.size == 0:
+        raise ShapeError(f"expected attention of shape (h, w), got {attention.shape}")
+    strength = np.nan_to_num(attention.astype(np.float32))
+    if strength.shape != image.shape[:2]:
+        strength = np.asarray(cv2.resize(strength, image.shape[1::-1], interpolation=cv2.INTER_CUBIC))
+    strength = np.clip(strength, 0, 1)
     colours = cv2.applyColorMap((strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     base = 0.25 * image + 0.75 * grey

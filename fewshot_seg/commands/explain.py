@@ -53,7 +53,7 @@ def run_explain(request: ExplainRequest) -> dict[str, Any]:
         ConfigError: not 2 to 4 images, `different` without a pair, or an output would overwrite an input.
         ImageError, CheckpointError, OutputError: a file cannot be read or written.
     """
-    from fewshot_seg.images import load_batch, read_image, resize_map
+    from fewshot_seg.images import load_batch, read_image
 
     kind = _kind(request)
     paths = [Path(image) for image in request.images]
@@ -66,8 +66,7 @@ def run_explain(request: ExplainRequest) -> dict[str, Any]:
 
     overlays = []
     for image, small, name in zip(images, maps, names, strict=True):
-        height, width = image.shape[:2]
-        overlays.append(heat_map(image, resize_map(small, (height, width))))
+        overlays.append(heat_map(image, small))
         write_image(out / name, overlays[-1])
     content = _content(request, kind, names, cosines)
     write_image(out / SHEET_NAME, _sheet(images, overlays, paths, content))

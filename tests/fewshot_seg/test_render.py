@@ -62,6 +62,16 @@ def test_heat_map_is_hotter_where_attention_is(image):
     assert warmth[:, 41:].mean() > warmth[:, :39].mean() + 30
 
 
+def test_a_small_map_is_brought_to_the_image_without_a_grid(image):
+    small = np.zeros((4, 4), np.float32)
+    small[1, 2] = 1
+    red = heat_map(np.zeros_like(image), small)[..., 0].astype(int)
+    bends = np.abs(np.diff(red[image.shape[0] * 3 // 8], 2))
+    assert red[:, image.shape[1] // 2 :].max() > 200
+    assert red[:, : image.shape[1] // 4].max() < 30
+    assert bends.max() < 30
+
+
 def test_heat_map_survives_nan_and_values_outside(image):
     attention = np.full((60, 80), np.nan, np.float32)
     np.testing.assert_array_equal(heat_map(image, attention), heat_map(image, np.zeros((60, 80))))
@@ -77,8 +87,8 @@ def test_seed_map_tells_the_four_codes_apart():
 def test_other_shapes_are_refused(image):
     with pytest.raises(ShapeError, match="80"):
         overlay(image, np.zeros((80, 60), int))
-    with pytest.raises(ShapeError, match="same"):
-        heat_map(image, np.zeros((3, 3)))
+    with pytest.raises(ShapeError, match=r"\(h, w\)"):
+        heat_map(image, np.zeros((3, 3, 1)))
     with pytest.raises(ShapeError):
         heat_map(image[..., 0], np.zeros((60, 80)))
     with pytest.raises(ShapeError):
