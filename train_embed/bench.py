@@ -15,6 +15,7 @@ import torch
 from train_embed.config import RunConfig, load_config
 from train_embed.data import Batch
 from train_embed.learner import Learner
+from train_embed.memory import keep_freed_memory
 from train_embed.setup import run_device, seeded
 
 __all__ = ["VARIANTS", "Cost", "step_costs"]
@@ -61,6 +62,8 @@ def step_costs(config: str | Mapping[str, Any], overrides: Sequence[str] = (), r
     configs = {name: load_config(config, [*overrides, *changes]) for name, changes in VARIANTS.items()}
     base = next(iter(configs.values()))
     device = run_device(base)
+    if device.type == "cpu":
+        keep_freed_memory()
     times: dict[str, list[float]] = {name: [] for name in configs}
     memory: dict[str, float] = {}
     with seeded(base.run.seed, base.run.threads, device):

@@ -24,6 +24,7 @@ from train_embed.curves import write_curves
 from train_embed.data import TrainingLoader
 from train_embed.distributed import any_rank, barrier, is_main, rank, reduce_mean, world_size
 from train_embed.learner import Diverged, Learner
+from train_embed.memory import keep_freed_memory
 from train_embed.objective import mining_options
 from train_embed.preflight import check_ready
 from train_embed.progress import Progress
@@ -58,6 +59,8 @@ def train(config: RunConfig, out: Path, resume: bool = False) -> Path:
     """
     check_ready(config)
     device = run_device(config)
+    if device.type == "cpu":
+        keep_freed_memory()
     with process_group(device), seeded(config.run.seed, config.run.threads, device), stop_on_signals() as stop:
         folder = _open(out, config, resume)
         run = _Run(config, folder, stop)
