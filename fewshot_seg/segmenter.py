@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args, overload
+from typing import Literal, NamedTuple, overload
 
 import cv2
 import numpy as np
@@ -15,63 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewshot_seg.attention import Weighting, attention_maps, scale_maps, shot_weights
+from fewshot_seg.attention import attention_maps, scale_maps, shot_weights
 from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, FewShotError
 from fewshot_seg.images import ImageInput, describe, is_one, preprocess, read_image, resize_map
-from fewshot_seg.refine import GrabCutOptions, grabcut, working_size
-from fewshot_seg.seeds import SeedOptions, threshold_of, trimap
+from fewshot_seg.options import SegmenterOptions
+from fewshot_seg.refine import grabcut, working_size
+from fewshot_seg.results import ObjectResult, Segmentation
+from fewshot_seg.seeds import threshold_of, trimap
 from fewshot_seg.streams import in_batches, ordered_map
 from fewshot_seg.supports import Support, Supports, group_supports, mask_on_map, support_mask
 from fewshot_seg.upsample import upsample_mask
 
 __all__ = ["ObjectResult", "Prepared", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
 
-Refine = Literal["grabcut", "none"]
-
 _SUPPORT_BATCH = 8
 _MOST_WORKERS = 8
-_MOST_THREADS = 1024
-
-
-@dataclass(frozen=True)
-class SegmenterOptions:
-    """How supports and a query become a mask. The defaults are the measured best (see ARCHITECTURE.md).
-
-    Attributes:
-        weighting: which dimensions carry the decision, "overlap" or "paper" (see `attention.shot_weights`).
-        through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
-        rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
-        seeds: attention to trimap.
-        refine: "grabcut", or "none": attention above its threshold is the mask.
-        grabcut: how GrabCut runs.
-        seed: of everything random; the same seed gives the same masks.
-        threads: cv2's threads, set for the whole process when the segmenter starts on queries; None leaves
-            cv2's own number.
-
-    Raises:
-        ConfigError: an unknown choice, or a number out of its range.
-    """
-
-    weighting: Weighting = "overlap"
-    through_norm: bool = False
-    rejection: float = 0.5
-    seeds: SeedOptions = field(default_factory=SeedOptions)
-    refine: Refine = "grabcut"
-    grabcut: GrabCutOptions = field(default_factory=GrabCutOptions)
-    seed: int = 0
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, choices in (("weighting", get_args(Weighting)), ("refine", get_args(Refine))):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
-        if not 0 <= self.rejection < math.inf:
-            raise ConfigError(f"rejection {self.rejection!r}: must be a finite number from 0 up")
-        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
-            raise ConfigError(f"seed {self.seed!r}: must be a whole number, 0 to {2**31 - 1}")
-        if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= _MOST_THREADS):
-            raise ConfigError(f"threads {self.threads!r}: must be a whole number, 1 to {_MOST_THREADS}, or None")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,70 +42,6 @@ class Prepared:
     classes: tuple[str, ...]
     vectors: tuple[Tensor, ...] = field(repr=False)
     embedder: Embedder = field(repr=False)
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectResult:
-    """What was found of one class in one query.
-
-    Attributes:
-        name: the class.
-        score: cosine similarity, within [0, 1], between the query seen through its attention and the supports
-            (mean over shots); 0 where nothing was found.
-        attention_map: (h,w) float32 in [0, 1], at the feature map's size.
-        trimap: (h',w') uint8 at working size, values as in `fewshot_seg.seeds`.
-        label: the class's number in `label_map`, from 1.
-        label_map: the query's, shared with the other classes' results.
-    """
-
-    name: str
-    score: float
-    attention_map: NDArray[np.float32] = field(repr=False)
-    trimap: NDArray[np.uint8] = field(repr=False)
-    label: int
-    label_map: NDArray[np.int32] = field(repr=False)
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """(H,W) bool at the query's native size; all False where the object is absent."""
-        return np.asarray(self.label_map == self.label)
-
-    @property
-    def attention(self) -> NDArray[np.float32]:
-        """(H,W) float32 in [0, 1]: the attention map brought to the query's native size."""
-        height, width = self.label_map.shape
-        return resize_map(self.attention_map, (height, width))
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """One query's result.
-
-    Attributes:
-        source: the query's path, or what it was.
-        label_map: (H,W) int32 at the query's native size as a viewer shows it; 0 background, 1..N the classes.
-        objects: one for each class, in the supports' order, found or not.
-    """
-
-    source: str
-    label_map: NDArray[np.int32] = field(repr=False)
-    objects: tuple[ObjectResult, ...]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H,W) of the query."""
-        height, width = self.label_map.shape
-        return height, width
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes' names; class i has label i + 1."""
-        return tuple(found.name for found in self.objects)
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """(H,W) bool: any of the classes."""
-        return np.asarray(self.label_map > 0)
 
 
 class _Query(NamedTuple):
@@ -328,16 +222,16 @@ class Segmenter:
             return query
         size = query.image.shape[:2]
         labels = np.zeros(size, np.int32)
-        strongest = np.zeros(size, np.float32)
+        strongest = np.zeros(size, np.float32) if len(classes) > 1 else None
         small = self._small(query.image)
         trimaps = []
         for label, attention in enumerate(query.maps, start=1):
             seeds = trimap(attention, small.shape[:2], self.options.seeds)
             mask = self._mask(query.image, small, attention, seeds)
             trimaps.append(seeds)
-            if len(classes) == 1:
+            if strongest is None:  # one class: nobody to compete with, and no native-size floats
                 labels[mask] = label
-                break
+                continue
             here = resize_map(attention, size)
             mask &= here > strongest
             labels[mask], strongest[mask] = label, here[mask]

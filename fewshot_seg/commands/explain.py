@@ -93,7 +93,7 @@ def _attention(
 
     from fewshot_seg import attention
 
-    with torch.no_grad():  # not inference_mode: a head without a closed form needs autograd on the maps
+    with torch.inference_mode():
         embedding = embedder(batch)
     vectors = embedding.vector.float()  # (n, D)
     first, second, *negatives = (vector[None] for vector in vectors)  # each (1, D)

@@ -18,7 +18,7 @@ ORDER = """
     decode find masks images
     weights backbones heads pcb embedder checkpoints embedding
     attention correspondence
-    supports seeds refine upsample segmenter
+    supports seeds refine upsample options results segmenter
     _sheet render export
     datasets episodes
     commands cli __main__
