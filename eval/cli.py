@@ -1,159 +1,20 @@
-"""The command `fewshot-eval`: parse, call, print.
+"""The command `fewshot-eval`. A subcommand is a module of `eval.commands`; here they get their names.
 
-Imports of the work itself are inside the functions: `fewshot-eval --help` must not wait for torch.
+Those modules import the work itself inside functions: `fewshot-eval --help` must not wait for torch.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
-from functools import partial
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
-
-from fewshot_seg.commands.console import complain, print_table, tracked
+from eval.commands.common import COMMAND
+from eval.commands.segment import EPILOG as SEGMENT_EPILOG
+from eval.commands.segment import segment
 from fewshot_seg.commands.entry import make_app
 
 __all__ = ["app", "main"]
 
-COMMAND = "fewshot-eval"
-
-
-class Dataset(StrEnum):
-    """The data sets' names."""
-
-    pascal5i = "pascal5i"
-
-
-class Fold(StrEnum):
-    """The classes of an episode."""
-
-    zero = "0"
-    one = "1"
-    two = "2"
-    three = "3"
-    all = "all"
-
-
-class Protocol(StrEnum):
-    """How episodes are drawn."""
-
-    hsnet = "hsnet"
-
-
-class Method(StrEnum):
-    """What is compared."""
-
-    ours = "ours"
-    attention = "attention"
-    paper = "paper"
-    paper_letter = "paper-letter"
-    all_foreground = "all-foreground"
-    centre_box = "centre-box"
-
-
 app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set.")
 
-
-@app.command(
-    epilog="""
-[bold]Examples[/]
-
-fewshot-eval segment --root VOC2012 --split-list fold0.txt --fold 0 --out runs/fold0
-
-fewshot-eval segment --root voc --fold all --episodes 200 --method ours --method centre-box --out runs/dev
-"""
-)
-def segment(
-    root: Annotated[
-        Path, typer.Option(metavar="DIR", help="The data's folder; VOC: with JPEGImages, SegmentationClass.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")],
-    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
-    split_list: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
-    ] = None,
-    fold: Annotated[Fold, typer.Option(help="Fold i tests classes 5i+1 to 5i+5; all is for development.")] = Fold.zero,
-    way: Annotated[int, typer.Option(min=1, help="Classes of an episode.")] = 1,
-    shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
-    protocol: Annotated[Protocol, typer.Option(help="How episodes are drawn.")] = Protocol.hsnet,
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
-    method: Annotated[
-        list[Method] | None,
-        typer.Option(
-            help="May be repeated: every method gets the same episodes. attention: ours without GrabCut; paper: with "
-            "1 - |fa - fp| as weights; paper-letter: and the gradient through the norm.",
-            show_default="ours",
-        ),
-    ] = None,
-    support_masks: Annotated[
-        bool, typer.Option("--support-masks", help="Give the supports' masks to the segmenter.")
-    ] = False,
-    weights: Annotated[
-        str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
-    ] = "default",
-    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    skip_small_classes: Annotated[
-        bool,
-        typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
-    ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Episodes at a time; the results are the same.")] = 2,
-) -> None:
-    """Segment episodes and score them: class mean IoU, FB-IoU, binary IoU, per class.
-
-    Writes RUN/config.json, episodes.jsonl, predictions.jsonl (COCO RLE) and metrics.json. The same command
-    goes on where an interrupted run stopped; a run of another config in the same folder is refused.
-    """
-    from eval.segmentation import SegmentationTask, run_segmentation
-
-    task = SegmentationTask(
-        root=root,
-        out=out,
-        dataset=dataset.value,
-        split_list=split_list,
-        fold="all" if fold is Fold.all else int(fold.value),
-        way=way,
-        shot=shot,
-        protocol=protocol.value,
-        episodes=episodes,
-        seed=seed,
-        methods=tuple(one.value for one in method or [Method.ours]),
-        support_masks=support_masks,
-        weights=weights,
-        device=device,
-        skip_small_classes=skip_small_classes,
-        workers=workers,
-    )
-    try:
-        metrics = run_segmentation(task, partial(tracked, command=COMMAND))
-    except KeyboardInterrupt:
-        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
-        raise
-    _report(metrics, out)
-
-
-def _report(metrics: dict[str, Any], out: Path) -> None:
-    """Two tables in per cent: the methods' means, then their classes."""
-    methods: dict[str, dict[str, Any]] = metrics["methods"]
-    means = ("miou", "fb_iou", "binary_iou")
-    rows = [[name, *(_percent(scores[key]) for key in means)] for name, scores in methods.items()]
-    print_table(("method", "mean IoU", "FB-IoU", "binary IoU"), rows, names=1)
-    names = dict.fromkeys(name for scores in methods.values() for name in scores["per_class"])
-    rows = [[name, *(_percent(scores["per_class"].get(name)) for scores in methods.values())] for name in names]
-    print_table(("class IoU", *methods), rows, names=1)
-    if left_out := metrics["classes_left_out"]:
-        typer.echo(f"Left out, for having too few images: {', '.join(left_out)}")
-    if unseen := metrics["classes_without_episodes"]:
-        typer.echo(f"No episode had: {', '.join(unseen)}")
-    held, count = metrics["queries_with_all_classes"], metrics["episodes"]
-    typer.echo(f"{count} episodes, in {held} of them the query holds all the classes: {out / 'metrics.json'}")
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+app.command(epilog=SEGMENT_EPILOG)(segment)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.cli import Dataset, Method, Protocol
+from eval.commands.segment import Dataset, Method, Protocol
 from eval.methods import METHODS, Engine, build_method, centre_box
 from eval.segmentation import PROTOCOLS, SegmentationTask, run_segmentation
 from fewshot_seg.datasets import dataset_names

@@ -1,0 +1,1 @@
+"""What the subcommands of `fewshot-eval` do, one module a command; `eval.cli` names them."""
