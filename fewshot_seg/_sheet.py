@@ -69,12 +69,12 @@ def _wrap(text: str, font: Font, width: int) -> list[tuple[str, bool]]:
                 line = word
             else:
                 line = joined
-            line = _shorten(line, font, width)
+            line = shorten(line, font, width)
         lines.append((line, number == 0))
     return lines
 
 
-def _shorten(word: str, font: Font, width: int) -> str:
+def shorten(word: str, font: Font, width: int) -> str:
     """`word`, or its two ends round an ellipsis: the end of a file name tells more than its middle."""
     if font.getlength(word) <= width:
         return word

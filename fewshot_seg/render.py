@@ -45,12 +45,14 @@ def class_colour(label: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def overlay(image: Image8, label_map: npt.NDArray[np.integer[Any]]) -> Image8:
+def overlay(image: Image8, label_map: npt.NDArray[np.integer[Any]], names: Sequence[str] = ()) -> Image8:
     """The image with each class filled in its colour and outlined, and the rest paler if there is any.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         label_map: (H, W) integers, 0 background, or bool (one class).
+        names: of the classes that were looked for, label i + 1 is names[i]. Two or more get a legend of those
+            that are there, in the corner that hides least of them; one needs none.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array. The line width follows the image's size.
@@ -77,7 +79,7 @@ def overlay(image: Image8, label_map: npt.NDArray[np.integer[Any]]) -> Image8:
         # A white line under the coloured one: visible on any background.
         cv2.drawContours(result, contours, -1, (255, 255, 255), 2 * line + 1, cv2.LINE_AA)
         cv2.drawContours(result, contours, -1, class_colour(label), line, cv2.LINE_AA)
-    return result
+    return _with_legend(result, label_map, [label for label in labels if 1 <= label <= len(names)], names)
 
 
 def heat_map(image: Image8, attention: npt.NDArray[np.floating[Any]]) -> Image8:
@@ -179,6 +181,16 @@ def sheet(rows: Sequence[Sequence[Tile | None]], title: str = "", *, tile: int =
         _check(cell.image, cell.image.shape[:2])
     cells = [[(cell.image, cell.caption) if cell else None for cell in row] for row in filled]
     return draw_sheet(cells, title, tile)
+
+
+def _with_legend(
+    image: Image8, label_map: npt.NDArray[np.integer[Any]], labels: list[int], names: Sequence[str]
+) -> Image8:
+    if len(names) < 2:
+        return image
+    from fewshot_seg._legend import draw_legend
+
+    return draw_legend(image, label_map, [(names[label - 1], class_colour(label)) for label in labels])
 
 
 def _line_width(image: Image8) -> int:

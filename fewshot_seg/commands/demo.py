@@ -74,7 +74,7 @@ def _rows(scene: Scene, result: Segmentation) -> list[list[Tile | None]]:
                 _tile(scene.query, "query", scene.title) if first else None,
                 Tile(heat_map(image, found.attention_map), f"similarity attention: {name}"),
                 Tile(seed_map(image, found.trimap), f"seeds: {name}"),
-                Tile(overlay(image, result.label_map), _verdict(result)) if first else None,
+                Tile(overlay(image, result.label_map, result.classes), _verdict(result)) if first else None,
             ]
         )
     return rows

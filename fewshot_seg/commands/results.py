@@ -42,7 +42,7 @@ def save_result(
         OutputError: a file cannot be written.
     """
     write_label_png(folder / mask_name(stem), result.label_map)
-    write_image(folder / overlay_name(stem), overlay(image, result.label_map))
+    write_image(folder / overlay_name(stem), overlay(image, result.label_map, result.classes))
     return {
         "path": path,
         "size": [int(side) for side in result.size],

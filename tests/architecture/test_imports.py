@@ -16,10 +16,10 @@ from tests.architecture.imports import ROOT, Arrow, arrows
 ORDER = """
     errors streams devices
     decode find masks images
-    weights backbones heads pcb embedder checkpoints embedding
+    weights backbones heads pcb embedder checkpoints embedding features
     attention correspondence
     supports seeds refine upsample options results segmenter
-    _sheet render export
+    _sheet _legend render export
     datasets episodes
     commands cli __main__
 """.split()

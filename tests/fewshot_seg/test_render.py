@@ -117,3 +117,67 @@ def test_any_caption_can_be_printed(image, caption):
 def test_a_sheet_without_tiles_is_refused(rows):
     with pytest.raises(ShapeError, match="at least one"):
         sheet(rows)
+
+
+# The legend
+
+
+@pytest.fixture
+def two_classes():
+    """White, 240 x 320; class 1 fills the left half, class 2 the upper right quarter."""
+    labels = np.zeros((240, 320), np.int32)
+    labels[:, :160] = 1
+    labels[:120, 160:] = 2
+    return np.full((240, 320, 3), 255, np.uint8), labels
+
+
+def changed(image, labels, names):
+    """(H, W) bool: what the legend covers, and the picture with it."""
+    with_legend = overlay(image, labels, names)
+    return (with_legend != overlay(image, labels)).any(2), with_legend
+
+
+def test_two_classes_get_a_legend_in_the_corner_that_hides_least(two_classes):
+    covered, picture = changed(*two_classes, ["cat", "dog"])
+    rows, columns = np.nonzero(covered)
+    assert rows.min() > 120
+    assert columns.min() > 160
+    inside = picture[covered].reshape(-1, 3).astype(int)
+    for label in (1, 2):
+        near = np.abs(inside - class_colour(label)).max(1) < 60
+        assert near.sum() > 40, "a square in the class's colour"
+
+
+def test_a_longer_name_needs_a_wider_legend_and_ends_within_the_picture(two_classes):
+    widths = [changed(*two_classes, ["a", name])[0].any(0).sum() for name in ("b", "a sofa", "x" * 300)]
+    assert widths[0] < widths[1] < widths[2] <= 0.6 * 320 + 12
+
+
+@pytest.mark.parametrize("names", [(), ("cat",)])
+def test_one_class_needs_no_legend(two_classes, names):
+    assert not changed(*two_classes, names)[0].any()
+
+
+def test_a_class_looked_for_and_not_found_is_not_in_the_legend(two_classes):
+    image, labels = two_classes
+    two = changed(image, labels, ["a", "b"])[0]
+    three = changed(image, labels, ["a", "b", "c"])[0]
+    np.testing.assert_array_equal(two, three)
+    one = changed(image, np.where(labels == 2, 0, labels), ["a", "b"])[0]
+    assert 0 < one.any(1).sum() < two.any(1).sum()
+    assert not changed(image, np.zeros_like(labels), ["a", "b"])[0].any()
+
+
+def test_more_classes_than_fit_are_counted_in_the_last_line():
+    labels = np.arange(120 * 200, dtype=np.int32).reshape(120, 200) % 200
+    covered, _ = changed(np.full((120, 200, 3), 90, np.uint8), labels, [f"class {n}" for n in range(200)])
+    assert 20 < covered.any(1).sum() <= 0.6 * 120 + 12
+
+
+@pytest.mark.parametrize("size", [*SIZES, (30, 30), (4000, 1), (25, 600), (600, 25)])
+@pytest.mark.parametrize("name", ["", "\n", "猫 \udce9", "a " * 90])
+def test_any_size_and_name_can_have_a_legend(size, name):
+    image = np.full((*size, 3), 90, np.uint8)
+    labels = np.ones(size, np.int32)
+    labels[: size[0] // 2] = 2
+    assert overlay(image, labels, [name, "dog"]).shape == image.shape
