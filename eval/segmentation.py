@@ -7,30 +7,26 @@ so that an interrupted run ends in the same numbers as one that was not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.methods import Engine, build_method, needs_network
-from eval.metrics import SegmentationScore, confusion, episode_truth
-from eval.predictions import Track, decode, finished, predict, predictions_file
+from eval.predictions import Track, predict, predictions_file
 from eval.runs import claim_run
+from eval.scoring import EPISODES, Scoring, main_method, score_run
 from fewshot_seg import __version__
 from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes, open_dataset
 from fewshot_seg.decode import describe
 from fewshot_seg.episodes import Episode, hsnet_episodes, read_episodes, small_classes, write_episodes
 from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.export import write_json
 
 if TYPE_CHECKING:
     from fewshot_seg.embedding import Embedder
 
-__all__ = ["PROTOCOLS", "SegmentationTask", "run_segmentation", "score_segmentation"]
+__all__ = ["PROTOCOLS", "SegmentationTask", "run_segmentation"]
 
 PROTOCOLS = ("hsnet",)
-EPISODES = "episodes.jsonl"
-METRICS = "metrics.json"
 
 # Where the data lies doesn't change a result; what is in it shows in the episodes, which are compared.
 _FREE = ("root", "split_list")
@@ -56,6 +52,7 @@ class SegmentationTask:
         weights, device: as `load_embedder` takes them.
         skip_small_classes: leave out classes with fewer than shot + 1 images, instead of refusing.
         workers: episodes at a time. Results don't depend on it.
+        scoring: how predictions are scored.
     """
 
     root: Path
@@ -74,6 +71,7 @@ class SegmentationTask:
     device: str = "auto"
     skip_small_classes: bool = False
     workers: int = 2
+    scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -86,7 +84,7 @@ class SegmentationTask:
     @property
     def main_method(self) -> str:
         """The method whose figures are the run's own."""
-        return "ours" if "ours" in self.methods else self.methods[0]
+        return main_method(self.methods)
 
 
 def run_segmentation(task: SegmentationTask, track: Track | None = None) -> dict[str, Any]:
@@ -113,40 +111,12 @@ def run_segmentation(task: SegmentationTask, track: Track | None = None) -> dict
     episodes = hsnet_episodes(dataset, classes, task.shot, way=task.way, count=task.episodes, seed=task.seed)
     engine = _engine(task)
     methods = {name: build_method(name, engine) for name in task.methods}
-    claim_run(task.out, _config(task, dataset, left_out, engine), free=_FREE)
+    config = _config(task, dataset, left_out, engine)
+    claim_run(task.out, config, free=_FREE)
     _keep_episodes(task.out / EPISODES, episodes, dataset)
     for name, method in methods.items():
         predict(predictions_file(task.out, name), name, method, dataset, episodes, task.workers, track)
-    scores = score_segmentation(task.out, dataset, episodes, classes, task.methods, track)
-    metrics = _metrics(task, dataset, episodes, scores, left_out)
-    write_json(task.out / METRICS, metrics)
-    return metrics
-
-
-def score_segmentation(
-    out: Path,
-    dataset: SegmentationDataset,
-    episodes: Sequence[Episode],
-    classes: tuple[int, ...],
-    methods: Sequence[str],
-    track: Track,
-) -> dict[str, SegmentationScore]:
-    """Score a run's predictions at native size, reading each query's mask once.
-
-    Raises:
-        DataError: predictions of other episodes, too few, or of another size than the masks.
-    """
-    lines = {name: finished(predictions_file(out, name), dataset, episodes) for name in methods}
-    scores = {name: SegmentationScore(classes) for name in methods}
-    for place, episode in enumerate(track(episodes, len(episodes), "scoring")):
-        truth = episode_truth(dataset.mask(episode.query), episode.classes)
-        for name, score in scores.items():
-            where = f"{describe(predictions_file(out, name))}:{place + 1}"
-            if place >= len(lines[name]):
-                raise DataError(f"{where}: no prediction; run the evaluation to its end first")
-            prediction = decode(lines[name][place], dataset, episode, truth.shape, where)
-            score.add(confusion(prediction, truth, len(episode.classes)), episode.classes)
-    return scores
+    return score_run(task.out, config, dataset, task.scoring, track)
 
 
 def _classes(task: SegmentationTask, dataset: SegmentationDataset) -> tuple[tuple[int, ...], list[str]]:
@@ -219,25 +189,3 @@ def _keep_episodes(path: Path, episodes: list[Episode], dataset: SegmentationDat
         write_episodes(path, episodes, dataset.class_names)
     elif read_episodes(path, dataset.class_names) != episodes:
         raise ConfigError(f"{describe(path)}: holds other episodes (has the list changed?); change --out")
-
-
-def _metrics(
-    task: SegmentationTask,
-    dataset: SegmentationDataset,
-    episodes: Sequence[Episode],
-    scores: dict[str, SegmentationScore],
-    left_out: list[str],
-) -> dict[str, Any]:
-    """What metrics.json holds."""
-    results = {name: score.to_dict(dataset.class_names) for name, score in scores.items()}
-    unseen = set(fold_classes(dataset, task.fold)) - {label for one in episodes for label in one.classes}
-    names = [dataset.class_names[label - 1] for label in sorted(unseen)]
-    holding_all = sum(set(one.classes) <= dataset.labels(one.query) for one in episodes)
-    return {
-        **results[task.main_method],
-        "method": task.main_method,
-        "methods": results,
-        "queries_with_all_classes": holding_all,
-        "classes_left_out": left_out,
-        "classes_without_episodes": [name for name in names if name not in left_out],
-    }

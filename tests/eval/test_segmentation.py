@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def test_the_run_s_folder(task: SegmentationTask) -> None:
     metrics = run_segmentation(task)
-    written = {"config.json", "episodes.jsonl", "metrics.json"}
+    written = {"config.json", "counts.npz", "episodes.jsonl", "metrics.json"}
     assert set(contents(task.out)) == written | {f"predictions-{name}.jsonl" for name in BLIND}
     assert json.loads((task.out / "metrics.json").read_text()) == metrics
     assert {"miou", "fb_iou", "binary_iou", "per_class", "episodes"} <= set(metrics)
