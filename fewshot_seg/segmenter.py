@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewshot_seg.attention import attention_maps, scale_maps, shot_weights
-from fewshot_seg.embedding import Embedder
+from fewshot_seg.embedding import Embedder, Embedding
 from fewshot_seg.errors import ConfigError, FewShotError
-from fewshot_seg.images import ImageInput, describe, is_one, preprocess, read_image, resize_map
+from fewshot_seg.features import LAST, FeatureCache, FeatureExtractor, Features, Loaded, as_embedding
+from fewshot_seg.images import ImageInput, describe, is_one, resize_map
 from fewshot_seg.options import SegmenterOptions
 from fewshot_seg.refine import grabcut, working_size
 from fewshot_seg.results import ObjectResult, Segmentation
@@ -46,8 +47,7 @@ class Prepared:
 
 class _Query(NamedTuple):
     source: str
-    image: NDArray[np.uint8]  # (H,W,3)
-    tensor: Tensor  # (3,size,size)
+    loaded: Loaded  # with its pixels
 
 
 class _Attended(NamedTuple):
@@ -63,11 +63,16 @@ class Segmenter:
     Args:
         embedder: from `load_embedder`; it is put in eval mode.
         options: None means the defaults.
+        cache: keeps what the network says of queries and supports. None: every image goes through the network
+            whenever it is given. Results are the same.
     """
 
-    def __init__(self, embedder: Embedder, options: SegmenterOptions | None = None) -> None:
+    def __init__(
+        self, embedder: Embedder, options: SegmenterOptions | None = None, cache: FeatureCache | None = None
+    ) -> None:
         self.embedder = embedder.eval()
         self.options = options or SegmenterOptions()
+        self._extractor = FeatureExtractor(self.embedder, cache)
 
     @torch.inference_mode()
     def prepare(self, supports: Supports) -> Prepared:
@@ -184,8 +189,7 @@ class Segmenter:
 
     def _read(self, query: ImageInput) -> _Query | FewShotError:
         try:
-            image = read_image(query)
-            return _Query(describe(query), image, preprocess(image, self.embedder.preprocessing))
+            return _Query(describe(query), self._extractor.load(query, pixels=True))
         except FewShotError as error:
             return error
 
@@ -195,14 +199,16 @@ class Segmenter:
         queries = [query for query in batch if isinstance(query, _Query)]
         if not queries:
             return [error for error in batch if isinstance(error, FewShotError)]
-        maps, scores = self._attention(torch.stack([query.tensor for query in queries]), prepared.vectors)
-        found = (_Attended(query.source, query.image, maps[i], scores[i]) for i, query in enumerate(queries))
+        features = self._extractor.features([query.loaded for query in queries])
+        maps, scores = self._attention(as_embedding(features), prepared.vectors)
+        found = (_Attended(one.source, one.loaded.pixels, maps[i], scores[i]) for i, one in enumerate(queries))
         return [one if isinstance(one, FewShotError) else next(found) for one in batch]
 
-    def _attention(self, batch: Tensor, vectors: tuple[Tensor, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Maps (B,N,h,w) in [0, 1] and scores (B,N) of images (B,3,size,size) for N classes."""
+    def _attention(
+        self, emb: Embedding, vectors: tuple[Tensor, ...]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Maps (B,N,h,w) in [0, 1] and scores (B,N) of B images for N classes."""
         options = self.options
-        emb = self.embedder(batch.to(self.embedder.device))
         maps, scores = [], []
         for label, positives in enumerate(vectors):
             negatives = [*vectors[:label], *vectors[label + 1 :]]
@@ -277,17 +283,17 @@ class Segmenter:
 
     def _encode_supports(self, shots: list[Support]) -> Tensor:
         """Unit-norm embeddings (K,D) of K shots, of what their masks or boxes cover where they have one."""
-        tensors, masks = [], []
-        enough = 2 * self.embedder.preprocessing.size  # a bare example needs no native size
-        for shot in shots:
-            bare = shot.mask is None and shot.box is None
-            image = read_image(shot.image, min_side=enough if bare else None)
-            masks.append(support_mask(shot, image.shape[:2]))
-            tensors.append(preprocess(image, self.embedder.preprocessing))
-        emb = self.embedder(torch.stack(tensors).to(self.embedder.device))
-        if all(mask is None for mask in masks):
-            return emb.vector
-        h, w = emb.feature_map.shape[2:]
-        cover = np.stack([np.ones((h, w), np.float32) if m is None else mask_on_map(m, (h, w)) for m in masks])
-        seen: Tensor = self.embedder.head(emb.feature_map * torch.from_numpy(cover).to(emb.feature_map)[:, None])
-        return seen
+        loaded = [self._extractor.load(shot.image, pixels=False) for shot in shots]
+        masks = [support_mask(shot, one.size) for shot, one in zip(shots, loaded, strict=True)]
+        features = self._extractor.features(loaded)
+        return torch.stack([self._shot_vector(one, mask) for one, mask in zip(features, masks, strict=True)])
+
+    def _shot_vector(self, features: Features, mask: NDArray[np.bool_] | None) -> Tensor:
+        """A shot's embedding (D,). Each shot alone: its last bits, too, are its own."""
+        if mask is None:
+            return features.vector
+        feature_map = features.maps[LAST]  # (C,h,w)
+        h, w = feature_map.shape[1:]
+        cover = torch.from_numpy(mask_on_map(mask, (h, w))).to(feature_map)
+        seen: Tensor = self.embedder.head((feature_map * cover)[None])
+        return seen[0]
