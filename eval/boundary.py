@@ -1,8 +1,9 @@
 """Boundary F (Perazzi et al., "A Benchmark Dataset for Video Object Segmentation", CVPR 2016): do outlines agree?
 
 Outline pixels of one mask that have an outline pixel of the other within a tolerance are matched; precision is
-the prediction's matched share, recall the truth's, F their harmonic mean. Void pixels belong to neither mask
-before outlines are drawn, so an object's outline runs along the inner side of a void border in both.
+the prediction's matched share, recall the truth's, F their harmonic mean. DAVIS has no void pixels. Here the
+true outline runs along the object's side of a void border, and a predicted outline within void is right: to cut
+void out of both masks first would give every prediction that covers an object the object's own outline.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ def boundary_counts(
         (ways, 4) int64 of each class: matched and all outline pixels of the prediction, then of the truth.
     """
     disk = _disk(math.ceil(tolerance * math.hypot(*truth.shape)))
-    valid = truth >= 0
+    void = truth < 0
     counts = np.zeros((ways, 4), np.int64)
     for place in range(ways):
-        ours, theirs = (outline(one == place + 1) for one in (np.where(valid, prediction, 0), truth))
+        ours, theirs = (outline(one == place + 1) for one in (prediction, truth))
         near_ours, near_theirs = (cv2.dilate(one.astype(np.uint8), disk) > 0 for one in (ours, theirs))
-        pixels = (ours & near_theirs, ours, theirs & near_ours, theirs)
+        pixels = (ours & (near_theirs | void), ours, theirs & near_ours, theirs)
         counts[place] = [int(one.sum()) for one in pixels]
     return counts
 

@@ -6,6 +6,8 @@ Those modules import the work itself inside functions: `fewshot-eval --help` mus
 from __future__ import annotations
 
 from eval.commands.common import COMMAND
+from eval.commands.score import EPILOG as SCORE_EPILOG
+from eval.commands.score import score
 from eval.commands.segment import EPILOG as SEGMENT_EPILOG
 from eval.commands.segment import segment
 from fewshot_seg.commands.entry import make_app
@@ -15,6 +17,7 @@ __all__ = ["app", "main"]
 app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set.")
 
 app.command(epilog=SEGMENT_EPILOG)(segment)
+app.command(epilog=SCORE_EPILOG)(score)
 
 
 def main() -> None:

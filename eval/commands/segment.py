@@ -5,12 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND, percent
-from fewshot_seg.commands.console import complain, print_table, tracked
+from eval.commands.common import COMMAND
+from eval.commands.figures import print_metrics
+from fewshot_seg.commands.console import complain, tracked
 
 __all__ = ["EPILOG", "segment"]
 
@@ -92,12 +93,19 @@ def segment(
         typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Episodes at a time; the results are the same.")] = 2,
+    boundary: Annotated[
+        bool, typer.Option("--boundary", help="Boundary F too, within 0.75 % of the diagonal.")
+    ] = False,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")
+    ] = 1000,
 ) -> None:
     """Segment episodes and score them: class mean IoU, FB-IoU, binary IoU, per class.
 
     Writes RUN/config.json, episodes.jsonl, predictions.jsonl (COCO RLE) and metrics.json. The same command
     goes on where an interrupted run stopped; a run of another config in the same folder is refused.
     """
+    from eval.scoring import Scoring
     from eval.segmentation import SegmentationTask, run_segmentation
 
     task = SegmentationTask(
@@ -117,27 +125,11 @@ def segment(
         device=device,
         skip_small_classes=skip_small_classes,
         workers=workers,
+        scoring=Scoring(boundary=boundary, samples=bootstrap),
     )
     try:
         metrics = run_segmentation(task, partial(tracked, command=COMMAND))
     except KeyboardInterrupt:
         complain("the same command goes on from here", kind="interrupted", command=COMMAND)
         raise
-    _report(metrics, out)
-
-
-def _report(metrics: dict[str, Any], out: Path) -> None:
-    """Two tables in per cent: the methods' means, then their classes."""
-    methods: dict[str, dict[str, Any]] = metrics["methods"]
-    means = ("miou", "fb_iou", "binary_iou")
-    rows = [[name, *(percent(scores[key]) for key in means)] for name, scores in methods.items()]
-    print_table(("method", "mean IoU", "FB-IoU", "binary IoU"), rows, names=1)
-    names = dict.fromkeys(name for scores in methods.values() for name in scores["per_class"])
-    rows = [[name, *(percent(scores["per_class"].get(name)) for scores in methods.values())] for name in names]
-    print_table(("class IoU", *methods), rows, names=1)
-    if left_out := metrics["classes_left_out"]:
-        typer.echo(f"Left out, for having too few images: {', '.join(left_out)}")
-    if unseen := metrics["classes_without_episodes"]:
-        typer.echo(f"No episode had: {', '.join(unseen)}")
-    held, count = metrics["queries_with_all_classes"], metrics["episodes"]
-    typer.echo(f"{count} episodes, in {held} of them the query holds all the classes: {out / 'metrics.json'}")
+    print_metrics(metrics, out)

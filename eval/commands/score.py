@@ -1,0 +1,51 @@
+"""`fewshot-eval score`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.figures import print_metrics
+from fewshot_seg.commands.console import tracked
+
+__all__ = ["EPILOG", "score"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval score runs/fold0 --boundary
+
+fewshot-eval score runs/fold0 --root /other/place/VOC2012 --bootstrap 10000
+"""
+
+
+def score(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)],
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The data's folder now.", show_default="where it was for the run"),
+    ] = None,
+    split_list: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The split list now.", show_default="where it was for the run"),
+    ] = None,
+    boundary: Annotated[
+        bool, typer.Option("--boundary", help="Boundary F too, within 0.75 % of the diagonal.")
+    ] = False,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")
+    ] = 1000,
+) -> None:
+    """Score a finished run again from its predictions, without a network: metrics.json and counts.npz.
+
+    Intervals are 95 %, by bootstrap over query images.
+    """
+    from eval.scoring import Scoring, score_folder
+
+    scoring = Scoring(boundary=boundary, samples=bootstrap)
+    metrics = score_folder(run, root, split_list, scoring, partial(tracked, command=COMMAND))
+    print_metrics(metrics, run)
