@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fewshot_seg.embedding import Embedder
     from fewshot_seg.segmenter import SegmenterOptions, Support
 
-__all__ = ["METHODS", "Engine", "Method", "build_method", "centre_box", "needs_network"]
+__all__ = ["METHODS", "Engine", "Method", "build_method", "centre_box", "episode_supports", "needs_network"]
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "ours": {},
@@ -78,6 +78,18 @@ def build_method(name: str, engine: Engine | None) -> Method:
     return _segmenting(name, engine)
 
 
+def episode_supports(dataset: SegmentationDataset, episode: Episode, *, masks: bool) -> dict[str, list[Support]]:
+    """What a segmenter gets of an episode: class name -> supports, with their masks if `masks`.
+
+    Raises:
+        DataError: a support's mask lacks its class.
+    """
+    return {
+        dataset.class_names[label - 1]: [_support(dataset, image, label, masks) for image in images]
+        for label, images in episode.supports.items()
+    }
+
+
 def centre_box(size: tuple[int, int]) -> NDArray[np.bool_]:
     """(H, W) bool: a centred box of half the image's area and of its shape."""
     mask = np.zeros(size, bool)
@@ -93,19 +105,16 @@ def _segmenting(name: str, engine: Engine) -> Method:
     segmenter = Segmenter(engine.embedder, engine.options(name))
 
     def method(dataset: SegmentationDataset, episode: Episode) -> NDArray[Any]:
-        supports = {
-            dataset.class_names[label - 1]: [_support(dataset, image, label, engine) for image in images]
-            for label, images in episode.supports.items()
-        }
+        supports = episode_supports(dataset, episode, masks=engine.support_masks)
         return segmenter.segment(dataset.image(episode.query), supports).label_map
 
     return method
 
 
-def _support(dataset: SegmentationDataset, image: str, label: int, engine: Engine) -> Support:
+def _support(dataset: SegmentationDataset, image: str, label: int, with_mask: bool) -> Support:
     from fewshot_seg.segmenter import Support
 
-    if not engine.support_masks:
+    if not with_mask:
         return Support(dataset.image(image))
     mask = dataset.mask(image) == label
     if not mask.any():
