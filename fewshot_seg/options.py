@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from fewshot_seg.attention import Weighting
 from fewshot_seg.errors import ConfigError
@@ -54,3 +55,17 @@ class SegmenterOptions:
             raise ConfigError(f"seed {self.seed!r}: must be a whole number, 0 to {2**31 - 1}")
         if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= _MOST_THREADS):
             raise ConfigError(f"threads {self.threads!r}: must be a whole number, 1 to {_MOST_THREADS}, or None")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SegmenterOptions:
+        """What `dataclasses.asdict` makes of options, or a part of it; the rest keeps its defaults.
+
+        Raises:
+            ConfigError: an option that isn't there, or a value that it can't have.
+        """
+        try:
+            parts = {"seeds": SeedOptions, "grabcut": GrabCutOptions}
+            made = {name: parts[name](**value) if name in parts else value for name, value in values.items()}
+            return cls(**made)
+        except TypeError as error:
+            raise ConfigError(f"segmenter options {dict(values)}: {error}; give the options of this version") from error
