@@ -247,7 +247,7 @@ def _count(
     counts: RunCounts,
     method: str,
     place: int,
-    prediction: NDArray[np.uint8],
+    prediction: NDArray[Any],
     truth: NDArray[np.int16],
     size: tuple[int, int] | None,
 ) -> None:
@@ -262,9 +262,10 @@ def _count(
         counts.boundary[method][place, :ways] = boundary_counts(prediction, truth, ways)
 
 
-def _nearest(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """(H, W) labels at another size: each pixel is the one at its centre, as Pillow's NEAREST does."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(np.int64) for old, new in zip(labels.shape, size, strict=True)
-    )
-    return labels[np.ix_(rows, columns)]
+def _nearest(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.int16]:
+    """(H, W) labels from -1 to 254 at another size, by Pillow's nearest neighbour, as PANet's code has it."""
+    from PIL import Image
+
+    shifted = Image.fromarray((labels + 1).astype(np.uint8))
+    resized = shifted.resize(size[::-1], Image.Resampling.NEAREST)
+    return np.asarray(resized, np.int16) - 1
