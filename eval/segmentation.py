@@ -24,7 +24,7 @@ from fewshot_seg.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from fewshot_seg.embedding import Embedder
 
-__all__ = ["PROTOCOLS", "SegmentationTask", "run_segmentation"]
+__all__ = ["PROTOCOLS", "SegmentationTask", "run_segmentation", "weights_digest"]
 
 PROTOCOLS = ("hsnet",)
 
@@ -148,7 +148,7 @@ def _config(
         options = {name: asdict(engine.options(name)) for name in task.methods if needs_network(name)}
         network = {
             "weights": task.weights,
-            "weights_sha256": _fingerprint(engine.embedder),
+            "weights_sha256": weights_digest(engine.embedder),
             "embedder": engine.embedder.spec.to_dict(),
             "device": engine.embedder.device.type,
             "segmenter": options,
@@ -172,7 +172,7 @@ def _config(
     }
 
 
-def _fingerprint(embedder: Embedder) -> str:
+def weights_digest(embedder: Embedder) -> str:
     """SHA-256 of the weights: a checkpoint's path may hold others tomorrow."""
     import torch
 
