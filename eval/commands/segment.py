@@ -28,6 +28,9 @@ class Dataset(StrEnum):
     """The data sets' names."""
 
     pascal5i = "pascal5i"
+    coco20i = "coco20i"
+    masks = "masks"
+    folder = "folder"
 
 
 class Fold(StrEnum):

@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 BACKGROUND: Final = 0
-VOID: Final = 255
-"""The label of pixels that count neither for nor against: object borders, what annotators left open."""
+VOID: Final = -1
+"""The label of pixels that count neither for nor against: object borders, what annotators left open. Files
+have the largest value of their kind there, 255 or 65535."""
 
 Fold = int | Literal["all"]
 
@@ -61,11 +62,15 @@ class SegmentationDataset(Protocol):
     def entries(self) -> tuple[Entry, ...]:
         """All (image, class) pairs, in the list's order."""
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The ids that the list or the folder names but whose image or mask isn't there; none unless allowed."""
+
     def image(self, image_id: str) -> Path:
         """The image's file."""
 
-    def mask(self, image_id: str) -> NDArray[np.uint8]:
-        """(H, W) uint8 labels at the image's native size: 0 background, c class c, VOID to be ignored.
+    def mask(self, image_id: str) -> NDArray[np.int32]:
+        """(H, W) int32 labels at the image's native size: 0 background, c class c, VOID to be ignored.
 
         Raises:
             DataError: a label that is no class, or another size than the image's. ImageError: unreadable.
@@ -89,14 +94,19 @@ def fold_classes(dataset: SegmentationDataset, fold: Fold) -> tuple[int, ...]:
 
 
 def open_dataset(
-    name: str, root: str | os.PathLike[str], split_list: str | os.PathLike[str] | None = None
+    name: str,
+    root: str | os.PathLike[str],
+    split_list: str | os.PathLike[str] | None = None,
+    *,
+    allow_missing: bool = False,
 ) -> SegmentationDataset:
     """The data set called `name` in the folder `root`.
 
     Args:
         name: one of `dataset_names()`.
-        root: its folder.
+        root: its folder; for "coco20i" also its json file.
         split_list: which entries count; None means all that the masks hold.
+        allow_missing: leave out what the list names but the folder lacks, instead of refusing.
 
     Raises:
         ConfigError: no data set of this name. DataError: its files are not as they must be.
@@ -106,7 +116,7 @@ def open_dataset(
         near = difflib.get_close_matches(name, _openers(), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ConfigError(f"unknown data set {name!r}{hint}: choose {', '.join(dataset_names())}")
-    return opener(root, split_list)
+    return opener(root, split_list, allow_missing)
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -117,7 +127,10 @@ def dataset_names() -> tuple[str, ...]:
 _Path = str | os.PathLike[str]
 
 
-def _openers() -> dict[str, Callable[[_Path, _Path | None], SegmentationDataset]]:
+def _openers() -> dict[str, Callable[[_Path, _Path | None, bool], SegmentationDataset]]:
+    from fewshot_seg.datasets.coco import Coco
+    from fewshot_seg.datasets.folder import ClassFolders
+    from fewshot_seg.datasets.masks import ImagesAndMasks
     from fewshot_seg.datasets.pascal import PascalVoc
 
-    return {"pascal5i": PascalVoc}
+    return {"pascal5i": PascalVoc, "coco20i": Coco, "masks": ImagesAndMasks, "folder": ClassFolders}

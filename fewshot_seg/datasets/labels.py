@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +12,20 @@ from fewshot_seg.datasets import VOID
 from fewshot_seg.decode import MAX_PIXELS, describe, opened, oriented
 from fewshot_seg.errors import DataError
 
+__all__ = ["as_labels", "check_size", "read_labels"]
 
-def read_labels(path: str | os.PathLike[str], classes: int) -> NDArray[np.uint8]:
-    """The labels of a mask file: a palette PNG's indices, or an 8-bit grey image's values.
+_SIXTEEN_BITS: Final = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def read_labels(path: str | os.PathLike[str], classes: int) -> NDArray[np.int32]:
+    """The labels of a mask file: a palette PNG's indices, or a grey image's values.
 
     Args:
-        path: the file.
-        classes: labels above this, but for VOID, are refused.
+        path: the file, of 8 bits, where 255 is void, or of 16, where 65535 is.
+        classes: labels above this are refused.
 
     Returns:
-        (H, W) uint8, 0..classes or VOID.
+        (H, W) int32, 0..classes or VOID.
 
     Raises:
         ImageError: no readable image. DataError: a colour image, or a label that is no class.
@@ -28,13 +33,25 @@ def read_labels(path: str | os.PathLike[str], classes: int) -> NDArray[np.uint8]
     with opened(path, MAX_PIXELS) as image:
         turned = oriented(image)
         mode = turned.mode
-        labels = np.array(turned) if mode in ("P", "L") else np.zeros((1, 1), np.uint8)  # (H, W)
-    if mode not in ("P", "L"):
+        values = np.array(turned) if mode in ("P", "L", *_SIXTEEN_BITS) else None  # (H, W)
+    if values is None:
         raise DataError(f"{describe(path)}: a label mask must be a palette or 8-bit grey image, not {mode}")
-    unknown = np.setdiff1d(labels, [*range(classes + 1), VOID])
+    return as_labels(values, classes, path, void=65535 if mode in _SIXTEEN_BITS else 255)
+
+
+def as_labels(values: NDArray[Any], classes: int, where: str | os.PathLike[str], void: int) -> NDArray[np.int32]:
+    """(H, W) values of any integer type to int32 labels, `void` to VOID.
+
+    Raises:
+        DataError: a label that is no class.
+    """
+    found = np.unique(values)
+    unknown = found[((found < 0) | (found > classes)) & (found != void)]
     if unknown.size:
-        values = ", ".join(map(str, unknown[:3]))
-        raise DataError(f"{describe(path)}: label {values} is no class; labels are 0 to {classes} and {VOID}")
+        listed = ", ".join(map(str, unknown[:3]))
+        raise DataError(f"{describe(where)}: label {listed} is no class; labels are 0 to {classes} and {void}")
+    labels = values.astype(np.int32)
+    labels[values == void] = VOID
     return labels
 
 

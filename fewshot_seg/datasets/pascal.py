@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import zlib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets import BACKGROUND, VOID, Entry
-from fewshot_seg.datasets.labelled import examples
-from fewshot_seg.datasets.labels import check_size, read_labels
+from fewshot_seg.datasets.labels import as_labels, read_labels
+from fewshot_seg.datasets.masked import Folder, MaskedImages, listing, only_present
 from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.decode import describe
 from fewshot_seg.errors import DataError
+
+__all__ = ["CLASSES", "PascalVoc"]
 
 CLASSES: Final = (
     "aeroplane",
@@ -40,15 +41,22 @@ CLASSES: Final = (
     "tvmonitor",
 )
 _FOLDS: Final = 4
+_MAT_FOLDERS: Final = ("cls", "SBD/cls", "SBD/dataset/cls", "benchmark_RELEASE/dataset/cls")
+_HINT: Final = "the root must hold JPEGImages and SegmentationClass, as VOC2012 does"
 
 
-class PascalVoc:
+class PascalVoc(MaskedImages):
     """VOC images and masks, and which of them count.
 
+    Masks are taken from the first of these that has one: SegmentationClass/ID.png (VOC's own, 255 void),
+    SegmentationClassAug/ID.png (the usual form of SBD's), and SBD's own cls/ID.mat, in the root or in
+    SBD, SBD/dataset or benchmark_RELEASE/dataset below it. (Hariharan et al., "Semantic Contours", ICCV 2011.)
+
     Args:
-        root: the folder with JPEGImages/ID.jpg and SegmentationClass/ID.png (palette indices, 255 void).
+        root: the folder with JPEGImages/ID.jpg and the masks.
         split_list: a list of `ID__CC` lines, as PASCAL-5i's lists are. None means every class of every mask
             in the folder, in the order of the ids.
+        allow_missing: leave out entries whose image or mask isn't there.
 
     Raises:
         DataError: a folder is missing, the list is bad (with file and line), or images or masks that it names
@@ -60,64 +68,72 @@ class PascalVoc:
     class_names = CLASSES
     folds = tuple(tuple(range(5 * fold + 1, 5 * fold + 6)) for fold in range(_FOLDS))
 
-    def __init__(self, root: str | os.PathLike[str], split_list: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        split_list: str | os.PathLike[str] | None = None,
+        allow_missing: bool = False,
+    ) -> None:
+        super().__init__()
         self.root = Path(root)
-        images, masks = _listing(self.root / "JPEGImages", ".jpg"), _listing(self._masks, ".png")
-        self._labels: dict[str, frozenset[int]] = {}
+        self._images = listing(self.root / "JPEGImages", (".jpg",), _HINT)
+        self._masks = self._find_masks()
+        images = Folder(self._images, "images", self.root / "JPEGImages", ".jpg")
         if split_list is None:
-            _refuse_missing(masks, images, "images", self.root / "JPEGImages", ".jpg")
-            self.entries = tuple(self._all_entries(sorted(masks)))
+            present, self.missing = only_present(self._masks, [images], allow_missing)
+            self.entries = tuple(self._held(sorted(present)))
         else:
-            self.entries = read_split_list(split_list, len(CLASSES))
-            wanted = {entry.image for entry in self.entries}
-            _refuse_missing(wanted, images, "images", self.root / "JPEGImages", ".jpg")
-            _refuse_missing(wanted, masks, "masks", self._masks, ".png")
+            listed = read_split_list(split_list, len(CLASSES))
+            needed = [images, Folder(self._masks, "masks", self._mask_folder, ".png")]
+            present, self.missing = only_present((one.image for one in listed), needed, allow_missing)
+            self.entries = tuple(one for one in listed if one.image in present)
         if not self.entries:
-            raise DataError(f"{describe(self._masks)}: no mask here holds a class; check the folder")
+            raise DataError(f"{describe(self._mask_folder)}: no mask here holds a class; check the folder")
 
     def image(self, image_id: str) -> Path:
         """The image's file."""
-        return self.root / "JPEGImages" / f"{image_id}.jpg"
-
-    def mask(self, image_id: str) -> NDArray[np.uint8]:
-        """(H, W) uint8 labels; see `SegmentationDataset.mask`."""
-        path = self._mask_path(image_id)
-        labels = read_labels(path, len(CLASSES))
-        check_size(path, labels.shape, self.image(image_id))
-        return labels
-
-    def labels(self, image_id: str) -> frozenset[int]:
-        """The classes in a mask; see `SegmentationDataset.labels`."""
-        if image_id not in self._labels:
-            found = np.unique(read_labels(self._mask_path(image_id), len(CLASSES))).tolist()
-            self._labels[image_id] = frozenset(found) - {BACKGROUND, VOID}
-        return self._labels[image_id]
+        return self._images.get(image_id, self.root / "JPEGImages" / f"{image_id}.jpg")
 
     @property
-    def _masks(self) -> Path:
+    def _mask_folder(self) -> Path:
         return self.root / "SegmentationClass"
 
-    def _mask_path(self, image_id: str) -> Path:
-        return self._masks / f"{image_id}.png"
+    def _find_masks(self) -> dict[str, Path]:
+        """Image id -> the mask's file; VOC's own stand over SBD's."""
+        folders = [(self.root / name, ".mat") for name in _MAT_FOLDERS]
+        folders.append((self.root / "SegmentationClassAug", ".png"))
+        found: dict[str, Path] = {}
+        for folder, suffix in folders:
+            if folder.is_dir():
+                found |= listing(folder, (suffix,), _HINT)
+        if self._mask_folder.is_dir() or not found:
+            found |= listing(self._mask_folder, (".png",), _HINT)
+        return found
 
-    def _all_entries(self, image_ids: Iterable[str]) -> Iterable[Entry]:
-        for image_id in image_ids:
-            for label in sorted(self.labels(image_id)):
-                yield Entry(image_id, label)
+    def _mask_file(self, image_id: str) -> Path:
+        return self._masks[image_id] if image_id in self._masks else self._mask_folder / f"{image_id}.png"
+
+    def _read(self, image_id: str) -> NDArray[np.int32]:
+        path = self._mask_file(image_id)
+        if path.suffix == ".mat":
+            return as_labels(_read_sbd(path), len(CLASSES), path, void=255)
+        return read_labels(path, len(CLASSES))
 
 
-def _listing(folder: Path, suffix: str) -> set[str]:
-    """The stems of a folder's files of one kind: one listing, instead of a question for each file."""
+def _read_sbd(path: Path) -> NDArray[np.uint8]:
+    """The (H, W) class labels of one of SBD's files, which have no void.
+
+    Raises:
+        DataError: no such file.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    unreadable = (OSError, EOFError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error)
     try:
-        return {path.stem for path in folder.iterdir() if path.suffix == suffix}
-    except OSError as error:
-        reason = error.strerror or str(error)
-        hint = "the root must hold JPEGImages and SegmentationClass, as VOC2012 does"
-        raise DataError(f"{describe(folder)}: {reason}; {hint}") from error
-
-
-def _refuse_missing(wanted: set[str], there: set[str], what: str, folder: Path, suffix: str) -> None:
-    missing = [f"{name}{suffix}" for name in sorted(wanted - there)]
-    if missing:
-        count = f"{len(missing)} of {len(wanted)} {what} are missing: {examples(missing)}"
-        raise DataError(f"{describe(folder)}: {count}; add them, or give a list without them")
+        labels = np.asarray(loadmat(str(path))["GTcls"]["Segmentation"][0, 0])
+    except (*unreadable, KeyError, IndexError) as error:
+        raise DataError(f"{describe(path)}: no masks of SBD (GTcls.Segmentation); get it again") from error
+    if labels.ndim != 2 or labels.dtype.kind not in "ui":
+        raise DataError(f"{describe(path)}: GTcls.Segmentation is no (H, W) array of labels; get it again")
+    return labels

@@ -13,10 +13,11 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from eval.metrics import SegmentationScore, confusion, episode_truth
+from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import ShapeError
 
 CLASSES = (3, 5, 9)
-Case = tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[int, ...]]  # prediction 0..N, the data's labels, classes
+Case = tuple[NDArray[np.uint8], NDArray[np.int32], tuple[int, ...]]  # prediction 0..N, the data's labels, classes
 
 
 @st.composite
@@ -24,7 +25,7 @@ def cases(draw: st.DrawFn) -> Case:
     classes = tuple(sorted(draw(st.sets(st.sampled_from(CLASSES), min_size=1))))
     shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=7))
     prediction = draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, len(classes))))
-    labels = draw(hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 3, 5, 9, 12, 255])))
+    labels = draw(hnp.arrays(np.int32, shape, elements=st.sampled_from([0, 3, 5, 9, 12, VOID])))
     return prediction, labels, classes
 
 
@@ -36,7 +37,7 @@ class SlowScore:
         self.binary = {False: [0, 0], True: [0, 0]}
         for prediction, labels, classes in episodes:
             for pixel in np.ndindex(prediction.shape):
-                if labels[pixel] != 255:
+                if labels[pixel] != VOID:
                     self.add(prediction[pixel], labels[pixel], classes)
 
     def add(self, predicted: int, label: int, classes: tuple[int, ...]) -> None:
@@ -95,7 +96,7 @@ def test_parts_merge_into_the_whole(first: list[Case], second: list[Case]) -> No
 @given(cases())
 def test_void_pixels_count_for_nothing(case: Case) -> None:
     prediction, labels, classes = case
-    other = np.where(labels == 255, len(classes) - prediction, prediction)
+    other = np.where(labels == VOID, len(classes) - prediction, prediction)
     assert np.array_equal(
         confusion(prediction, episode_truth(labels, classes), len(classes)),
         confusion(other, episode_truth(labels, classes), len(classes)),
@@ -118,7 +119,7 @@ def test_sums_come_before_the_division() -> None:
 
 
 def test_a_perfect_and_a_wrong_prediction() -> None:
-    labels = np.array([[0, 3], [5, 255]], np.uint8)
+    labels = np.array([[0, 3], [5, VOID]])
     right, swapped = np.array([[0, 1], [2, 0]]), np.array([[0, 2], [1, 0]])
     perfect, wrong = score_of([(right, labels, (3, 5))]), score_of([(swapped, labels, (3, 5))])
     assert (perfect.miou, perfect.fb_iou, perfect.binary_iou) == (1, 1, 1)

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from fewshot_seg.datasets import Entry, fold_classes, open_dataset
+from fewshot_seg.datasets import VOID, Entry, fold_classes, open_dataset
 from fewshot_seg.datasets.pascal import CLASSES, PascalVoc
 from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, ImageError
@@ -28,8 +28,9 @@ def test_entries_images_and_masks(voc: Path) -> None:
     assert dataset.entries[-2:] == (Entry("c_3", 1), Entry("c_3", 2))
     assert dataset.image("a_0").is_file()
     mask = dataset.mask("c_0")
-    assert (mask.shape, mask.dtype) == ((24, 32), np.uint8)
-    assert np.array_equal(mask, labels_of(1, 2))
+    assert (mask.shape, mask.dtype) == ((24, 32), np.int32)
+    expected = labels_of(1, 2).astype(np.int32)
+    assert np.array_equal(mask, np.where(expected == 255, VOID, expected))
     assert dataset.labels("c_0") == {1, 2}  # neither background nor void
 
 

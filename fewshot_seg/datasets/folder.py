@@ -1,0 +1,172 @@
+"""A folder for each class, with images and their masks: FSS-1000 (Li et al., CVPR 2020) and everything like it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from fewshot_seg.datasets import Entry
+from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, only_present
+from fewshot_seg.datasets.splits import read_ids, read_split_list
+from fewshot_seg.decode import MAX_PIXELS, describe, opened, oriented
+from fewshot_seg.errors import DataError
+from fewshot_seg.find import IMAGE_SUFFIXES, natural_key
+
+__all__ = ["ClassFolders"]
+
+_HINT: Final = "the root must hold a folder for each class, with images and their masks"
+_ENDING: Final = "_mask"
+_SUBFOLDER: Final = "masks"
+_WHITE: Final = 128
+
+
+class ClassFolders(MaskedImages):
+    """A folder for each class, each image with a mask that says where the class's object is.
+
+    CLASS/NAME.jpg is an image (any suffix of an image); its mask is the first of these that there is:
+
+    - CLASS/masks/NAME.png, or masks/CLASS/NAME.png beside a folder images, which then holds the classes;
+    - CLASS/NAME_mask.png;
+    - CLASS/NAME.png, if the image isn't a PNG itself (FSS-1000: 1.jpg and 1.png).
+
+    A mask's foreground is what is white: palette and 0/1 masks every value but 0, others grey values from 128 up, as
+    HSNet's code reads FSS-1000. Image ids are "CLASS/NAME". Classes are numbered from 1 in the order of their names,
+    and fold i of four holds out classes i + 1, i + 5, ... (FSS-1000 itself has no folds: give "all" and a list.)
+
+    Args:
+        root: the folder.
+        split_list: a list of `CLASS/NAME__CC` lines, or of names of classes, one a line, as FSS-1000's lists
+            are: then these are the only classes, numbered from 1. None means everything.
+        allow_missing: leave out images without masks, and entries without images.
+
+    Raises:
+        DataError: another layout, a bad list, or missing files.
+    """
+
+    name = "folder"
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        split_list: str | os.PathLike[str] | None = None,
+        allow_missing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        apart = (self.root / "images").is_dir() and (self.root / _SUBFOLDER).is_dir()
+        folders = _class_folders(self.root / "images" if apart else self.root)
+        chosen = _whole_classes(split_list, folders)
+        self.class_names = tuple(name for name in folders if chosen is None or name in chosen)
+        self.folds = interleaved(len(self.class_names))
+        self._images: dict[str, Path] = {}
+        self._masks: dict[str, Path] = {}
+        labels: dict[str, int] = {}
+        for label, name in enumerate(self.class_names, start=1):
+            files = _images_and_masks(folders[name], self.root / _SUBFOLDER / name if apart else None)
+            for stem, (image, mask) in files.items():
+                self._images[f"{name}/{stem}"] = image
+                labels[f"{name}/{stem}"] = label
+                if mask is not None:
+                    self._masks[f"{name}/{stem}"] = mask
+        listed = self._listed(split_list if chosen is None else None, labels)
+        needed = [Folder(self._images, "images", self.root), Folder(self._masks, "masks", self.root)]
+        present, self.missing = only_present((one.image for one in listed), needed, allow_missing)
+        self.entries = tuple(one for one in listed if one.image in present)
+        if not self.entries:
+            raise DataError(f"{describe(self.root)}: no class has an image; {_HINT}")
+
+    def image(self, image_id: str) -> Path:
+        """The image's file."""
+        return self._images.get(image_id, self.root / image_id)
+
+    def labels(self, image_id: str) -> frozenset[int]:
+        """The class of the image's folder, which is the only one; nothing is read."""
+        return frozenset({self.class_names.index(image_id.partition("/")[0]) + 1})
+
+    def _listed(self, split_list: str | os.PathLike[str] | None, labels: Mapping[str, int]) -> Sequence[Entry]:
+        if split_list is None:
+            return [Entry(image, label) for image, label in labels.items()]
+        listed = read_split_list(split_list, len(self.class_names))
+        for one in listed:
+            if one.label != labels.get(one.image, one.label):
+                name = self.class_names[one.label - 1]
+                raise DataError(f"{describe(split_list)}: {one.image!r} is listed as {name!r}; mend that line")
+        return listed
+
+    def _mask_file(self, image_id: str) -> Path:
+        return self._masks.get(image_id, self.root / image_id)
+
+    def _read(self, image_id: str) -> NDArray[np.int32]:
+        path = self._mask_file(image_id)
+        with opened(path, MAX_PIXELS) as image:
+            foreground = _foreground(oriented(image))
+        if not foreground.any():
+            raise DataError(f"{describe(path)}: the mask is empty; mark the object, or take the image out")
+        (label,) = self.labels(image_id)
+        return foreground.astype(np.int32) * label
+
+
+def _foreground(image: PIL.Image.Image) -> NDArray[np.bool_]:
+    """(H, W) bool, see `ClassFolders`."""
+    if image.mode in ("1", "P"):
+        return np.asarray(np.array(image) != 0)
+    grey = np.array(image.convert("L"))
+    return np.asarray(grey >= _WHITE if grey.max(initial=0) > 1 else grey > 0)
+
+
+def _class_folders(root: Path) -> dict[str, Path]:
+    try:
+        found = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{describe(root)}: {error.strerror or error}; {_HINT}") from error
+    if not found:
+        raise DataError(f"{describe(root)}: no folders here; {_HINT}")
+    return {path.name: path for path in sorted(found, key=lambda path: natural_key(path.name))}
+
+
+def _whole_classes(path: str | os.PathLike[str] | None, folders: Mapping[str, Path]) -> frozenset[str] | None:
+    """The classes of a list that names classes; None for a list of entries, or for none."""
+    if path is None:
+        return None
+    names = read_ids(path)
+    known = names.intersection(folders)
+    if not known:
+        return None
+    if unknown := sorted(names - known):
+        raise DataError(f"{describe(path)}: {len(unknown)} classes have no folder: {unknown[0]!r}; mend the list")
+    return known
+
+
+def _images_and_masks(folder: Path, masks: Path | None) -> dict[str, tuple[Path, Path | None]]:
+    """Stem -> the image and its mask (None where there is none), in the order of the names: 2.jpg before 10.jpg."""
+    files, apart = _files(folder), _files(masks or folder / _SUBFOLDER)
+    photos = {path.stem for path in files.values() if path.suffix.lower() != ".png"}
+    found: dict[str, tuple[Path, Path | None]] = {}
+    for name in sorted(files, key=natural_key):
+        image, stem = files[name], files[name].stem
+        beside = image.suffix.lower() == ".png" and stem in photos
+        if beside or (stem.endswith(_ENDING) and len(stem) > len(_ENDING)):
+            continue  # a mask
+        if stem in found:
+            raise DataError(f"{describe(folder)}: two images of one name, {describe(stem)}; keep one")
+        places = (
+            (apart, f"{stem}.png"),
+            (files, f"{stem}{_ENDING}.png"),
+            (files if stem in photos else {}, f"{stem}.png"),
+        )
+        found[stem] = image, next((there[mask] for there, mask in places if mask in there), None)
+    return found
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """A folder's image files by name; none if there is no such folder."""
+    if not folder.is_dir():
+        return {}
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return {path.name: path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()}
