@@ -17,6 +17,7 @@ from fewshot_seg.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from fewshot_seg.embedding import Embedder
+    from fewshot_seg.features import FeatureCache
     from fewshot_seg.segmenter import SegmenterOptions, Support
 
 __all__ = ["METHODS", "Engine", "Method", "build_method", "centre_box", "episode_supports", "needs_network"]
@@ -39,11 +40,12 @@ Method = Callable[[SegmentationDataset, Episode], NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """The network that methods run on, and whether supports come with their masks."""
+    """The network that methods run on, what it has said already, and whether supports come with their masks."""
 
     embedder: Embedder
     support_masks: bool = False
     seed: int = 0
+    cache: FeatureCache | None = None
 
     def options(self, method: str) -> SegmenterOptions:
         """How the segmenter runs for a method that needs it."""
@@ -102,7 +104,7 @@ def centre_box(size: tuple[int, int]) -> NDArray[np.bool_]:
 def _segmenting(name: str, engine: Engine) -> Method:
     from fewshot_seg.segmenter import Segmenter
 
-    segmenter = Segmenter(engine.embedder, engine.options(name))
+    segmenter = Segmenter(engine.embedder, engine.options(name), engine.cache)
 
     def method(dataset: SegmentationDataset, episode: Episode) -> NDArray[Any]:
         supports = episode_supports(dataset, episode, masks=engine.support_masks)

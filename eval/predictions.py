@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,17 @@ from numpy.typing import NDArray
 
 from eval.methods import Method
 from eval.runs import append_lines, read_lines
+from eval.shards import (
+    ALONE,
+    PLACE,
+    Shard,
+    drop_parts,
+    mark_done,
+    part_file,
+    read_parts,
+    wait_for_others,
+)
+from eval.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.decode import describe
 from fewshot_seg.episodes import Episode
@@ -19,7 +31,9 @@ from fewshot_seg.errors import DataError
 from fewshot_seg.export import decode_rle, encode_rle
 from fewshot_seg.streams import ordered_map
 
-__all__ = ["Track", "decode", "finished", "predict", "predictions_file"]
+__all__ = ["Track", "decode", "finished", "predict", "predict_run", "predictions_file"]
+
+_MOST_WORKERS = 8
 
 Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 """Passes items on and shows progress: (items, total, what they are)."""
@@ -38,22 +52,87 @@ def predict(
     episodes: Sequence[Episode],
     workers: int,
     track: Track,
-) -> None:
+    shard: Shard = ALONE,
+) -> int:
     """Add the predictions that the file lacks, in the episodes' order; an interruption keeps what is done.
+
+    One of several processes writes its share into a file of its own (`shards.part_file`). What is in such files
+    is believed and moved to its place by a process that is the only one.
+
+    Args:
+        path: from `predictions_file`.
+        name: the method's, for progress.
+        method: an episode to its label map.
+        dataset: where the episodes are from.
+        episodes: all of the run.
+        workers: episodes at a time.
+        track: shows progress.
+        shard: which share is this process's.
+
+    Returns:
+        How many were added.
 
     Raises:
         FewShotError: from the method, at the first episode that fails; DataError: the file is another run's.
     """
-    waiting = episodes[len(finished(path, dataset, episodes)) :]
-    if not waiting:
+    done, known = _known(path, dataset, episodes)
+    alone = shard.count == 1
+    places = [place for place in shard.share(len(episodes)) if place >= done and (alone or place not in known)]
+    if not places:
+        return 0
+
+    def line(place: int) -> dict[str, Any]:
+        if alone:
+            return known.get(place) or _line(episodes[place], method, dataset)
+        return {PLACE: place} | _line(episodes[place], method, dataset)
+
+    with single_threaded() as one_thread:
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="episode", initializer=one_thread)
+        try:
+            lines = ordered_map(pool, line, places, ahead=2 * workers)
+            for _ in track(append_lines(path if alone else part_file(path, shard), lines), len(places), name):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return len(places)
+
+
+def predict_run(
+    out: Path,
+    methods: Mapping[str, Method],
+    dataset: SegmentationDataset,
+    episodes: Sequence[Episode],
+    workers: int | None,
+    track: Track,
+    shard: Shard = ALONE,
+) -> None:
+    """Every method's predictions; this process's share of them, if there are several, of which the leader waits.
+
+    Args:
+        out: the run's folder.
+        methods: name -> method.
+        dataset: where the episodes are from.
+        episodes: all of the run.
+        workers: episodes at a time; None means the machine's processors, but at most 8.
+        track: shows progress.
+        shard: which share is this process's.
+
+    Raises:
+        FewShotError: as `predict`.
+    """
+    workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    files = {name: predictions_file(out, name) for name in methods}
+    each = [predict(files[name], name, one, dataset, episodes, workers, track, shard) for name, one in methods.items()]
+    if not shard.leads:
+        if any(each):
+            mark_done(out, shard)
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="episode")
-    try:
-        lines = ordered_map(pool, lambda one: _line(one, method, dataset), waiting, ahead=2 * workers)
-        for _ in track(append_lines(path, lines), len(waiting), name):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)
+    if shard.count > 1:
+        missing = {place for path in files.values() for place in _missing(path, dataset, episodes)}
+        wait_for_others(out, shard, ranks={place % shard.count for place in missing})
+        for name, method in methods.items():  # to move the shares to their places
+            predict(files[name], f"{name}, joining", method, dataset, episodes, workers, track)
+    drop_parts(out)
 
 
 def finished(path: Path, dataset: SegmentationDataset, episodes: Sequence[Episode]) -> list[dict[str, Any]]:
@@ -64,8 +143,7 @@ def finished(path: Path, dataset: SegmentationDataset, episodes: Sequence[Episod
     """
     lines = read_lines(path)
     for place, line in enumerate(lines):
-        expected = episodes[place].to_dict(dataset.class_names) if place < len(episodes) else {}
-        if not expected or any(line.get(key) != value for key, value in expected.items()):
+        if not _is_of(line, dataset, episodes, place):
             raise DataError(f"{describe(path)}:{place + 1}: is not this run's episode; choose another --out")
     return lines
 
@@ -95,6 +173,28 @@ def decode(
             raise DataError(f"{where}: mask {mask.shape}, but query {size}; delete the file, run again")
         labels[mask] = number
     return labels
+
+
+def _known(
+    path: Path, dataset: SegmentationDataset, episodes: Sequence[Episode]
+) -> tuple[int, dict[int, dict[str, Any]]]:
+    """How many predictions the file has, and place -> line of those in shares."""
+    parts = read_parts(path)  # before the file itself: shares go only when that is complete
+    done = len(finished(path, dataset, episodes))
+    return done, {place: line for place, line in parts.items() if _is_of(line, dataset, episodes, place)}
+
+
+def _missing(path: Path, dataset: SegmentationDataset, episodes: Sequence[Episode]) -> set[int]:
+    """The places that have no prediction yet."""
+    done, known = _known(path, dataset, episodes)
+    return set(range(done, len(episodes))) - set(known)
+
+
+def _is_of(line: dict[str, Any], dataset: SegmentationDataset, episodes: Sequence[Episode], place: int) -> bool:
+    """Whether a line is a prediction of the episode at a place."""
+    if not 0 <= place < len(episodes):
+        return False
+    return all(line.get(key) == value for key, value in episodes[place].to_dict(dataset.class_names).items())
 
 
 def _line(episode: Episode, method: Method, dataset: SegmentationDataset) -> dict[str, Any]:

@@ -11,15 +11,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.locks import sole_user
 from eval.methods import Engine, build_method, needs_network
-from eval.predictions import Track, predict, predictions_file
-from eval.runs import claim_run
+from eval.predictions import Track, predict_run
+from eval.provenance import code_digest, libraries
+from eval.runs import CONFIG, claim_run
 from eval.scoring import EPISODES, Scoring, main_method, score_run
+from eval.shards import ALONE, Shard, wait_for_files
 from fewshot_seg import __version__
 from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes, open_dataset
 from fewshot_seg.decode import describe
 from fewshot_seg.episodes import Episode, hsnet_episodes, read_episodes, small_classes, write_episodes
 from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.export import make_folder
 
 if TYPE_CHECKING:
     from fewshot_seg.embedding import Embedder
@@ -51,7 +55,9 @@ class SegmentationTask:
         support_masks: give the segmenter the supports' masks.
         weights, device: as `load_embedder` takes them.
         skip_small_classes: leave out classes with fewer than shot + 1 images, instead of refusing.
-        workers: episodes at a time. Results don't depend on it.
+        workers: episodes at a time; None means the machine's processors, but at most 8. Results don't depend
+            on it.
+        cache_memory: MiB that features may take, of the memory of the device that the network is on.
         scoring: how predictions are scored.
     """
 
@@ -70,7 +76,8 @@ class SegmentationTask:
     weights: str = "default"
     device: str = "auto"
     skip_small_classes: bool = False
-    workers: int = 2
+    workers: int | None = None
+    cache_memory: int = 1024
     scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self) -> None:
@@ -78,8 +85,10 @@ class SegmentationTask:
             raise ConfigError(f"unknown protocol {self.protocol!r}: choose {', '.join(PROTOCOLS)}")
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise ConfigError(f"methods {list(self.methods)}: name at least one, and each once")
-        if self.workers < 1:
+        if self.workers is not None and self.workers < 1:
             raise ConfigError(f"workers {self.workers}: must be at least 1")
+        if self.cache_memory < 0:
+            raise ConfigError(f"cache memory {self.cache_memory}: must be a number of MiB, or 0 for none")
 
     @property
     def main_method(self) -> str:
@@ -87,7 +96,7 @@ class SegmentationTask:
         return main_method(self.methods)
 
 
-def run_segmentation(task: SegmentationTask, track: Track | None = None) -> dict[str, Any]:
+def run_segmentation(task: SegmentationTask, track: Track | None = None, shard: Shard = ALONE) -> dict[str, Any]:
     """Predict what is still to be predicted, then score everything.
 
     Writes config.json, episodes.jsonl, predictions.jsonl and metrics.json to `task.out`; the predictions of
@@ -96,12 +105,13 @@ def run_segmentation(task: SegmentationTask, track: Track | None = None) -> dict
     Args:
         task: what to measure.
         track: shows progress; None shows none.
+        shard: this process's place among several that work at the run.
 
     Returns:
-        What is in metrics.json.
+        What is in metrics.json; nothing from a process that doesn't lead.
 
     Raises:
-        ConfigError: an impossible task, or `task.out` holds another one's run.
+        ConfigError: an impossible task, or `task.out` holds another one's run, or another process is at work in it.
         DataError, ImageError: bad data. CheckpointError: bad weights. OutputError: the folder can't be
             written.
     """
@@ -109,14 +119,17 @@ def run_segmentation(task: SegmentationTask, track: Track | None = None) -> dict
     dataset = open_dataset(task.dataset, task.root, task.split_list)
     classes, left_out = _classes(task, dataset)
     episodes = hsnet_episodes(dataset, classes, task.shot, way=task.way, count=task.episodes, seed=task.seed)
-    engine = _engine(task)
+    engine = _engine(task, shard)
     methods = {name: build_method(name, engine) for name in task.methods}
     config = _config(task, dataset, left_out, engine)
-    claim_run(task.out, config, free=_FREE)
-    _keep_episodes(task.out / EPISODES, episodes, dataset)
-    for name, method in methods.items():
-        predict(predictions_file(task.out, name), name, method, dataset, episodes, task.workers, track)
-    return score_run(task.out, config, dataset, task.scoring, track)
+    make_folder(task.out)
+    with sole_user(task.out, shard.rank):
+        if not shard.leads:
+            wait_for_files(task.out, (CONFIG, EPISODES))
+        claim_run(task.out, config, free=_FREE)
+        _keep_episodes(task.out / EPISODES, episodes, dataset)
+        predict_run(task.out, methods, dataset, episodes, task.workers, track, shard)
+        return score_run(task.out, config, dataset, task.scoring, track) if shard.leads else {}
 
 
 def _classes(task: SegmentationTask, dataset: SegmentationDataset) -> tuple[tuple[int, ...], list[str]]:
@@ -131,12 +144,24 @@ def _classes(task: SegmentationTask, dataset: SegmentationDataset) -> tuple[tupl
     return kept, [dataset.class_names[label - 1] for label in small]
 
 
-def _engine(task: SegmentationTask) -> Engine | None:
+def _engine(task: SegmentationTask, shard: Shard) -> Engine | None:
     if not any(needs_network(name) for name in task.methods):
         return None
     from fewshot_seg.embedding import load_embedder
+    from fewshot_seg.features import FeatureCache
 
-    return Engine(load_embedder(task.weights, device=task.device), task.support_masks, task.seed)
+    embedder = load_embedder(task.weights, device=_device(task.device, shard))
+    return Engine(embedder, task.support_masks, task.seed, FeatureCache(task.cache_memory * 2**20))
+
+
+def _device(name: str, shard: Shard) -> str:
+    """Each of several processes gets a GPU of its own, as far as there are as many."""
+    if shard.count == 1 or name not in ("auto", "cuda"):
+        return name
+    import torch
+
+    gpus = torch.cuda.device_count()
+    return f"cuda:{shard.local_rank % gpus}" if gpus else name
 
 
 def _config(
@@ -156,6 +181,8 @@ def _config(
     return {
         "run": "segmentation",
         "fewshot_seg": __version__,
+        "code_sha256": code_digest(),
+        "libraries": libraries(),
         "dataset": dataset.name,
         "root": str(task.root),
         "split_list": None if task.split_list is None else str(task.split_list),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -95,7 +96,13 @@ def segment(
         bool,
         typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Episodes at a time; the results are the same.")] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
+    ] = None,
+    cache_memory: Annotated[
+        int, typer.Option(min=0, metavar="MIB", help="Memory for what the network has said of images.")
+    ] = 1024,
     boundary: Annotated[
         bool, typer.Option("--boundary", help="Boundary F too, within 0.75 % of the diagonal.")
     ] = False,
@@ -107,9 +114,12 @@ def segment(
 
     Writes RUN/config.json, episodes.jsonl, predictions.jsonl (COCO RLE) and metrics.json. The same command
     goes on where an interrupted run stopped; a run of another config in the same folder is refused.
+    Under torchrun the processes share the episodes, and end in the same numbers:
+    torchrun --nproc-per-node 2 -m eval segment ...
     """
     from eval.scoring import Scoring
     from eval.segmentation import SegmentationTask, run_segmentation
+    from eval.shards import shard_of
 
     task = SegmentationTask(
         root=root,
@@ -128,11 +138,15 @@ def segment(
         device=device,
         skip_small_classes=skip_small_classes,
         workers=workers,
+        cache_memory=cache_memory,
         scoring=Scoring(boundary=boundary, samples=bootstrap),
     )
+    shard = shard_of(os.environ)
     try:
-        metrics = run_segmentation(task, partial(tracked, command=COMMAND))
+        metrics = run_segmentation(task, partial(tracked, command=COMMAND) if shard.leads else None, shard)
     except KeyboardInterrupt:
-        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
+        if shard.leads:
+            complain("the same command goes on from here", kind="interrupted", command=COMMAND)
         raise
-    print_metrics(metrics, out)
+    if shard.leads:
+        print_metrics(metrics, out)
