@@ -1,0 +1,77 @@
+"""`fewshot-eval compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fewshot_seg.commands.console import print_table
+from fewshot_seg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eval.tables import Table
+
+__all__ = ["EPILOG", "compare", "print_tables", "write_tables"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval compare runs/old-fold? runs/new-fold? --out comparison.md
+
+Runs that differ in their fold alone are one system, with the mean over its folds. The first system is the one
+that the others are compared with.
+"""
+
+_ENDINGS = (".md", ".json", ".html")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help=f"Write it, too: {', '.join(_ENDINGS)}.", show_default=False),
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Resamples for intervals and p-values; 0: none.")
+    ] = 1000,
+) -> None:
+    """Compare runs: figures, differences with p-values, and published figures beside them. Needs no data.
+
+    Differences are paired where two runs segmented the same queries; otherwise they are not, and the table says so.
+    """
+    from eval.compare import compare as compare_systems
+    from eval.compare_tables import comparison_tables
+    from eval.systems import load_systems
+    from fewshot_seg.export import write_json
+
+    if out is not None and out.suffix not in _ENDINGS:
+        raise ConfigError(f"--out {out}: choose a name that ends in {', '.join(_ENDINGS)}")
+    found = compare_systems(load_systems(runs), bootstrap)
+    tables = comparison_tables(found)
+    print_tables(tables)
+    if out is not None and out.suffix == ".json":
+        write_json(out, found.to_dict())
+    elif out is not None:
+        write_tables(out, "Comparison", f"fewshot-eval compare {' '.join(map(str, runs))}", tables)
+
+
+def print_tables(tables: list[Table]) -> None:
+    """Print tables, each under its title."""
+    for one in tables:
+        typer.echo(one.title)
+        print_table(one.columns, one.rows, names=one.names, limit=1000)
+        for note in one.notes:
+            typer.echo(note)
+        typer.echo()
+
+
+def write_tables(out: Path, title: str, subtitle: str, tables: list[Table]) -> None:
+    """Write tables as Markdown or HTML, as the file's ending says."""
+    from eval.tables import markdown, to_html
+    from fewshot_seg.export import atomic_file
+
+    text = markdown(tables) if out.suffix == ".md" else to_html(title, subtitle, tables)
+    with atomic_file(out) as stream:
+        stream.write(text.encode("utf-8", "backslashreplace"))

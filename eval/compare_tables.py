@@ -1,0 +1,118 @@
+"""A comparison as tables for people."""
+
+from __future__ import annotations
+
+import math
+
+from eval.compare import Comparison, Difference, Estimate
+from eval.published import Published
+from eval.systems import FOLDS, System
+from eval.tables import Table, span
+
+__all__ = ["comparison_tables"]
+
+_FOLD_TITLES = tuple(f"fold {fold}" for fold in FOLDS)
+
+
+def comparison_tables(found: Comparison) -> list[Table]:
+    """Figures; differences, if there are several systems; published figures, if there are any of the kind."""
+    tables = [_figures(found)]
+    if found.differences:
+        tables.append(_differences(found))
+    if found.published:
+        tables.append(_published(found))
+    return tables
+
+
+def _figures(found: Comparison) -> Table:
+    title = f"Mean IoU in per cent{_interval_words(found)}"
+    columns = ("system", "setting", "support", "protocol", "episodes", *_FOLD_TITLES, "mean", "FB-IoU", "binary IoU")
+    rows = []
+    for system, figures in zip(found.systems, found.estimates, strict=True):
+        config = system.config
+        per_fold = [_fold_figure(system, fold) for fold in FOLDS]
+        means = [_text(figures[name]) for name in ("miou", "fb_iou", "binary_iou")]
+        setting = f"{config['way']}-way {config['shot']}-shot"
+        episodes = " + ".join(str(len(part.counts.queries)) for part in system.parts.values())
+        rows.append((system.name, setting, system.given, config["protocol"], episodes, *per_fold, *means))
+    return Table(title, columns, tuple(rows), _figure_notes(found), names=4).without_empty_columns()
+
+
+def _figure_notes(found: Comparison) -> tuple[str, ...]:
+    notes = []
+    if partial := _names(found, [one for one in found.systems if len(one.parts) < len(FOLDS)]):
+        notes.append(f"The mean is over the folds shown, not over all four: {partial}.")
+    if elsewhere := _names(found, [one for one in found.systems if not one.benchmark]):
+        notes.append(f"Not on PASCAL-5i's validation lists, so not to be held against published figures: {elsewhere}.")
+    return tuple(notes)
+
+
+def _differences(found: Comparison) -> Table:
+    base = found.systems[0].name
+    title = f"Differences from {base} in points{_interval_words(found)}"
+    columns = ("system", "folds", "compared on", "mean IoU", "p", "FB-IoU", "p", "binary IoU", "p")
+    rows = []
+    for one in found.differences:
+        cells = []
+        for name in ("miou", "fb_iou", "binary_iou"):
+            cells += [_text(one.means[name], sign="+"), _p_text(one.p_values[name])]
+        rows.append((one.system, ", ".join(one.folds), one.pairing, *cells))
+    notes = [f"p: two-sided, by {found.samples} bootstrap resamples of the query images; not corrected for many tests."]
+    notes += _pairing_notes(found.differences)
+    missing = {one.name for one in found.systems[1:]} - {one.system for one in found.differences}
+    if missing:
+        notes.append(f"No fold in common with {base}: {', '.join(sorted(missing))}.")
+    return Table(title, columns, tuple(rows), tuple(notes), names=3)
+
+
+def _pairing_notes(differences: tuple[Difference, ...]) -> list[str]:
+    kinds = {one.pairing for one in differences}
+    notes = []
+    if "same queries" in kinds:
+        notes.append("Same queries: paired by query, the supports are others.")
+    if "unpaired" in kinds:
+        notes.append("Unpaired: other queries, so the spread between draws counts in full.")
+    return notes
+
+
+def _published(found: Comparison) -> Table:
+    words = ("method", "setting", "metric", "support", "training", "backbone", "protocol")
+    notes = ["Support: what comes with a support image. Training: on base classes with masks, or none."]
+    notes += dict.fromkeys(f"{one.method}: {one.note}." for one in found.published if one.note)
+    rows = tuple(map(_published_row, found.published))
+    title = "Published on PASCAL-5i, per cent"
+    table = Table(title, (*words, *_FOLD_TITLES, "mean"), rows, tuple(notes), names=len(words))
+    return table.without_empty_columns()
+
+
+def _published_row(row: Published) -> tuple[str, ...]:
+    folds = [f"{value:.1f}" for value in row.folds] if row.folds else ["-"] * len(FOLDS)
+    metric = "binary IoU" if row.metric == "binary_iou" else "mean IoU"
+    words = (row.method, f"{row.way}-way {row.shot}-shot", metric, row.support, row.training, row.backbone)
+    return (*words, row.protocol, *folds, f"{row.mean:.1f}")
+
+
+def _fold_figure(system: System, fold: str) -> str:
+    return _percent(system.parts[fold].figures()["miou"]) if fold in system.parts else "-"
+
+
+def _text(figure: Estimate, sign: str = "") -> str:
+    return span(_percent(figure.value, sign), figure.interval, sign)
+
+
+def _percent(share: float, sign: str = "") -> str:
+    return "-" if math.isnan(share) else f"{100 * share:{sign}.1f}"
+
+
+def _p_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _names(found: Comparison, systems: list[System]) -> str:
+    """Names, or "all of these" where it is all."""
+    several = len(found.systems) > 1 and len(systems) == len(found.systems)
+    return "all of these" if several else ", ".join(one.name for one in systems)
+
+
+def _interval_words(found: Comparison) -> str:
+    return ", with 95 % intervals" if found.samples else ""
