@@ -6,6 +6,10 @@ Those modules import the work itself inside functions: `fewshot-eval --help` mus
 from __future__ import annotations
 
 from eval.commands.common import COMMAND
+from eval.commands.compare import EPILOG as COMPARE_EPILOG
+from eval.commands.compare import compare
+from eval.commands.report import EPILOG as REPORT_EPILOG
+from eval.commands.report import report
 from eval.commands.score import EPILOG as SCORE_EPILOG
 from eval.commands.score import score
 from eval.commands.segment import EPILOG as SEGMENT_EPILOG
@@ -18,6 +22,8 @@ app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set
 
 app.command(epilog=SEGMENT_EPILOG)(segment)
 app.command(epilog=SCORE_EPILOG)(score)
+app.command(epilog=COMPARE_EPILOG)(compare)
+app.command(epilog=REPORT_EPILOG)(report)
 
 
 def main() -> None:

@@ -1,0 +1,97 @@
+"""`fewshot-eval report`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eval.commands.common import COMMAND
+from fewshot_seg.commands.console import tracked
+
+__all__ = ["EPILOG", "command_line", "make_report", "report"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval report runs/fold0
+
+fewshot-eval report runs/fold0 --root /other/place/VOC2012 --examples 20
+"""
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)],
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The data's folder now.", show_default="where it was for the run"),
+    ] = None,
+    split_list: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The split list now.", show_default="where it was for the run"),
+    ] = None,
+    examples: Annotated[
+        int, typer.Option(min=0, max=100, help="Episodes to draw of the worst, of the best and at random.")
+    ] = 8,
+    weights: Annotated[
+        str | None, typer.Option("--weights", "-w", help="Where the run's weights are now.", show_default="the run's")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", "-d", help="Where the drawn episodes are segmented again.", show_default="the run's"),
+    ] = None,
+) -> None:
+    """Write RUN/report.html, one file to read in a browser: figures, classes, episodes drawn, all episodes by IoU.
+
+    The drawn episodes are segmented again, to show attention and trimaps.
+    """
+    typer.echo(f"Report: {make_report(run, root, split_list, examples, weights, device)}")
+
+
+def make_report(
+    run: Path,
+    root: Path | None = None,
+    split_list: Path | None = None,
+    examples: int = 8,
+    weights: str | None = None,
+    device: str | None = None,
+) -> Path:
+    """Write a finished run's report.html; arguments and errors as `eval.report.segmentation.write_report`."""
+    from eval.report.segmentation import ReportTask, write_report
+    from eval.report.steps import Network
+
+    task = ReportTask(run, root, split_list, examples, Network(weights, device), command_line)
+    return write_report(task, partial(tracked, command=COMMAND))
+
+
+def command_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> str:
+    """The command that makes a run of this config and these metrics: options that aren't the defaults."""
+    from eval.commands.segment import segment
+
+    told = {
+        **config,
+        "out": out,
+        "method": None if config["methods"] == ["ours"] else config["methods"],
+        "skip_small_classes": bool(config["classes_left_out"]),
+        "boundary": "boundary_f" in metrics,
+        "bootstrap": (metrics.get("bootstrap") or {}).get("samples"),
+    }
+    words = [COMMAND, "segment"]
+    for name, parameter in inspect.signature(segment).parameters.items():
+        value = told.get(name)
+        flag = f"--{name.replace('_', '-')}"
+        if value is None or _plain(value) == _plain(parameter.default) or value is False:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            words += [flag] if one is True else [flag, str(one)]
+    return shlex.join(words)
+
+
+def _plain(value: object) -> str:
+    return json.dumps(value, default=str).strip('"')

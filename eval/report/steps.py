@@ -1,0 +1,86 @@
+"""The steps on the way to a prediction, worked out again for the episodes that a report draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from eval.methods import episode_supports
+from eval.predictions import Track
+from fewshot_seg.datasets import SegmentationDataset
+from fewshot_seg.decode import describe
+from fewshot_seg.episodes import Episode
+from fewshot_seg.errors import FewShotError
+
+if TYPE_CHECKING:
+    from fewshot_seg.results import Segmentation
+    from fewshot_seg.segmenter import Segmenter
+
+__all__ = ["Network", "Steps", "recompute"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What to use in place of a run's weights and device; None means the run's."""
+
+    weights: str | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Results with attention and trimap, by the episodes' places; `problem` says why there are none."""
+
+    found: Mapping[int, Segmentation] = field(default_factory=dict)
+    problem: str = ""
+
+
+def recompute(
+    config: Mapping[str, Any],
+    method: str,
+    dataset: SegmentationDataset,
+    episodes: Sequence[Episode],
+    places: Sequence[int],
+    network: Network,
+    track: Track,
+) -> Steps:
+    """Segment some episodes again as the run's method did; without its weights there is a problem to tell.
+
+    Args:
+        config: the run's.
+        method: whose steps. One that has none, a blind baseline, gives no steps and no problem.
+        dataset: what the run was made on.
+        episodes: the run's.
+        places: which of them.
+        network: see there.
+        track: shows progress.
+
+    Raises:
+        ImageError, DataError: an image or mask can't be read.
+    """
+    options = (config.get("segmenter") or {}).get(method)
+    if options is None or not places:
+        return Steps()
+    try:
+        segmenter = _segmenter(config, options, network)
+    except FewShotError as error:
+        return Steps(problem=str(error))
+    found = {}
+    for place in track(places, len(places), "drawing"):
+        supports = episode_supports(dataset, episodes[place], masks=bool(config["support_masks"]))
+        found[place] = segmenter.segment(dataset.image(episodes[place].query), supports)
+    return Steps(found)
+
+
+def _segmenter(config: Mapping[str, Any], options: Mapping[str, Any], network: Network) -> Segmenter:
+    from eval.segmentation import weights_digest
+    from fewshot_seg.embedding import load_embedder
+    from fewshot_seg.errors import CheckpointError
+    from fewshot_seg.segmenter import Segmenter, SegmenterOptions
+
+    weights = network.weights or str(config["weights"])
+    embedder = load_embedder(weights, device=network.device or str(config["device"]))
+    if weights_digest(embedder) != config["weights_sha256"]:
+        raise CheckpointError(f"{describe(weights)}: holds other weights than the run's; give them by --weights")
+    return Segmenter(embedder, SegmenterOptions.from_dict(options))
