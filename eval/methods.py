@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,18 +40,22 @@ Method = Callable[[SegmentationDataset, Episode], NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """The network that methods run on, what it has said already, and whether supports come with their masks."""
+    """The network that methods run on, what it has said already, and whether supports come with their masks.
+
+    `changes` are of the segmenter's default options, as `SegmenterOptions.from_dict` takes them.
+    """
 
     embedder: Embedder
     support_masks: bool = False
     seed: int = 0
     cache: FeatureCache | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def options(self, method: str) -> SegmenterOptions:
-        """How the segmenter runs for a method that needs it."""
+        """How the segmenter runs for a method that needs it: the defaults, `changes`, and the method's own."""
         from fewshot_seg.segmenter import SegmenterOptions
 
-        return SegmenterOptions(seed=self.seed, **CHANGES[method])
+        return SegmenterOptions.from_dict({"seed": self.seed, **self.changes, **CHANGES[method]})
 
 
 def needs_network(method: str) -> bool:

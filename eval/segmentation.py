@@ -7,33 +7,34 @@ so that an interrupted run ends in the same numbers as one that was not.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.locks import sole_user
 from eval.methods import Engine, build_method, needs_network
+from eval.plan import Plan, plan_episodes
 from eval.predictions import Track, predict_run
 from eval.provenance import code_digest, libraries
 from eval.runs import CONFIG, claim_run
 from eval.scoring import EPISODES, Scoring, main_method, score_run
 from eval.shards import ALONE, Shard, wait_for_files
 from fewshot_seg import __version__
-from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes, open_dataset
+from fewshot_seg.datasets import Fold, SegmentationDataset, open_dataset
 from fewshot_seg.decode import describe
-from fewshot_seg.episodes import Episode, hsnet_episodes, read_episodes, small_classes, write_episodes
-from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.episodes import Episode, read_episodes, write_episodes
+from fewshot_seg.errors import ConfigError
 from fewshot_seg.export import make_folder
+from fewshot_seg.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from fewshot_seg.embedding import Embedder
 
-__all__ = ["PROTOCOLS", "SegmentationTask", "run_segmentation", "weights_digest"]
-
-PROTOCOLS = ("hsnet",)
+__all__ = ["SegmentationTask", "build_engine", "run_segmentation", "weights_digest"]
 
 # Where the data lies doesn't change a result; what is in it shows in the episodes, which are compared.
-_FREE = ("root", "split_list")
+_FREE = ("root", "split_list", "episodes_file")
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,12 @@ class SegmentationTask:
         split_list: which entries count; None means all that the masks hold.
         fold: the classes; "all" for development.
         way, shot: N classes an episode, K supports a class.
-        protocol: "hsnet", see `episodes.HsnetProtocol`.
-        episodes: how many.
-        seed: of the episodes, and of the segmenter.
+        protocol: a name of `protocols.PROTOCOLS`.
+        episodes: how many; None means as many as the protocol is made of.
+        seed: of the episodes, and of the segmenter; None means the protocol's own.
+        episodes_file: replays these episodes (`episodes.read_episode_list`) instead of drawing any; then ways,
+            shots and classes are what stands there, and the protocol says no more than how to score.
+        allow_missing: leave out what the list names but the folder lacks, instead of refusing.
         methods: names from `methods.METHODS`, on the same episodes; the run's own figures are those of
             "ours", else of the first.
         support_masks: give the segmenter the supports' masks.
@@ -59,6 +63,7 @@ class SegmentationTask:
             on it.
         cache_memory: MiB that features may take, of the memory of the device that the network is on.
         scoring: how predictions are scored.
+        options: changes of the segmenter's default options, as `SegmenterOptions.from_dict` takes them.
     """
 
     root: Path
@@ -69,8 +74,10 @@ class SegmentationTask:
     way: int = 1
     shot: int = 1
     protocol: str = "hsnet"
-    episodes: int = 1000
-    seed: int = 0
+    episodes: int | None = None
+    seed: int | None = None
+    episodes_file: Path | None = None
+    allow_missing: bool = False
     methods: tuple[str, ...] = ("ours",)
     support_masks: bool = False
     weights: str = "default"
@@ -79,6 +86,7 @@ class SegmentationTask:
     workers: int | None = None
     cache_memory: int = 1024
     scoring: Scoring = field(default_factory=Scoring)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -96,7 +104,9 @@ class SegmentationTask:
         return main_method(self.methods)
 
 
-def run_segmentation(task: SegmentationTask, track: Track | None = None, shard: Shard = ALONE) -> dict[str, Any]:
+def run_segmentation(
+    task: SegmentationTask, track: Track | None = None, shard: Shard = ALONE, engine: Engine | None = None
+) -> dict[str, Any]:
     """Predict what is still to be predicted, then score everything.
 
     Writes config.json, episodes.jsonl, predictions.jsonl and metrics.json to `task.out`; the predictions of
@@ -106,6 +116,7 @@ def run_segmentation(task: SegmentationTask, track: Track | None = None, shard: 
         task: what to measure.
         track: shows progress; None shows none.
         shard: this process's place among several that work at the run.
+        engine: a network for several runs, from `build_engine`, whose features they share; None builds one.
 
     Returns:
         What is in metrics.json; nothing from a process that doesn't lead.
@@ -116,42 +127,42 @@ def run_segmentation(task: SegmentationTask, track: Track | None = None, shard: 
             written.
     """
     track = track or (lambda items, total, what: iter(items))
-    dataset = open_dataset(task.dataset, task.root, task.split_list)
-    classes, left_out = _classes(task, dataset)
-    episodes = hsnet_episodes(dataset, classes, task.shot, way=task.way, count=task.episodes, seed=task.seed)
-    engine = _engine(task, shard)
+    dataset = open_dataset(task.dataset, task.root, task.split_list, allow_missing=task.allow_missing)
+    plan = plan_episodes(task, dataset)
+    engine = build_engine(task, shard) if engine is None else engine
+    if engine is not None:
+        engine = replace(engine, seed=plan.seed, changes=task.options)
     methods = {name: build_method(name, engine) for name in task.methods}
-    config = _config(task, dataset, left_out, engine)
+    config = _config(task, dataset, plan, engine)
     make_folder(task.out)
     with sole_user(task.out, shard.rank):
         if not shard.leads:
             wait_for_files(task.out, (CONFIG, EPISODES))
         claim_run(task.out, config, free=_FREE)
-        _keep_episodes(task.out / EPISODES, episodes, dataset)
-        predict_run(task.out, methods, dataset, episodes, task.workers, track, shard)
+        _keep_episodes(task.out / EPISODES, plan.episodes, dataset)
+        predict_run(task.out, methods, dataset, plan.episodes, task.workers, track, shard)
         return score_run(task.out, config, dataset, task.scoring, track) if shard.leads else {}
 
 
-def _classes(task: SegmentationTask, dataset: SegmentationDataset) -> tuple[tuple[int, ...], list[str]]:
-    """The classes to draw from, and the names of those left out for having too few images."""
-    classes = fold_classes(dataset, task.fold)
-    if not task.skip_small_classes:
-        return classes, []
-    small = small_classes(dataset, classes, task.shot)
-    if len(small) == len(classes):
-        raise DataError(f"no class of fold {task.fold} has the {task.shot + 1} images that an episode needs")
-    kept = tuple(label for label in classes if label not in small)
-    return kept, [dataset.class_names[label - 1] for label in small]
+def build_engine(task: SegmentationTask, shard: Shard = ALONE) -> Engine | None:
+    """The network that a task's methods run on; None if none of them needs one.
 
-
-def _engine(task: SegmentationTask, shard: Shard) -> Engine | None:
+    Raises:
+        CheckpointError: bad weights. ConfigError: no such device.
+    """
     if not any(needs_network(name) for name in task.methods):
         return None
     from fewshot_seg.embedding import load_embedder
     from fewshot_seg.features import FeatureCache
 
     embedder = load_embedder(task.weights, device=_device(task.device, shard))
-    return Engine(embedder, task.support_masks, task.seed, FeatureCache(task.cache_memory * 2**20))
+    return Engine(embedder, task.support_masks, task.seed or 0, FeatureCache(task.cache_memory * 2**20), task.options)
+
+
+def _engine(task: SegmentationTask, shard: Shard, given: Engine | None) -> Engine | None:
+    if given is None:
+        return build_engine(task, shard)
+    return replace(given, support_masks=task.support_masks, seed=task.seed, changes=task.options)
 
 
 def _device(name: str, shard: Shard) -> str:
@@ -164,9 +175,7 @@ def _device(name: str, shard: Shard) -> str:
     return f"cuda:{shard.local_rank % gpus}" if gpus else name
 
 
-def _config(
-    task: SegmentationTask, dataset: SegmentationDataset, left_out: list[str], engine: Engine | None
-) -> dict[str, Any]:
+def _config(task: SegmentationTask, dataset: SegmentationDataset, plan: Plan, engine: Engine | None) -> dict[str, Any]:
     """Everything that determines the predictions, and where the data was."""
     network: dict[str, Any] = {"weights": None, "device": None, "segmenter": {}}
     if engine is not None:
@@ -187,12 +196,15 @@ def _config(
         "root": str(task.root),
         "split_list": None if task.split_list is None else str(task.split_list),
         "fold": task.fold,
-        "classes_left_out": left_out,
-        "way": task.way,
-        "shot": task.shot,
+        "classes_left_out": plan.left_out,
+        "way": plan.way,
+        "shot": plan.shot,
         "protocol": task.protocol,
-        "episodes": task.episodes,
-        "seed": task.seed,
+        "episodes": len(plan.episodes),
+        "seed": plan.seed,
+        "episodes_file": None if task.episodes_file is None else str(task.episodes_file),
+        "allow_missing": task.allow_missing,
+        "missing_images": len(dataset.missing),
         "methods": list(task.methods),
         "support_masks": task.support_masks,
         **network,
