@@ -45,6 +45,8 @@ def run_figures(
         "method": main,
         "methods": results,
         "bootstrap": {"samples": samples, "level": LEVEL, "over": "query images", "seed": SEED},
+        "protocol": config["protocol"],
+        "missing_images": len(dataset.missing),
         "queries_with_all_classes": int(held.all(1).sum()),
         "classes_left_out": left_out,
         "classes_without_episodes": [name for name in names if name not in left_out],

@@ -227,7 +227,8 @@ def open_run_dataset(
     """The data set that a run's config names, at `root` and with `split_list` if they are given."""
     stored = config["split_list"]
     chosen = split_list or (None if stored is None else Path(stored))
-    return open_dataset(config["dataset"], root or Path(config["root"]), chosen)
+    missing = bool(config.get("allow_missing"))
+    return open_dataset(config["dataset"], root or Path(config["root"]), chosen, allow_missing=missing)
 
 
 def main_method(methods: Sequence[str]) -> str:

@@ -131,7 +131,7 @@ def run_segmentation(
     plan = plan_episodes(task, dataset)
     engine = build_engine(task, shard) if engine is None else engine
     if engine is not None:
-        engine = replace(engine, seed=plan.seed, changes=task.options)
+        engine = replace(engine, support_masks=task.support_masks, seed=plan.seed, changes=task.options)
     methods = {name: build_method(name, engine) for name in task.methods}
     config = _config(task, dataset, plan, engine)
     make_folder(task.out)
@@ -157,12 +157,6 @@ def build_engine(task: SegmentationTask, shard: Shard = ALONE) -> Engine | None:
 
     embedder = load_embedder(task.weights, device=_device(task.device, shard))
     return Engine(embedder, task.support_masks, task.seed or 0, FeatureCache(task.cache_memory * 2**20), task.options)
-
-
-def _engine(task: SegmentationTask, shard: Shard, given: Engine | None) -> Engine | None:
-    if given is None:
-        return build_engine(task, shard)
-    return replace(given, support_masks=task.support_masks, seed=task.seed, changes=task.options)
 
 
 def _device(name: str, shard: Shard) -> str:

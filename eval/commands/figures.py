@@ -50,6 +50,8 @@ def _print_runs(methods: dict[str, dict[str, Any]], runs: int) -> None:
 
 
 def _print_notes(metrics: dict[str, Any], out: Path) -> None:
+    if missing := metrics["missing_images"]:
+        typer.echo(f"Without {missing} images that are listed, but not there: other figures than the list's.")
     if left_out := metrics["classes_left_out"]:
         typer.echo(f"Left out, for having too few images: {', '.join(left_out)}")
     if unseen := metrics["classes_without_episodes"]:

@@ -12,6 +12,7 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.figures import print_metrics
+from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, tracked
 
 __all__ = ["EPILOG", "segment"]
@@ -48,6 +49,9 @@ class Protocol(StrEnum):
     """How episodes are drawn."""
 
     hsnet = "hsnet"
+    pfenet = "pfenet"
+    panet = "panet"
+    native = "native"
 
 
 class Method(StrEnum):
@@ -63,7 +67,12 @@ class Method(StrEnum):
 
 def segment(
     root: Annotated[
-        Path, typer.Option(metavar="DIR", help="The data's folder; VOC: with JPEGImages, SegmentationClass.")
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="The data's folder. VOC: with JPEGImages, SegmentationClass; COCO: with annotations, or a json file; "
+            "masks: images, masks, classes.json; folder: one for each class, with images and NAME_mask.png.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")],
     dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
@@ -71,12 +80,34 @@ def segment(
         Path | None,
         typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
     ] = None,
-    fold: Annotated[Fold, typer.Option(help="Fold i tests classes 5i+1 to 5i+5; all is for development.")] = Fold.zero,
+    fold: Annotated[Fold, typer.Option(help="The classes to test; all is for development.")] = Fold.zero,
     way: Annotated[int, typer.Option(min=1, help="Classes of an episode.")] = 1,
     shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
-    protocol: Annotated[Protocol, typer.Option(help="How episodes are drawn.")] = Protocol.hsnet,
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
+    protocol: Annotated[
+        Protocol,
+        typer.Option(help="How episodes are drawn: as in HSNet's, PFENet's or PANet's code; native: all pairs."),
+    ] = Protocol.hsnet,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many episodes.", show_default="the protocol's: 1000, 5000, 5000, all pairs"),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**31 - 1,
+            help="Same seed, same episodes and results.",
+            show_default="the protocol's: 0, 321, 1234, 0",
+        ),
+    ] = None,
+    episodes_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Replay these episodes: an episodes.jsonl, or lines QUERY | CLASS SUPPORT ...",
+            show_default=False,
+        ),
+    ] = None,
     method: Annotated[
         list[Method] | None,
         typer.Option(
@@ -96,6 +127,9 @@ def segment(
         bool,
         typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
     ] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave out images that are listed but not there, and say how many.")
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
@@ -109,10 +143,11 @@ def segment(
     bootstrap: Annotated[
         int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")
     ] = 1000,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write RUN/report.html at the end.")] = True,
 ) -> None:
     """Segment episodes and score them: class mean IoU, FB-IoU, binary IoU, per class.
 
-    Writes RUN/config.json, episodes.jsonl, predictions.jsonl (COCO RLE) and metrics.json. The same command
+    Writes RUN/config.json, episodes.jsonl, predictions.jsonl (COCO RLE), metrics.json and report.html. The same command
     goes on where an interrupted run stopped; a run of another config in the same folder is refused.
     Under torchrun the processes share the episodes, and end in the same numbers:
     torchrun --nproc-per-node 2 -m eval segment ...
@@ -132,6 +167,8 @@ def segment(
         protocol=protocol.value,
         episodes=episodes,
         seed=seed,
+        episodes_file=episodes_file,
+        allow_missing=allow_missing,
         methods=tuple(one.value for one in method or [Method.ours]),
         support_masks=support_masks,
         weights=weights,
@@ -150,3 +187,5 @@ def segment(
         raise
     if shard.leads:
         print_metrics(metrics, out)
+        if report:
+            typer.echo(f"Report: {make_report(out, root, split_list, device=device)}")

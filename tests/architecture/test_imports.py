@@ -20,7 +20,7 @@ ORDER = """
     attention correspondence
     supports seeds refine upsample options results segmenter
     _sheet _legend render export
-    datasets episodes
+    datasets episodes protocols
     commands cli __main__
 """.split()
 

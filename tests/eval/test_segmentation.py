@@ -17,13 +17,14 @@ import pytest
 
 from eval.commands.segment import Dataset, Method, Protocol
 from eval.methods import METHODS, Engine, build_method, centre_box
-from eval.segmentation import PROTOCOLS, SegmentationTask, run_segmentation
-from fewshot_seg.datasets import dataset_names
+from eval.segmentation import SegmentationTask, run_segmentation
+from fewshot_seg.datasets import VOID, dataset_names
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.embedding import Embedder, load_embedder, save_checkpoint
 from fewshot_seg.episodes import Episode
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
 from fewshot_seg.export import decode_rle
+from fewshot_seg.protocols import PROTOCOLS
 from tests.fewshot_seg.voc_files import labels_of, make_voc, sixteen, write_mask
 
 BLIND = ("all-foreground", "centre-box")
@@ -98,7 +99,7 @@ def test_the_figures_are_those_of_the_masks(task: SegmentationTask, voc: Path) -
         image, label = dataset.entries[n % len(dataset.entries)]
         mask = dataset.mask(image)
         inside[label] += int((mask == label).sum())
-        valid[label] += int((mask != 255).sum())
+        valid[label] += int((mask != VOID).sum())
     assert metrics["per_class"] == {"bus": inside[6] / valid[6], "car": inside[7] / valid[7]}
     assert metrics["fb_iou"] == pytest.approx(sum(inside.values()) / sum(valid.values()) / 2)
 
@@ -271,7 +272,7 @@ def test_predictions_that_somebody_changed(task: SegmentationTask, change: dict[
         ({"methods": ("best",)}, ConfigError, "unknown method 'best': choose ours, attention"),
         ({"methods": ()}, ConfigError, "name at least one"),
         ({"methods": ("ours", "ours")}, ConfigError, "each once"),
-        ({"protocol": "pfenet"}, ConfigError, "unknown protocol 'pfenet': choose hsnet"),
+        ({"protocol": "ours"}, ConfigError, "unknown protocol 'ours': choose hsnet"),
         ({"workers": 0}, ConfigError, "workers 0"),
         ({"fold": 9}, ConfigError, "fold 9"),
         ({"way": 3}, ConfigError, "way 3: must be from 1 to the number of classes, 2"),
@@ -279,6 +280,7 @@ def test_predictions_that_somebody_changed(task: SegmentationTask, change: dict[
         ({"skip_small_classes": False}, DataError, r"too few of cat \(0\).*--skip-small-classes"),
         ({"root": Path("nowhere")}, DataError, "No such file or directory"),
         ({"dataset": "coco"}, ConfigError, "unknown data set 'coco'"),
+        ({"episodes": 0}, ConfigError, "episodes 0"),
     ],
 )
 def test_impossible_tasks(
@@ -341,7 +343,7 @@ def test_errors_are_one_line_and_a_non_zero_exit(task: SegmentationTask) -> None
 def test_the_command_offers_what_there_is() -> None:
     assert tuple(Dataset) == dataset_names()
     assert tuple(Method) == METHODS
-    assert tuple(Protocol) == PROTOCOLS
+    assert tuple(Protocol) == tuple(PROTOCOLS)
 
 
 # The segmenter itself

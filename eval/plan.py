@@ -1,0 +1,75 @@
+"""Which episodes a run consists of: drawn by a protocol, or replayed from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fewshot_seg.datasets import SegmentationDataset, fold_classes
+from fewshot_seg.decode import describe
+from fewshot_seg.episodes import Episode, read_episode_list
+from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.protocols import build_protocol, draw_episodes, small_classes
+
+if TYPE_CHECKING:
+    from eval.segmentation import SegmentationTask
+
+__all__ = ["Plan", "plan_episodes"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be predicted.
+
+    Attributes:
+        episodes: numbered from 0.
+        way, shot: the most classes of an episode, and the most supports of a class.
+        seed: of the protocol and the segmenter.
+        left_out: names of the classes that have too few images.
+    """
+
+    episodes: list[Episode]
+    way: int
+    shot: int
+    seed: int
+    left_out: list[str]
+
+
+def plan_episodes(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:
+    """The task's episodes.
+
+    Raises:
+        ConfigError: an impossible number. DataError: too few images, or a bad file of episodes.
+    """
+    if task.episodes_file is not None:
+        return _replayed(task, dataset)
+    classes, left_out = _classes(task, dataset)
+    protocol = build_protocol(task.protocol, dataset, classes, task.shot, task.way, task.seed)
+    return Plan(draw_episodes(protocol, task.episodes), task.way, task.shot, protocol.seed, left_out)
+
+
+def _replayed(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:
+    """The first `task.episodes` of the file; ways, shots and classes are what stands there."""
+    assert task.episodes_file is not None
+    if task.episodes is not None and task.episodes < 1:
+        raise ConfigError(f"episodes {task.episodes}: must be at least 1")
+    episodes = read_episode_list(task.episodes_file, dataset)
+    if task.episodes is not None and task.episodes > len(episodes):
+        what = f"{len(episodes)} episodes, but {task.episodes} are asked for"
+        raise ConfigError(f"{describe(task.episodes_file)}: {what}; lower --episodes, or leave it out")
+    episodes = episodes[: task.episodes]
+    way = max(len(one.classes) for one in episodes)
+    shot = max(len(images) for one in episodes for images in one.supports.values())
+    return Plan(episodes, way, shot, task.seed or 0, [])
+
+
+def _classes(task: SegmentationTask, dataset: SegmentationDataset) -> tuple[tuple[int, ...], list[str]]:
+    """The classes to draw from, and the names of those left out for having too few images."""
+    classes = fold_classes(dataset, task.fold)
+    if not task.skip_small_classes:
+        return classes, []
+    small = small_classes(dataset, classes, task.shot)
+    if len(small) == len(classes):
+        raise DataError(f"no class of fold {task.fold} has the {task.shot + 1} images that an episode needs")
+    kept = tuple(label for label in classes if label not in small)
+    return kept, [dataset.class_names[label - 1] for label in small]
