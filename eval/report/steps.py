@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eval.methods import episode_supports
 from eval.predictions import Track
+from eval.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.decode import describe
 from fewshot_seg.episodes import Episode
 from fewshot_seg.errors import FewShotError
+from fewshot_seg.streams import ordered_map
 
 if TYPE_CHECKING:
     from fewshot_seg.results import Segmentation
     from fewshot_seg.segmenter import Segmenter
 
 __all__ = ["Network", "Steps", "recompute"]
+
+
+_MOST_WORKERS = 4  # each holds an image and its maps
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,16 @@ def recompute(
         segmenter = _segmenter(config, options, network)
     except FewShotError as error:
         return Steps(problem=str(error))
-    found = {}
-    for place in track(places, len(places), "drawing"):
-        supports = episode_supports(dataset, episodes[place], masks=bool(config["support_masks"]))
-        found[place] = segmenter.segment(dataset.image(episodes[place].query), supports)
-    return Steps(found)
+    masks = bool(config["support_masks"])
+
+    def segment(place: int) -> Segmentation:
+        supports = episode_supports(dataset, episodes[place], masks=masks)
+        return segmenter.segment(dataset.image(episodes[place].query), supports)
+
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    with single_threaded() as one_thread, ThreadPoolExecutor(workers, "drawing", one_thread) as pool:
+        results = ordered_map(pool, segment, places, ahead=2 * workers)
+        return Steps(dict(zip(places, track(results, len(places), "drawing"), strict=True)))
 
 
 def _segmenter(config: Mapping[str, Any], options: Mapping[str, Any], network: Network) -> Segmenter:
