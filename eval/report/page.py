@@ -114,7 +114,7 @@ def _encode(image: NDArray[np.uint8], side: int, quality: int) -> tuple[str, int
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     # Full colour resolution: thin coloured outlines are what these pictures are about.
-    picture.save(stream, "JPEG", quality=quality, subsampling=0, optimize=True)
+    picture.save(stream, "JPEG", quality=quality, subsampling=0)
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
     return f"data:image/jpeg;base64,{encoded}", picture.width, picture.height
 

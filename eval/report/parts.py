@@ -69,7 +69,7 @@ def bars(items: Sequence[Bar], *, what: str, own: str) -> Html:
     rows = [
         element(
             "tr",
-            element("th", element("bdi", one.name), element("small", one.note) if one.note else None, scope="row"),
+            element("th", element("bdi", one.name), " ", element("small", one.note), scope="row"),
             element("td", _scale(one.value, one.interval, _places(one, marks)), class_="drawn"),
             element("td", percent(one.value), class_="value"),
             element("td", _range(one.interval) if one.interval is not None else "", class_="range"),
