@@ -13,11 +13,9 @@ from eval.bootstrap import LEVEL, interval, number_groups, resample_tally
 from eval.counts import RunCounts
 from eval.metrics import SegmentationScore, class_iou, episode_tallies, means, where_present
 from fewshot_seg.datasets import SegmentationDataset, fold_classes
+from fewshot_seg.protocols import PROTOCOLS
 
-__all__ = ["RUNS", "boundary_figures", "method_figures", "panet_figures", "run_figures"]
-
-RUNS: Mapping[str, int] = {"panet": 5}
-"""Protocols whose episodes are several runs, one after the other, of equal length."""
+__all__ = ["boundary_figures", "method_figures", "panet_figures", "run_figures"]
 
 SEED = 0  # of the bootstrap: the same for all runs, so that their resamples are of the same queries
 
@@ -34,7 +32,7 @@ def run_figures(
         samples: resamples for the intervals; 0 gives none.
         main: the method whose figures stand at the top.
     """
-    runs = RUNS.get(str(config["protocol"]), 1)
+    runs = PROTOCOLS[config["protocol"]].runs
     results = {name: method_figures(counts, name, dataset.class_names, samples, runs) for name in config["methods"]}
     left_out = list(config["classes_left_out"])
     unseen = sorted(set(fold_classes(dataset, config["fold"])) - set(counts.classes))

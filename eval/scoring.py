@@ -26,6 +26,7 @@ from fewshot_seg.decode import describe
 from fewshot_seg.episodes import Episode, read_episodes
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.export import write_json
+from fewshot_seg.protocols import PROTOCOLS
 
 __all__ = [
     "EPISODES",
@@ -43,9 +44,6 @@ __all__ = [
 
 EPISODES = "episodes.jsonl"
 METRICS = "metrics.json"
-
-SCORING_SIZES: Mapping[str, tuple[int, int]] = {"panet": (417, 417)}
-"""Protocols that score at one size, (H, W); the others score at the query's own."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ def count_run(
     lines = {name: _all_lines(path, dataset, episodes) for name, path in files.items()}
     counts = empty_counts(episodes, config["methods"], boundary=boundary)
     counts.sources.update({name: file_digest(path) for name, path in files.items()})
-    size = SCORING_SIZES.get(str(config["protocol"]))
+    size = PROTOCOLS[config["protocol"]].scoring_size
     by_query = sorted(range(len(episodes)), key=lambda place: episodes[place].query)
     progress = track(by_query, len(by_query), "scoring")
     for query, places in itertools.groupby(progress, key=lambda place: episodes[place].query):
