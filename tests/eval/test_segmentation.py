@@ -66,7 +66,7 @@ def command(task: SegmentationTask, *more: str) -> list[str]:
     methods = [part for name in task.methods for part in ("--method", name)]
     options = {"root": task.root, "out": task.out, "split-list": task.split_list, "fold": task.fold}
     options |= {"episodes": task.episodes, "way": task.way, "shot": task.shot, "seed": task.seed}
-    flags = [f"--{name}={value}" for name, value in options.items()]
+    flags = [f"--{name}={value}" for name, value in options.items() if value is not None]
     return [sys.executable, "-m", "eval.cli", "segment", *flags, *methods, "--skip-small-classes", *more]
 
 
