@@ -71,7 +71,10 @@ def make_report(
 
 
 def command_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> str:
-    """The command that makes a run of this config and these metrics: options that aren't the defaults."""
+    """The command that makes a run of this config and these metrics: options that aren't the defaults.
+
+    What no option of `segment` can change, as a sweep does, is named in a comment behind it.
+    """
     from eval.commands.segment import segment
 
     told = {
@@ -90,7 +93,30 @@ def command_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Pat
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [flag] if one is True else [flag, str(one)]
-    return shlex.join(words)
+    changed = _changed_options(config)
+    return shlex.join(words) + (f"  # with {', '.join(changed)}" if changed else "")
+
+
+def _changed_options(config: Mapping[str, Any]) -> list[str]:
+    """The segmenter's options that a run has changed beyond what its methods do: "seeds.background=0.2"."""
+    from dataclasses import asdict
+
+    from eval.methods import CHANGES
+    from fewshot_seg.options import SegmenterOptions
+
+    changed: dict[str, None] = {}
+    for method, options in (config.get("segmenter") or {}).items():
+        own = {"seed": config["seed"], **CHANGES.get(method, {})}
+        usual = _flat(asdict(SegmenterOptions.from_dict(own)))
+        changed |= {f"{name}={value}": None for name, value in _flat(options).items() if usual.get(name) != value}
+    return list(changed)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def _plain(value: object) -> str:

@@ -142,13 +142,16 @@ def _notices_on_steps(drawn: Mapping[int, Drawn], steps: Steps) -> Iterator[str]
 
 
 def _title(config: Mapping[str, Any]) -> str:
-    return f"{config['dataset']}, fold {config['fold']}: {config['way']}-way {config['shot']}-shot segmentation"
+    classes = "all classes" if config["fold"] == "all" else f"fold {config['fold']}"
+    return f"{config['dataset']}, {classes}: {config['way']}-way {config['shot']}-shot segmentation"
 
 
 def _subtitle(run: _Run) -> str:
     config = run.config
-    count = len(run.episodes)
-    parts = [f"{count:,} episodes by protocol {config['protocol']}, seed {config['seed']}", f"method {run.method}"]
+    source = (
+        f"from {describe(drawn)}" if (drawn := config.get("episodes_file")) else f"by protocol {config['protocol']}"
+    )
+    parts = [f"{len(run.episodes):,} episodes {source}, seed {config['seed']}", f"method {run.method}"]
     if config.get("weights"):
         parts += [f"weights {config['weights']}", f"supports {'with' if config['support_masks'] else 'without'} masks"]
     return "; ".join(parts)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -196,8 +198,6 @@ def test_nothing_in_it_leads_out_of_the_page(page: Page, finished: SegmentationT
 
 
 def test_the_policy_lets_our_script_run_and_no_other(finished: SegmentationTask) -> None:
-    import hashlib
-
     text = (finished.out / "report.html").read_text(encoding="utf-8")
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     assert len(scripts) == 1
@@ -376,7 +376,7 @@ def test_parts_that_have_no_value_say_so() -> None:
     assert "interval" not in figure_tile("IoU", 0.5)
     assert "99 % interval 40.0–60.0" in figure_tile("IoU", 0.5, [0.4, 0.6], level=0.99)
     rows = Page(bars([Bar("a", None, None, {"x": 0.2, "y": None}), Bar("b", 2.0)], what="IoU", own="z")).rows
-    assert rows == [["a", "", "-", ""], ["b", "", "200.0", ""]]
+    assert rows == [["a ", "", "-", ""], ["b ", "", "200.0", ""]]
     empty = histogram([float("nan")], what="IoU")
     assert empty.count("<li") == 20
 
@@ -418,8 +418,6 @@ def test_the_command_shown_makes_the_same_run(blind: SegmentationTask, tmp_path:
     config = json.loads((blind.out / "config.json").read_text())
     line = command_line(config, metrics_of(blind), tmp_path / "again")
     assert line.startswith("fewshot-eval segment --root ")
-    import shlex
-
     arguments = [*shlex.split(line)[1:], "--no-report"]
     done = subprocess.run(
         [sys.executable, "-m", "eval", *arguments], capture_output=True, text=True, timeout=100, check=False
@@ -445,6 +443,13 @@ def test_the_command_has_what_is_not_the_default(blind: SegmentationTask, change
     assert all(f" {one}" in line for one in words.split(", "))
     assert "--protocol" not in line
     assert "--no-" not in line
+
+
+def test_options_that_no_command_can_change_stand_behind_it(finished: SegmentationTask) -> None:
+    config = json.loads((finished.out / "config.json").read_text())
+    assert "#" not in command_line(config, metrics_of(finished), finished.out)
+    config["segmenter"]["ours"]["seeds"]["background"] = 0.2
+    assert command_line(config, metrics_of(finished), finished.out).endswith("  # with seeds.background=0.2")
 
 
 def test_the_command_writes_a_report_with_the_command_in_it(blind: SegmentationTask) -> None:
