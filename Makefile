@@ -1,23 +1,30 @@
 # Everything runs in this folder's own .venv; the first target to need it installs it.
 #   make demo PYTHON=python3.12      another Python (3.11 or newer) for a new .venv
 #   make test ARGS="-k seeds -x"     arguments for pytest
+#   make eval-dev DATA=DIR           another folder in VOC's layout; ARGS="--episodes 1000" as for fewshot-eval dev
 
 PYTHON ?= python3
 OUT ?= demo-out
 ARGS ?=
+DATA ?= $(or $(FEWSHOT_SEG_DATA),../shared/data)/voc
+RUNS ?= eval-dev-out
 BIN := .venv/bin
 PACKAGES := fewshot_seg train_embed eval
 INSTALL := PYTHON="$(PYTHON)" sh tools/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo eval-dev test lint format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: ## install, then segment real photographs; the results are in demo-out/
 	@$(INSTALL)
 	$(BIN)/fewshot-seg demo --out "$(OUT)"
+
+eval-dev: ## install, then measure on the development images: one table, in eval-dev-out/
+	@$(INSTALL)
+	$(BIN)/fewshot-eval dev --root "$(DATA)" $(if $(wildcard $(DATA)/dev.txt),--split-list "$(DATA)/dev.txt") --out "$(RUNS)" $(ARGS)
 
 test: ## install with the test tools, then run every test
 	@$(INSTALL) dev
@@ -36,5 +43,5 @@ format: ## lay out the code, and mend what can be mended by rule
 	$(BIN)/ruff format .
 
 clean: ## remove .venv, demo-out and every cache
-	rm -rf .venv demo-out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo-out eval-dev-out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(PACKAGES) tests -type d -name __pycache__ -prune -exec rm -rf {} +

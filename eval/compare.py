@@ -20,7 +20,7 @@ from eval.published import Published, published
 from eval.systems import FOLDS, Part, System
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["Comparison", "Difference", "Estimate", "Pairing", "compare", "estimate"]
+__all__ = ["Comparison", "Difference", "Estimate", "Pairing", "compare", "difference", "estimate"]
 
 Pairing = Literal["same episodes", "same queries", "unpaired"]
 """Of two systems: what their episodes share. "same queries": other supports (or more of them)."""
@@ -99,7 +99,7 @@ def compare(systems: Sequence[System], samples: int = SAMPLES) -> Comparison:
         raise ConfigError("nothing to compare: name at least one run")
     settings = dict.fromkeys((system.config["way"], system.config["shot"]) for system in systems)
     rows = tuple(row for way, shot in settings for row in published(way, shot))
-    differences = [_difference(systems[0], other, samples) for other in systems[1:]]
+    differences = [difference(systems[0], other, samples) for other in systems[1:]]
     return Comparison(
         tuple(systems),
         tuple(estimate(system, samples) for system in systems),
@@ -116,7 +116,8 @@ def estimate(system: System, samples: int = SAMPLES) -> dict[str, Estimate]:
     return {name: Estimate(values[name], interval(_over_folds(drawn, name))) for name in MEANS}
 
 
-def _difference(base: System, other: System, samples: int) -> Difference | None:
+def difference(base: System, other: System, samples: int) -> Difference | None:
+    """`other` minus `base`, on the folds that both have; None where there is none."""
     folds = tuple(fold for fold in base.parts if fold in other.parts)
     if not folds:
         return None

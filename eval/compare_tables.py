@@ -9,14 +9,14 @@ from eval.published import Published
 from eval.systems import FOLDS, System
 from eval.tables import Table, span
 
-__all__ = ["comparison_tables"]
+__all__ = ["comparison_tables", "estimate_text", "figures_table", "p_text"]
 
 _FOLD_TITLES = tuple(f"fold {fold}" for fold in FOLDS)
 
 
 def comparison_tables(found: Comparison) -> list[Table]:
     """Figures; differences, if there are several systems; published figures, if there are any of the kind."""
-    tables = [_figures(found)]
+    tables = [figures_table(found)]
     if found.differences:
         tables.append(_differences(found))
     if found.published:
@@ -24,16 +24,17 @@ def comparison_tables(found: Comparison) -> list[Table]:
     return tables
 
 
-def _figures(found: Comparison) -> Table:
+def figures_table(found: Comparison) -> Table:
+    """The systems' figures alone."""
     title = f"Mean IoU in per cent{_interval_words(found)}"
     columns = ("system", "setting", "support", "protocol", "episodes", *_FOLD_TITLES, "mean", "FB-IoU", "binary IoU")
     rows = []
     for system, figures in zip(found.systems, found.estimates, strict=True):
         config = system.config
         per_fold = [_fold_figure(system, fold) for fold in FOLDS]
-        means = [_text(figures[name]) for name in ("miou", "fb_iou", "binary_iou")]
+        means = [estimate_text(figures[name]) for name in ("miou", "fb_iou", "binary_iou")]
         setting = f"{config['way']}-way {config['shot']}-shot"
-        episodes = " + ".join(str(len(part.counts.queries)) for part in system.parts.values())
+        episodes = _episodes([len(part.counts.queries) for part in system.parts.values()])
         rows.append((system.name, setting, system.given, config["protocol"], episodes, *per_fold, *means))
     return Table(title, columns, tuple(rows), _figure_notes(found), names=4).without_empty_columns()
 
@@ -55,7 +56,7 @@ def _differences(found: Comparison) -> Table:
     for one in found.differences:
         cells = []
         for name in ("miou", "fb_iou", "binary_iou"):
-            cells += [_text(one.means[name], sign="+"), _p_text(one.p_values[name])]
+            cells += [estimate_text(one.means[name], sign="+"), p_text(one.p_values[name])]
         rows.append((one.system, ", ".join(one.folds), one.pairing, *cells))
     notes = [f"p: two-sided, by {found.samples} bootstrap resamples of the query images; not corrected for many tests."]
     notes += _pairing_notes(found.differences)
@@ -96,7 +97,8 @@ def _fold_figure(system: System, fold: str) -> str:
     return _percent(system.parts[fold].figures()["miou"]) if fold in system.parts else "-"
 
 
-def _text(figure: Estimate, sign: str = "") -> str:
+def estimate_text(figure: Estimate, sign: str = "") -> str:
+    """A figure in per cent with its interval; `sign` "+" signs them."""
     return span(_percent(figure.value, sign), figure.interval, sign)
 
 
@@ -104,8 +106,16 @@ def _percent(share: float, sign: str = "") -> str:
     return "-" if math.isnan(share) else f"{100 * share:{sign}.1f}"
 
 
-def _p_text(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """A p-value; "-" for none."""
     return "-" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _episodes(counts: list[int]) -> str:
+    """Of each fold: "4 x 200"."""
+    if len(set(counts)) > 1:
+        return " + ".join(map(str, counts))
+    return f"{len(counts)} x {counts[0]}" if len(counts) > 1 else str(counts[0])
 
 
 def _names(found: Comparison, systems: list[System]) -> str:

@@ -52,6 +52,14 @@ class RunCounts:
         """The class numbers of the episodes, ascending."""
         return tuple(int(label) for label in np.unique(self.labels) if label)
 
+    def present(self, method: str) -> NDArray[np.bool_]:
+        """(E, N): the query holds the class, void aside; False where an episode has fewer than N."""
+        return np.asarray((self.confusion[method].sum(2)[:, 1:] > 0) & (self.labels > 0))
+
+    def holding_all(self, method: str) -> NDArray[np.bool_]:
+        """(E,): the query holds every class of its episode."""
+        return np.asarray((self.present(method) | (self.labels == 0)).all(1))
+
     def tallies(self, method: str, classes: Sequence[int] | None = None) -> Tally:
         """Each episode's own tally; `classes` as `episode_tallies` takes them, by default `self.classes`."""
         return episode_tallies(self.labels, self.confusion[method], self.classes if classes is None else classes)

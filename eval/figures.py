@@ -37,7 +37,6 @@ def run_figures(
     left_out = list(config["classes_left_out"])
     unseen = sorted(set(fold_classes(dataset, config["fold"])) - set(counts.classes))
     names = [dataset.class_names[label - 1] for label in unseen]
-    held = _present(counts, main) | (counts.labels == 0)
     return {
         **results[main],
         "method": main,
@@ -45,7 +44,7 @@ def run_figures(
         "bootstrap": {"samples": samples, "level": LEVEL, "over": "query images", "seed": SEED},
         "protocol": config["protocol"],
         "missing_images": len(dataset.missing),
-        "queries_with_all_classes": int(held.all(1).sum()),
+        "queries_with_all_classes": int(counts.holding_all(main).sum()),
         "classes_left_out": left_out,
         "classes_without_episodes": [name for name in names if name not in left_out],
     }
@@ -58,8 +57,8 @@ def method_figures(
 
     "miou", "fb_iou", "binary_iou", "per_class" and "episodes" of all episodes; "intervals" of the first four;
     "per_shot", by the number of supports of a class; "as_panet", see `panet_figures`; "presence", how episodes'
-    classes that the query holds, and those that it lacks, were told apart; "boundary_f" and
-    "boundary_per_class" where outlines were counted.
+    classes that the query holds, and those that it lacks, were told apart; "holding_all", of the episodes whose
+    query holds all of their classes; "boundary_f" and "boundary_per_class" where outlines were counted.
     """
     figures = counts.score(method).to_dict(class_names)
     shots = np.unique(counts.shots).tolist()
@@ -71,6 +70,7 @@ def method_figures(
         "per_shot": per_shot,
         "as_panet": panet_figures(counts, method, runs),
         "presence": _presence(counts, method),
+        "holding_all": counts.score(method, counts.holding_all(method)).to_dict(class_names),
         **boundary_figures(counts, method, class_names),
     }
 
@@ -127,7 +127,7 @@ def _intervals(counts: RunCounts, method: str, class_names: Sequence[str], sampl
 def _presence(counts: RunCounts, method: str) -> dict[str, Any]:
     """How many (episode, class) pairs the query holds and lacks, and how often the prediction agrees."""
     real = counts.labels > 0
-    present = _present(counts, method)
+    present = counts.present(method)
     told = counts.confusion[method].sum(1)[:, 1:] > 0
     absent = real & ~present
     return {
@@ -136,12 +136,6 @@ def _presence(counts: RunCounts, method: str) -> dict[str, Any]:
         "present_found": _plain(_part(told & present, present)),
         "absent_left_empty": _plain(_part(~told & absent, absent)),
     }
-
-
-def _present(counts: RunCounts, method: str) -> NDArray[np.bool_]:
-    """(E, N): the query holds the class, void aside."""
-    held = counts.confusion[method].sum(2)[:, 1:] > 0
-    return np.asarray(held & (counts.labels > 0))
 
 
 def _part(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:

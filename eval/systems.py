@@ -22,7 +22,7 @@ from eval.scoring import read_config, stored_counts
 from fewshot_seg.decode import describe
 from fewshot_seg.errors import DataError
 
-__all__ = ["FOLDS", "Part", "System", "load_systems"]
+__all__ = ["FOLDS", "Part", "System", "load_parts", "load_systems"]
 
 FOLDS = ("0", "1", "2", "3")
 
@@ -43,6 +43,12 @@ class Part:
         """The three means of `metrics.MEANS`, as shares."""
         return {name: float(value) for name, value in means(self.counts.score(self.method).tally).items()}
 
+    def holding_all(self) -> tuple[int, dict[str, float]]:
+        """In how many episodes the query holds every class of the episode, and the means over these."""
+        chosen = self.counts.holding_all(self.method)
+        score = self.counts.score(self.method, chosen)
+        return int(chosen.sum()), {name: float(value) for name, value in means(score.tally).items()}
+
     def drawn(self, samples: int, seed: int) -> dict[str, NDArray[np.float64]]:
         """The means of `samples` resamples of the query images, (B,) each."""
         groups = number_groups(self.counts.queries)
@@ -62,9 +68,14 @@ class System:
     parts: Mapping[str, Part]
 
     @property
+    def first(self) -> Part:
+        """One of its runs; the others differ in the fold."""
+        return next(iter(self.parts.values()))
+
+    @property
     def config(self) -> Mapping[str, Any]:
-        """Of its first run; the others differ in the fold."""
-        return next(iter(self.parts.values())).config
+        """Of its first run."""
+        return self.first.config
 
     @property
     def given(self) -> str:
@@ -94,7 +105,7 @@ def load_systems(runs: Iterable[str | os.PathLike[str]]) -> list[System]:
     found: list[dict[str, Part]] = []
     keys: list[str] = []
     for run in dict.fromkeys(Path(run) for run in runs):
-        for part in _parts(run):
+        for part in load_parts(run):
             key, fold = _key(part), str(part.config["fold"])
             place = next((n for n, known in enumerate(keys) if known == key and fold not in found[n]), None)
             if place is None or fold == "all" or "all" in found[place]:
@@ -106,7 +117,12 @@ def load_systems(runs: Iterable[str | os.PathLike[str]]) -> list[System]:
     return [System(name, dict(sorted(parts.items()))) for name, parts in zip(names, found, strict=True)]
 
 
-def _parts(run: Path) -> list[Part]:
+def load_parts(run: Path) -> list[Part]:
+    """A scored run's methods.
+
+    Raises:
+        DataError: the folder is no scored run.
+    """
     config = read_config(run)
     counts = stored_counts(run, config)
     if counts is None:

@@ -116,6 +116,14 @@ def segment(
             show_default="ours",
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="OPTION=VALUE",
+            help="An option of the segmenter, as seeds.background=0.2. May be repeated.",
+        ),
+    ] = None,
     support_masks: Annotated[
         bool, typer.Option("--support-masks", help="Give the supports' masks to the segmenter.")
     ] = False,
@@ -154,6 +162,7 @@ def segment(
     """
     from eval.scoring import Scoring
     from eval.segmentation import SegmentationTask, run_segmentation
+    from eval.settings import nested, parse_setting
     from eval.shards import shard_of
 
     task = SegmentationTask(
@@ -177,6 +186,7 @@ def segment(
         workers=workers,
         cache_memory=cache_memory,
         scoring=Scoring(boundary=boundary, samples=bootstrap),
+        options=nested(map(parse_setting, settings or ())),
     )
     shard = shard_of(os.environ)
     try:

@@ -1,0 +1,105 @@
+"""`fewshot-eval sweep`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.compare import print_tables
+from eval.commands.segment import Dataset, Fold, Protocol
+from fewshot_seg.commands.console import complain, tracked
+
+__all__ = ["EPILOG", "sweep"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval sweep --set rejection=0,0.5,1 --set seeds.background=0.2,0.4 --root voc --split-list dev.txt \
+--score-list fold0.txt --episodes 200 --out sweeps/seeds
+
+The options are those of the segmenter in a run's config.json: rejection, refine, seeds.threshold,
+seeds.background, seeds.foreground, grabcut.iterations and so on.
+"""
+
+
+def sweep(
+    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a run folder for each point.")],
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", metavar="OPTION=V1,V2", help="An option and the values to try. May be repeated."),
+    ],
+    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
+    split_list: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The development list; without it, all that is there.", show_default=False),
+    ] = None,
+    score_list: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A list to be scored on later: none of its images may be tuned on."),
+    ] = None,
+    allow_test_list: Annotated[
+        bool, typer.Option("--allow-test-list", help="Tune on images that are scored on, all the same.")
+    ] = False,
+    fold: Annotated[Fold, typer.Option(help="The classes.")] = Fold.all,
+    way: Annotated[int, typer.Option(min=1, help="Classes of an episode.")] = 1,
+    shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
+    protocol: Annotated[Protocol, typer.Option(help="How episodes are drawn.")] = Protocol.hsnet,
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes a point.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
+    groups: Annotated[int, typer.Option(min=2, help="Of classes, for cross-validation.")] = 4,
+    support_masks: Annotated[
+        bool, typer.Option("--support-masks", help="Give the supports' masks to the segmenter.")
+    ] = False,
+    weights: Annotated[
+        str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
+    ] = "default",
+    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    skip_small_classes: Annotated[
+        bool,
+        typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
+    ] = False,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Resamples for intervals and p-values; 0: none.")
+    ] = 1000,
+) -> None:
+    """Try every combination of options on a development list, best first, cross-validated over classes.
+
+    Every point is a run folder under DIR, and DIR/sweep.json has the result. The same command goes on where an
+    interrupted sweep stopped. PASCAL-5i's validation images are refused, whatever --score-list says.
+    """
+    from eval.scoring import Scoring
+    from eval.segmentation import SegmentationTask
+    from eval.settings import parse_grid
+    from eval.sweep import Sweep, run_sweep
+    from eval.sweep_table import sweep_table
+
+    task = SegmentationTask(
+        root=root,
+        out=out,
+        dataset=dataset.value,
+        split_list=split_list,
+        fold="all" if fold is Fold.all else int(fold.value),
+        way=way,
+        shot=shot,
+        protocol=protocol.value,
+        episodes=episodes,
+        seed=seed,
+        support_masks=support_masks,
+        weights=weights,
+        device=device,
+        skip_small_classes=skip_small_classes,
+        scoring=Scoring(samples=bootstrap),
+    )
+    plan = Sweep(task, parse_grid(settings), tuple(score_list or ()), allow_test_list, groups)
+    try:
+        result = run_sweep(plan, partial(tracked, command=COMMAND))
+    except KeyboardInterrupt:
+        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
+        raise
+    print_tables([sweep_table(result)])
+    typer.echo(f"All of it: {out / 'sweep.json'}")

@@ -1,0 +1,131 @@
+"""The development figures: every fold, 1- and 2-way, 1- and 5-shot, on a part of VOC that isn't the benchmark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from eval.compare import compare
+from eval.compare_tables import figures_table
+from eval.predictions import Track
+from eval.segmentation import SegmentationTask, build_engine, run_segmentation
+from eval.systems import System, load_systems
+from eval.tables import Table
+from fewshot_seg.decode import describe
+from fewshot_seg.errors import ConfigError, DataError
+
+__all__ = ["SETTINGS", "DevPlan", "dev_table", "run_dev"]
+
+SETTINGS: Final = ((1, 1), (1, 5), (2, 1), (2, 5))
+"""(ways, shots)."""
+
+FOLDS: Final = (0, 1, 2, 3)
+
+BENCHMARK: Final = (
+    "The benchmark, for each fold I from 0 to 3: fewshot-eval segment --root VOC2012 --split-list val/foldI.txt "
+    "--fold I --shot 1 --out runs/foldI; then: fewshot-eval compare runs/fold0 runs/fold1 runs/fold2 runs/fold3"
+)
+
+
+@dataclass(frozen=True)
+class DevPlan:
+    """What is run.
+
+    Attributes:
+        task: for all of the runs; its `out` gets a folder for each, its `methods` are the table's rows.
+        settings: (ways, shots) to run.
+    """
+
+    task: SegmentationTask
+    settings: Sequence[tuple[int, int]] = SETTINGS
+
+
+def run_dev(plan: DevPlan, track: Track | None = None) -> Table:
+    """Run what isn't finished; a fold that has too few images or classes is left out, and the table says so.
+
+    Raises:
+        DataError: no data in the folder, or no fold has enough of it. Others as `run_segmentation`.
+    """
+    task = plan.task
+    if not (task.root / "JPEGImages").is_dir():
+        hint = "give a folder in VOC's layout by --root (make eval-dev DATA=DIR)"
+        raise DataError(f"{describe(task.root)}: has no JPEGImages; {hint}")
+    engine = build_engine(task)
+    runs: list[Path] = []
+    reasons: dict[str, str] = {}
+    for way, shot in plan.settings:
+        for fold in FOLDS:
+            name = f"{way}-way {shot}-shot, fold {fold}"
+            out = task.out / f"{way}way-{shot}shot" / f"fold{fold}"
+            try:
+                one = replace(task, out=out, way=way, shot=shot, fold=fold, skip_small_classes=True)
+                run_segmentation(one, _named(track, name), engine=engine)
+            except (ConfigError, DataError) as error:
+                if out.exists():  # it started, so it isn't the data that is too little for it
+                    raise
+                reasons[name] = str(error)
+            else:
+                runs.append(out)
+    if not runs:
+        raise DataError("; ".join(dict.fromkeys(reasons.values())))
+    return dev_table(load_systems(runs), reasons, task.scoring.samples)
+
+
+def dev_table(systems: Sequence[System], reasons: Mapping[str, str], samples: int) -> Table:
+    """One table of all runs; under it what was left out, and the command for the real benchmark.
+
+    Args:
+        systems: the runs'.
+        reasons: what couldn't be run -> why.
+        samples: resamples for intervals.
+    """
+    table = figures_table(compare(systems, samples))
+    notes = [f"{name}: not run, {reason}." for name, reason in reasons.items()]
+    notes += _left_out(systems)
+    notes += _two_way(systems)
+    title = f"Development figures on a part of VOC, not the benchmark: {table.title[0].lower()}{table.title[1:]}"
+    return replace(table, title=title, notes=(*table.notes, *notes, BENCHMARK))
+
+
+def _left_out(systems: Sequence[System]) -> list[str]:
+    """Classes without enough images, by the number of shots."""
+    found: dict[int, dict[str, None]] = {}
+    for system in systems:
+        for part in system.parts.values():
+            found.setdefault(part.config["shot"], {}).update(dict.fromkeys(part.config["classes_left_out"]))
+    return [
+        f"Left out of {shot}-shot runs, for having too few images: {', '.join(names)}."
+        for shot, names in sorted(found.items())
+        if names
+    ]
+
+
+def _two_way(systems: Sequence[System]) -> list[str]:
+    """How many queries hold all classes of their episode, in runs of several ways, and the figures on these."""
+    notes = []
+    for system in systems:
+        if system.config["way"] > 1:
+            parts = [part.holding_all() for part in system.parts.values()]
+            held, total = (
+                sum(count for count, _ in parts),
+                sum(len(one.counts.queries) for one in system.parts.values()),
+            )
+            miou, binary = (
+                _mean([figures[name] for count, figures in parts if count]) for name in ("miou", "binary_iou")
+            )
+            figures = f"mean IoU {miou}, binary IoU {binary}"
+            notes.append(
+                f"{system.name}: in {held} of {total} episodes the query holds all the classes; there {figures}."
+            )
+    return notes
+
+
+def _mean(shares: Sequence[float]) -> str:
+    return f"{100 * math.fsum(shares) / len(shares):.1f}" if shares else "-"
+
+
+def _named(track: Track | None, name: str) -> Track | None:
+    return None if track is None else lambda items, total, what: track(items, total, f"{name}: {what}")
