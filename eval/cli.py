@@ -14,6 +14,8 @@ from eval.commands.score import EPILOG as SCORE_EPILOG
 from eval.commands.score import score
 from eval.commands.segment import EPILOG as SEGMENT_EPILOG
 from eval.commands.segment import segment
+from eval.commands.split_list import EPILOG as SPLIT_LIST_EPILOG
+from eval.commands.split_list import split_list
 from fewshot_seg.commands.entry import make_app
 
 __all__ = ["app", "main"]
@@ -24,6 +26,7 @@ app.command(epilog=SEGMENT_EPILOG)(segment)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=REPORT_EPILOG)(report)
+app.command("split-list", epilog=SPLIT_LIST_EPILOG)(split_list)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -82,7 +82,13 @@ def _text(path: str | os.PathLike[str]) -> str:
 
 
 def make_split_list(
-    dataset: SegmentationDataset, classes: Iterable[int], rule: str = "oslsm", *, by_class: bool = False
+    dataset: SegmentationDataset,
+    classes: Iterable[int],
+    rule: str = "oslsm",
+    *,
+    only: Collection[str] | None = None,
+    by_class: bool = False,
+    track: Callable[[Iterable[str], int, str], Iterable[str]] | None = None,
 ) -> tuple[Entry, ...]:
     """The entries of a data set that a rule keeps, worked out from the masks.
 
@@ -90,23 +96,27 @@ def make_split_list(
         dataset: its entries are what the list is chosen from.
         classes: of a fold; other entries are left out.
         rule: a name of `RULES`.
+        only: image ids; others are left out. None means all.
         by_class: in the order of the classes, then of the images, as PASCAL-5i's lists for training are;
             else the other way round, as its lists for testing are.
+        track: passes the images on and shows progress; None shows none.
 
     Raises:
-        ConfigError: no such rule. DataError, ImageError: a bad mask.
+        ConfigError: no such rule. DataError: no entry is left, or a bad mask. ImageError: an unreadable one.
     """
     if rule not in RULES:
         raise ConfigError(f"unknown rule {rule!r}: choose {', '.join(RULES)}")
     members = set(classes)
     by_image: dict[str, list[int]] = {}
     for entry in dataset.entries:
-        if entry.label in members:
+        if entry.label in members and (only is None or entry.image in only):
             by_image.setdefault(entry.image, []).append(entry.label)
     kept = []
-    for image, labels in by_image.items():
+    for image in by_image if track is None else track(by_image, len(by_image), "masks"):
         mask = dataset.mask(image)
-        kept += [Entry(image, label) for label in labels if RULES[rule](mask == label)]
+        kept += [Entry(image, label) for label in by_image[image] if RULES[rule](mask == label)]
+    if not kept:
+        raise DataError(f"rule {rule!r} leaves no class of any image; take another rule, fold or data")
     return tuple(sorted(kept, key=lambda one: one[::-1] if by_class else one))
 
 

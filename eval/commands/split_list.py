@@ -1,0 +1,83 @@
+"""`fewshot-eval split-list`: which classes of which images count, from the masks themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.segment import Dataset, Fold
+from fewshot_seg.commands.console import print_table, tracked
+
+__all__ = ["EPILOG", "split_list"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval split-list --root VOC2012 --images VOC2012/ImageSets/Segmentation/val.txt --fold 0 --out fold0.txt
+
+fewshot-eval split-list --dataset coco20i --root COCO/annotations/instances_val2014.json --fold 2 --out fold2.txt
+"""
+
+
+class Rule(StrEnum):
+    """When a class is listed for an image."""
+
+    oslsm = "oslsm"
+    pfenet = "pfenet"
+    any = "any"
+
+
+class Order(StrEnum):
+    """How a list is sorted."""
+
+    image = "image"
+    label = "class"
+
+
+def split_list(
+    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder, as 'fewshot-eval segment' takes it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The list: lines ID__CC.")],
+    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
+    fold: Annotated[Fold, typer.Option(help="The classes to list.")] = Fold.all,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Only these images: ids, one a line; default: all.", show_default=False),
+    ] = None,
+    rule: Annotated[
+        Rule,
+        typer.Option(
+            help="oslsm: as PASCAL-5i's lists were made, more than two points of a grid of 32 pixels; pfenet: 2048 "
+            "pixels; any: one."
+        ),
+    ] = Rule.oslsm,
+    order: Annotated[
+        Order, typer.Option(help="image: as the lists for testing; class: as those for training.")
+    ] = Order.image,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave out images or masks that aren't there.")
+    ] = False,
+) -> None:
+    """List the classes of each image that are large enough to be segmented, as PASCAL-5i's lists do."""
+    from fewshot_seg.datasets import fold_classes, open_dataset
+    from fewshot_seg.datasets.splits import make_split_list, read_ids, write_split_list
+    from fewshot_seg.export import make_folder
+
+    data = open_dataset(dataset.value, root, allow_missing=allow_missing)
+    classes = fold_classes(data, "all" if fold is Fold.all else int(fold.value))
+    only = None if images is None else read_ids(images)
+    track = partial(tracked, command=COMMAND)
+    entries = make_split_list(data, classes, rule.value, only=only, by_class=order is Order.label, track=track)
+    make_folder(out.parent)
+    write_split_list(out, entries)
+    counts = Counter(entry.label for entry in entries)
+    rows = [(data.class_names[label - 1], str(counts[label])) for label in classes if counts[label]]
+    print_table(("class", "images"), rows, names=1, limit=100)
+    if data.missing:
+        typer.echo(f"Without {len(data.missing)} images that have no file or no mask.")
+    typer.echo(f"{len(entries)} entries of {len({entry.image for entry in entries})} images: {out}")
