@@ -5,9 +5,12 @@ Those modules import the work itself inside functions: `fewshot-eval --help` mus
 
 from __future__ import annotations
 
+from eval.commands.bench import bench_app
 from eval.commands.common import COMMAND
 from eval.commands.compare import EPILOG as COMPARE_EPILOG
 from eval.commands.compare import compare
+from eval.commands.dev import EPILOG as DEV_EPILOG
+from eval.commands.dev import dev
 from eval.commands.report import EPILOG as REPORT_EPILOG
 from eval.commands.report import report
 from eval.commands.score import EPILOG as SCORE_EPILOG
@@ -16,6 +19,8 @@ from eval.commands.segment import EPILOG as SEGMENT_EPILOG
 from eval.commands.segment import segment
 from eval.commands.split_list import EPILOG as SPLIT_LIST_EPILOG
 from eval.commands.split_list import split_list
+from eval.commands.sweep import EPILOG as SWEEP_EPILOG
+from eval.commands.sweep import sweep
 from fewshot_seg.commands.entry import make_app
 
 __all__ = ["app", "main"]
@@ -25,7 +30,10 @@ app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set
 app.command(epilog=SEGMENT_EPILOG)(segment)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=COMPARE_EPILOG)(compare)
+app.command(epilog=SWEEP_EPILOG)(sweep)
+app.command(epilog=DEV_EPILOG)(dev)
 app.command(epilog=REPORT_EPILOG)(report)
+app.add_typer(bench_app)
 app.command("split-list", epilog=SPLIT_LIST_EPILOG)(split_list)
 
 

@@ -1,0 +1,135 @@
+"""`fewshot-eval bench`: comparisons of speed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.segment import Dataset, Fold, Method
+from fewshot_seg.commands.console import print_table, tracked
+
+if TYPE_CHECKING:
+    from eval.bench.episodes import EpisodeBench
+    from eval.bench.timing import Spread
+
+__all__ = ["bench_app"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval bench episodes --root VOC2012 --split-list fold0.txt --fold 0 --out bench.json
+
+fewshot-eval bench episodes --root voc --fold all --skip-small-classes --episodes 50 --method attention --shot 5
+"""
+
+bench_app = typer.Typer(name="bench", help="Compare speeds.", no_args_is_help=True, rich_markup_mode="rich")
+
+
+@bench_app.callback()
+def _bench() -> None:
+    """Compare speeds, side by side in one process."""
+
+
+@bench_app.command(epilog=EPILOG)
+def episodes(
+    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder, as 'segment' takes it.")],
+    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
+    split_list: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Lines ID__CC, as 'segment' takes them.", show_default=False)
+    ] = None,
+    fold: Annotated[Fold, typer.Option(help="The classes.")] = Fold.zero,
+    way: Annotated[int, typer.Option(min=1, help="Classes of an episode.")] = 1,
+    shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
+    count: Annotated[int, typer.Option("--episodes", min=1, help="Episodes of a round.")] = 100,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
+    method: Annotated[
+        list[Method] | None, typer.Option(help="May be repeated; those that need a network.", show_default="ours")
+    ] = None,
+    support_masks: Annotated[
+        bool, typer.Option("--support-masks", help="Give the supports' masks to the segmenter.")
+    ] = False,
+    weights: Annotated[str, typer.Option("--weights", "-w", help="A name, or a checkpoint file.")] = "default",
+    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    skip_small_classes: Annotated[
+        bool, typer.Option("--skip-small-classes", help="Leave out classes with too few images.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Episodes at a time.", show_default="processors, up to 8")
+    ] = None,
+    cache_memory: Annotated[int, typer.Option(min=0, metavar="MIB", help="The cache's memory.")] = 1024,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures and machine, as JSON.")
+    ] = None,
+) -> None:
+    """Episodes a second with and without the cache of features.
+
+    Every round predicts the same episodes, with a cache that is empty at its start and with none, in turns
+    after a warm-up. Rates are medians, with the lowest and highest of the rounds.
+    """
+    from eval.bench.episodes import bench_episodes
+    from eval.bench.timing import write_bench
+    from eval.methods import needs_network
+    from eval.plan import plan_episodes
+    from eval.segmentation import SegmentationTask, build_engine
+    from fewshot_seg.datasets import open_dataset
+    from fewshot_seg.errors import ConfigError
+
+    names = tuple(one.value for one in method or [Method.ours])
+    if blind := [name for name in names if not needs_network(name)]:
+        raise ConfigError(f"{', '.join(blind)}: needs no network, so there is nothing to keep; name another method")
+    task = SegmentationTask(
+        root=root,
+        out=Path(),
+        dataset=dataset.value,
+        split_list=split_list,
+        fold="all" if fold is Fold.all else int(fold.value),
+        way=way,
+        shot=shot,
+        episodes=count,
+        methods=names,
+        support_masks=support_masks,
+        weights=weights,
+        device=device,
+        skip_small_classes=skip_small_classes,
+        workers=workers,
+        cache_memory=cache_memory,
+    )
+    data = open_dataset(task.dataset, root, split_list)
+    drawn = plan_episodes(task, data).episodes
+    engine = build_engine(task)
+    assert engine is not None
+    result = bench_episodes(
+        engine,
+        names,
+        data,
+        drawn,
+        limit_bytes=cache_memory * 2**20,
+        workers=workers,
+        rounds=rounds,
+        progress=partial(tracked, command=COMMAND),
+    )
+    if out is not None:
+        told = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(task).items()}
+        told = {key: value for key, value in told.items() if key not in ("out", "scoring")} | {"rounds": rounds}
+        found = {"images": result.images, "differing_predictions": result.differing, "passes": result.passes}
+        write_bench(out, "episodes", told, found, result.timings)
+    _report(result)
+
+
+def _report(result: EpisodeBench) -> None:
+    rows = [
+        (one.variant, str(passes), _of(one.rate), _of(one.ratio))
+        for one, passes in zip(result.timings, result.passes, strict=True)
+    ]
+    print_table(("method", "passes a round", "episodes a second", "times without"), rows, names=1)
+    what = f"{result.timings[0].items} episodes of {result.images} images a round"
+    typer.echo(f"{what}; predictions that differ between rounds: {result.differing}")
+
+
+def _of(value: Spread) -> str:
+    return f"{value.median:.2f} ({value.low:.2f} to {value.high:.2f})"
