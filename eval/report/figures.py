@@ -67,7 +67,7 @@ def notices_of(config: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
         yield f"No episode had: {', '.join(unseen)}."
     if config["way"] > 1:
         held, count = metrics["queries_with_all_classes"], metrics["episodes"]
-        yield f"In {held:,} of {count:,} episodes the query holds all {config['way']} of its classes."
+        yield f"In {held:,} of {count:,} episodes the query holds all of its classes."
 
 
 def _methods(metrics: Metrics, names: list[str]) -> Html:

@@ -1,11 +1,20 @@
 "use strict";
 (() => {
   const make = (tag, values) => Object.assign(document.createElement(tag), values);
+  const onPress = (node, act) => {
+    node.addEventListener("click", act);
+    node.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      act();
+    });
+  };
 
   // Tables: a button in every head sorts, a box filters. Without scripts the rows stand as they were written.
+  const words = new Intl.Collator("en", { numeric: true });
   const compare = (a, b) => {
     if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1; // no value: last, whatever the order
-    return typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
+    return typeof a === "number" ? a - b : words.compare(a, b);
   };
   const keyOf = (row, column, numeric) => {
     const cell = row.cells[column];
@@ -33,10 +42,10 @@
     const box = make("input", { type: "search", placeholder: "class, image, number" });
     const told = make("output", { textContent: `${rows.length} rows` });
     box.addEventListener("input", () => {
-      const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const wanted = box.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       rows.forEach((row, place) => {
-        row.hidden = !words.every((word) => texts[place].includes(word));
+        row.hidden = !wanted.every((word) => texts[place].includes(word));
         shown += !row.hidden;
       });
       told.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
@@ -47,8 +56,9 @@
   };
   document.querySelectorAll("table.sortable").forEach((table) => {
     [...table.tHead.rows[0].cells].forEach((head, column) => {
-      const button = make("button", { type: "button", textContent: head.textContent });
-      button.addEventListener("click", () => sortBy(table, column));
+      // Not a <button>: browsers leave those out of the heads that they repeat on every printed page.
+      const button = make("span", { tabIndex: 0, role: "button", textContent: head.textContent });
+      onPress(button, () => sortBy(table, column));
       head.replaceChildren(button);
     });
     addFilter(table);
@@ -57,16 +67,16 @@
   // Pictures: a click or Enter enlarges one, the arrow keys step through its neighbours.
   const dialog = make("dialog", { ariaLabel: "Enlarged picture" });
   const large = make("img", {});
-  const words = make("p", {});
+  const caption = make("p", {});
   const close = make("button", { type: "button", textContent: "Close", autofocus: true });
-  dialog.append(large, words, close);
+  dialog.append(large, caption, close);
   document.body.append(dialog);
   let row = [];
   let at = 0;
   const show = (place) => {
     at = (place + row.length) % row.length;
     large.src = row[at].src;
-    large.alt = words.textContent = row[at].alt;
+    large.alt = caption.textContent = row[at].alt;
   };
   const open = (image) => {
     row = [...image.closest(".cells").querySelectorAll("img")];
@@ -80,14 +90,7 @@
     if (step) show(at + step);
   });
   document.querySelectorAll(".cells img").forEach((image) => {
-    image.className = "zoom";
-    image.tabIndex = 0;
-    image.setAttribute("role", "button");
-    image.addEventListener("click", () => open(image));
-    image.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" && event.key !== " ") return;
-      event.preventDefault();
-      open(image);
-    });
+    Object.assign(image, { className: "zoom", tabIndex: 0, role: "button" });
+    onPress(image, () => open(image));
   });
 })();

@@ -143,7 +143,8 @@ def _notices_on_steps(drawn: Mapping[int, Drawn], steps: Steps) -> Iterator[str]
 
 def _title(config: Mapping[str, Any]) -> str:
     classes = "all classes" if config["fold"] == "all" else f"fold {config['fold']}"
-    return f"{config['dataset']}, {classes}: {config['way']}-way {config['shot']}-shot segmentation"
+    # Hyphens that don't break: a line that ends in "1-" reads badly.
+    return f"{config['dataset']}, {classes}: {config['way']}\u2011way {config['shot']}\u2011shot segmentation"
 
 
 def _subtitle(run: _Run) -> str:
