@@ -35,6 +35,8 @@ __all__ = [
     "small_classes",
 ]
 
+_MOST: Final = 1_000_000
+
 PROTOCOLS: Final[Mapping[str, type[EpisodeProtocol]]] = {one.name: one for one in (Hsnet, Pfenet, Panet, Native)}
 
 
@@ -60,8 +62,10 @@ def draw_episodes(protocol: EpisodeProtocol, count: int | None = None) -> list[E
     """The first `count` episodes; None means as many as the protocol is made of.
 
     Raises:
-        ConfigError: fewer than one. DataError: as `EpisodeProtocol.episode`.
+        ConfigError: fewer than one, or by default more than a million ("native" on a large list). DataError: as `EpisodeProtocol.episode`.
     """
+    if count is None and len(protocol) > _MOST:
+        raise ConfigError(f"protocol {protocol.name!r} has {len(protocol)} episodes here; say how many (--episodes)")
     count = len(protocol) if count is None else count
     if count < 1:
         raise ConfigError(f"episodes {count}: must be at least 1")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 
 from fewshot_seg.datasets import Entry, SegmentationDataset
 from fewshot_seg.episodes import Episode
@@ -35,9 +36,7 @@ class Native(EpisodeProtocol):
     ) -> None:
         super().__init__(dataset, classes, shot, way, seed)
         self._circles = {label: draw(images, None, self.seed, 0, stream=label) for label, images in self._pools.items()}
-        self._places = {
-            label: {image: place for place, image in enumerate(circle)} for label, circle in self._circles.items()
-        }
+        self._on_circle = {label: {image: n for n, image in enumerate(one)} for label, one in self._circles.items()}
 
     def __len__(self) -> int:
         return len(self._entries) * (max(map(len, self._pools.values())) - 1)
@@ -50,17 +49,20 @@ class Native(EpisodeProtocol):
         taken = {entry.image}
         supports = {}
         for label in self._scarcest_first(classes):
-            circle = self._circles[label]
-            start = self._places[label].get(entry.image, place)
-            others = [circle[(start + step) % len(circle)] for step in range(1, len(circle))]
-            if entry.image not in self._places[label]:
-                others.append(circle[start % len(circle)])
-            turned = [others[(turn + step) % len(others)] for step in range(len(others))]
-            free = [image for image in turned if image not in taken]
+            others = self._others(entry.image, label, turn, place)
+            free = list(itertools.islice((image for image in others if image not in taken), self.shot))
             self._check_enough(free, index, label)
-            supports[label] = tuple(free[: self.shot])
+            supports[label] = tuple(free)
             taken.update(supports[label])
         return Episode(index, entry.image, classes, {label: supports[label] for label in classes})
+
+    def _others(self, query: str, label: int, turn: int, place: int) -> Iterator[str]:
+        """The class's images but the query, around the circle from where the round has come to."""
+        circle, places = self._circles[label], self._on_circle[label]
+        start = places.get(query, place) + 1
+        count = len(circle) - (query in places)
+        for step in range(count):
+            yield circle[(start + (turn + step) % count) % len(circle)]
 
     def _turned_classes(self, entry: Entry, turn: int) -> tuple[int, ...]:
         if self.way == 1:

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fewshot_seg.datasets import Entry
 from fewshot_seg.datasets.folder import ClassFolders
+from fewshot_seg.datasets.masks import ImagesAndMasks
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.episodes import Episode
 from fewshot_seg.errors import ConfigError, DataError
@@ -24,7 +27,8 @@ from fewshot_seg.protocols import (
     draw_episodes,
     small_classes,
 )
-from tests.fewshot_seg.mask_files import make_class_folders, make_coco
+from fewshot_seg.protocols.base import Without, draw
+from tests.fewshot_seg.mask_files import make_class_folders, make_coco, make_images_and_masks
 from tests.fewshot_seg.voc_files import make_voc, sixteen
 
 
@@ -272,9 +276,52 @@ def test_native_shots_and_small_classes(dataset: PascalVoc) -> None:
     assert Native(dataset, (1,), 1, seed=1).episode(0) != Native(dataset, (1,), 1, seed=2).episode(0)
 
 
+def test_all_pairs_of_a_long_list_must_be_asked_for(tmp_path: Path) -> None:
+    root = make_images_and_masks(tmp_path, ["cat"], {"a": (1,)})
+    (root / "classes.json").write_text('["cat"]')
+    protocol = Native(LongList(root), (1,), 1)
+    with pytest.raises(ConfigError, match=r"protocol 'native' has 3998000 episodes here; say how many \(--episodes\)"):
+        draw_episodes(protocol)
+    assert len(draw_episodes(protocol, 3)) == 3
+
+
+class LongList(ImagesAndMasks):
+    """2,000 entries, of which only the first has files."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.entries = tuple(Entry(f"i{n}", 1) for n in range(2000))
+
+
 def test_native_two_way_prefers_the_classes_that_the_query_holds_and_takes_turns(dataset: PascalVoc) -> None:
     episodes = draw_episodes(Native(dataset, (1, 2, 3), 1, way=2))
     assert {one.classes for one in episodes if one.query.startswith("c_")} == {(1, 2)}
     alone = Counter(one.classes for one in episodes if one.query.startswith("a_"))
     assert set(alone) == {(1, 2), (1, 3)}
     assert abs(alone[1, 2] - alone[1, 3]) <= 6
+
+
+# The drawing
+
+
+@given(st.integers(0, 30), st.sets(st.integers(0, 29)))
+def test_a_sequence_without_some_places(length: int, skipped: set[int]) -> None:
+    items = [f"i{n}" for n in range(length)]
+    inside = {place for place in skipped if place < length}
+    rest = Without(items, inside)
+    expected = [item for place, item in enumerate(items) if place not in inside]
+    assert (list(rest), len(rest), rest[1:3]) == (expected, len(expected), expected[1:3])
+    assert [rest[-n] for n in range(1, len(rest) + 1)] == expected[::-1]
+    with pytest.raises(IndexError):
+        rest[len(rest)]
+
+
+@given(st.integers(0, 40), st.integers(0, 2**63 - 1), st.integers(0, 1000))
+def test_drawing_is_shuffling_and_fewer_are_the_first_of_more(length: int, seed: int, index: int) -> None:
+    bits = np.random.Philox(key=index << 64 | seed, counter=3 << 128).random_raw(max(length, 1)).tolist()
+    shuffled = list(range(length))
+    for place in range(length):
+        other = place + bits[place] % (length - place)
+        shuffled[place], shuffled[other] = shuffled[other], shuffled[place]
+    assert draw(range(length), None, seed, index, stream=3) == shuffled
+    assert draw(range(length), length // 2, seed, index, stream=3) == shuffled[: length // 2]
