@@ -10,10 +10,12 @@ from typing import Final
 
 from eval.compare import compare
 from eval.compare_tables import figures_table
+from eval.plan import round_length
 from eval.predictions import Track
 from eval.segmentation import SegmentationTask, build_engine, run_segmentation
 from eval.systems import System, load_systems
 from eval.tables import Table
+from fewshot_seg.datasets import open_dataset
 from fewshot_seg.decode import describe
 from fewshot_seg.errors import ConfigError, DataError
 
@@ -35,7 +37,8 @@ class DevPlan:
     """What is run.
 
     Attributes:
-        task: for all of the runs; its `out` gets a folder for each, its `methods` are the table's rows.
+        task: for all of the runs; its `out` gets a folder for each, its `methods` are the table's rows. Without
+            a number of episodes it is one for each entry of the list that a fold has.
         settings: (ways, shots) to run.
     """
 
@@ -53,6 +56,7 @@ def run_dev(plan: DevPlan, track: Track | None = None) -> Table:
     if not (task.root / "JPEGImages").is_dir():
         hint = "give a folder in VOC's layout by --root (make eval-dev DATA=DIR)"
         raise DataError(f"{describe(task.root)}: has no JPEGImages; {hint}")
+    dataset = open_dataset(task.dataset, task.root, task.split_list)
     engine = build_engine(task)
     runs: list[Path] = []
     reasons: dict[str, str] = {}
@@ -62,6 +66,7 @@ def run_dev(plan: DevPlan, track: Track | None = None) -> Table:
             out = task.out / f"{way}way-{shot}shot" / f"fold{fold}"
             try:
                 one = replace(task, out=out, way=way, shot=shot, fold=fold, skip_small_classes=True)
+                one = replace(one, episodes=one.episodes or round_length(one, dataset))
                 run_segmentation(one, _named(track, name), engine=engine)
             except (ConfigError, DataError) as error:
                 if out.exists():  # it started, so it isn't the data that is too little for it

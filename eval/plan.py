@@ -14,7 +14,7 @@ from fewshot_seg.protocols import build_protocol, draw_episodes, small_classes
 if TYPE_CHECKING:
     from eval.segmentation import SegmentationTask
 
-__all__ = ["Plan", "plan_episodes"]
+__all__ = ["Plan", "plan_episodes", "round_length"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,16 @@ def plan_episodes(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:
     classes, left_out = _classes(task, dataset)
     protocol = build_protocol(task.protocol, dataset, classes, task.shot, task.way, task.seed)
     return Plan(draw_episodes(protocol, task.episodes), task.way, task.shot, protocol.seed, left_out)
+
+
+def round_length(task: SegmentationTask, dataset: SegmentationDataset) -> int:
+    """How many entries the list has of the task's classes: so many hsnet episodes take each as the query once.
+
+    Raises:
+        DataError: no class has enough images.
+    """
+    classes = set(_classes(task, dataset)[0])
+    return sum(entry.label in classes for entry in dataset.entries)
 
 
 def _replayed(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:

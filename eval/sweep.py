@@ -20,6 +20,7 @@ import numpy as np
 
 from eval.compare import Difference, Estimate, difference, estimate
 from eval.pascal_val import validation_images
+from eval.plan import round_length
 from eval.predictions import Track
 from eval.segmentation import SegmentationTask, build_engine, run_segmentation
 from eval.settings import nested
@@ -52,7 +53,8 @@ class Sweep:
     """What is tried.
 
     Attributes:
-        task: as for one run; its `out` gets a folder for each point, its list is the development list.
+        task: as for one run; its `out` gets a folder for each point, its list is the development list. Without
+            a number of episodes it is one for each entry of the list.
         settings: option (dotted, as "seeds.background") -> the values to try.
         score_lists: lists that will be scored on; no image of them may be in the development list.
         allow_test_list: try it on such images all the same.
@@ -155,6 +157,8 @@ def run_sweep(sweep: Sweep, track: Track | None = None) -> SweepResult:
     dataset = open_dataset(task.dataset, task.root, task.split_list, allow_missing=task.allow_missing)
     if not sweep.allow_test_list:
         check_leakage(dataset, sweep.score_lists)
+    if task.episodes is None:
+        task = replace(task, episodes=round_length(task, dataset))
     make_folder(task.out)
     engine = build_engine(task)
     parts = []

@@ -27,7 +27,7 @@ __all__ = ["FOLDS", "Part", "System", "load_parts", "load_systems"]
 FOLDS = ("0", "1", "2", "3")
 
 # Of a run's config: what makes runs over several folds one system.
-_SAME = ("dataset", "way", "shot", "protocol", "episodes", "seed", "support_masks", "weights_sha256", "methods")
+_SAME = ("dataset", "way", "shot", "protocol", "seed", "support_masks", "weights_sha256", "methods")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,8 @@ def _names(found: Sequence[Mapping[str, Part]]) -> list[str]:
 
 
 def _name(parts: Sequence[Part], depth: int) -> str:
-    folders = ["/".join(part.run.resolve().parts[-depth:]) for part in parts]
+    plain = re.fullmatch(r"(fold)?[-_ ]*[0-9]", parts[0].run.resolve().name)  # tells nothing alone
+    folders = ["/".join(part.run.resolve().parts[-depth - bool(plain) :]) for part in parts]
     name = folders[0]
     if len(folders) > 1:
         shared = "".join(letters[0] for letters in itertools.takewhile(_alike, zip(*folders, strict=False)))

@@ -18,7 +18,7 @@ __all__ = ["EPILOG", "dev"]
 EPILOG = """
 [bold]Examples[/]
 
-fewshot-eval dev --root voc --split-list voc/dev.txt --out runs/dev --episodes 200
+fewshot-eval dev --root voc --split-list voc/dev.txt --out runs/dev
 
 `make eval-dev` does this on the development images.
 """
@@ -31,7 +31,10 @@ def dev(
         Path | None,
         typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
     ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes for each fold and setting.")] = 200,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many for each fold and setting.", show_default="one for each entry of the list"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
     method: Annotated[
         list[Method] | None, typer.Option(help="May be repeated.", show_default="ours and centre-box")

@@ -19,7 +19,7 @@ EPILOG = """
 [bold]Examples[/]
 
 fewshot-eval sweep --set rejection=0,0.5,1 --set seeds.background=0.2,0.4 --root voc --split-list dev.txt \
---score-list fold0.txt --episodes 200 --out sweeps/seeds
+--score-list fold0.txt --out sweeps/seeds
 
 The options are those of the segmenter in a run's config.json: rejection, refine, seeds.threshold,
 seeds.background, seeds.foreground, grabcut.iterations and so on.
@@ -49,7 +49,10 @@ def sweep(
     way: Annotated[int, typer.Option(min=1, help="Classes of an episode.")] = 1,
     shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
     protocol: Annotated[Protocol, typer.Option(help="How episodes are drawn.")] = Protocol.hsnet,
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes a point.")] = 200,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many for each point.", show_default="one for each entry of the list"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
     groups: Annotated[int, typer.Option(min=2, help="Of classes, for cross-validation.")] = 4,
     support_masks: Annotated[
