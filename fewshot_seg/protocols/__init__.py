@@ -62,7 +62,8 @@ def draw_episodes(protocol: EpisodeProtocol, count: int | None = None) -> list[E
     """The first `count` episodes; None means as many as the protocol is made of.
 
     Raises:
-        ConfigError: fewer than one, or by default more than a million ("native" on a large list). DataError: as `EpisodeProtocol.episode`.
+        ConfigError: fewer than one, or by default more than a million ("native" on a large list).
+        DataError: as `EpisodeProtocol.episode`.
     """
     if count is None and len(protocol) > _MOST:
         raise ConfigError(f"protocol {protocol.name!r} has {len(protocol)} episodes here; say how many (--episodes)")
