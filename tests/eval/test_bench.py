@@ -11,6 +11,8 @@ import pytest
 from eval.bench.episodes import bench_episodes
 from eval.bench.machine import describe_machine
 from eval.bench.timing import side_by_side, spread, write_bench
+from eval.commands.bench import episodes
+from eval.commands.segment import Method
 from eval.methods import Engine
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.errors import ConfigError
@@ -62,9 +64,9 @@ def test_the_machine_and_the_file(tmp_path: Path) -> None:
 def test_episodes_with_and_without_the_cache(tmp_path: Path) -> None:
     task = tiny_task(tmp_path)
     voc = PascalVoc(task.root, task.split_list)
-    episodes = draw_episodes(build_protocol("hsnet", voc, (6, 7), 2, 1, 0), 20)
+    drawn = draw_episodes(build_protocol("hsnet", voc, (6, 7), 2, 1, 0), 20)
     engine = Engine(tiny_embedder())
-    found = bench_episodes(engine, ("attention", "paper"), voc, episodes, limit_bytes=2**24, workers=2, rounds=2)
+    found = bench_episodes(engine, ("attention", "paper"), voc, drawn, limit_bytes=2**24, workers=2, rounds=2)
     assert found.passes == [60, 16, 60, 16]
     assert found.images == 16
     assert found.differing == 0
@@ -81,14 +83,16 @@ def test_the_command(tmp_path: Path) -> None:
     task = tiny_task(tmp_path)
     arguments = [f"--root={task.root}", f"--split-list={task.split_list}", "--fold=1", f"--weights={task.weights}"]
     arguments += ["--skip-small-classes", "--episodes=4", "--rounds=1", "--device=cpu", f"--out={tmp_path / 'b.json'}"]
-    command = [sys.executable, "-m", "eval", "bench", "episodes", *arguments, "--method"]
-    done = subprocess.run([*command, "attention"], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    command = [sys.executable, "-m", "eval", "bench", "episodes", *arguments, "--method=attention"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "4 episodes of" in done.stdout
     assert "predictions that differ between rounds: 0" in done.stdout
     written = json.loads((tmp_path / "b.json").read_text())
     assert written["settings"]["methods"] == ["attention"]
     assert written["differing_predictions"] == 0
-    done = subprocess.run([*command, "centre-box"], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("fewshot-eval: error: centre-box: needs no network")
+
+
+def test_a_method_without_a_network_has_nothing_to_keep(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="centre-box: needs no network"):
+        episodes(root=tmp_path, method=[Method.ours, Method.centre_box])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,19 @@ def tiny_embedder() -> Embedder:
         return build_embedder(spec, weights=False)
 
 
+@cache
+def tiny_checkpoint() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tiny.safetensors"
+        save_checkpoint(tiny_embedder(), path)
+        return path.read_bytes()
+
+
 def tiny_task(folder: Path, **changes: Any) -> SegmentationTask:
     """Classes 6 and 7 of fold 1 in FOLDER/voc, weights in FOLDER, to be written to FOLDER/run."""
     weights = folder / "tiny.safetensors"
     if not weights.exists():
-        save_checkpoint(tiny_embedder(), weights)
+        weights.write_bytes(tiny_checkpoint())
         make_voc(folder / "voc", sixteen(first=6))
     values: dict[str, Any] = {
         "root": folder / "voc",
