@@ -43,6 +43,9 @@ def _figure_notes(found: Comparison) -> tuple[str, ...]:
     notes = []
     if partial := _names(found, [one for one in found.systems if len(one.parts) < len(FOLDS)]):
         notes.append(f"The mean is over the folds shown, not over all four: {partial}.")
+    if lacking := [one for one in found.systems if one.missing]:
+        counts = ", ".join(f"{one.name} ({one.missing})" for one in lacking)
+        notes.append(f"Without images that are listed, but not there (how many): {counts}.")
     if elsewhere := _names(found, [one for one in found.systems if not one.benchmark]):
         notes.append(f"Not on PASCAL-5i's validation lists, so not to be held against published figures: {elsewhere}.")
     return tuple(notes)

@@ -83,8 +83,15 @@ class System:
         return "mask" if self.config["support_masks"] else "nothing"
 
     @property
+    def missing(self) -> int:
+        """Images that its lists name but that weren't there, over all folds."""
+        return sum(int(part.config.get("missing_images", 0)) for part in self.parts.values())
+
+    @property
     def benchmark(self) -> bool:
-        """Whether all queries are of PASCAL-5i's validation lists."""
+        """Whether all queries are of PASCAL-5i's validation lists, and no listed image is missing."""
+        if self.missing:
+            return False
         queries = {query for part in self.parts.values() for query in part.counts.queries}
         return self.config["dataset"] == "pascal5i" and len(validation_images(queries)) == len(queries)
 

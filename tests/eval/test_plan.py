@@ -138,6 +138,7 @@ def test_missing_images_are_counted_in_everything_that_is_written_and_said(task:
     assert metrics["missing_images"] == config_of(task)["missing_images"] == 5
     assert not {"a_0", "a_3", "b_0"}.intersection(one["query"] for one in episodes_of(task))
     assert score_folder(task.out) == metrics
+    assert "Without images that are listed, but not there (how many): run (5)." in run("compare", task.out).stdout
     write_image(task.root / "JPEGImages" / "a_0.jpg", (24, 32))
     with pytest.raises(ConfigError, match="missing_images 5, now 4"):
         run_segmentation(replace(task, episodes=20, allow_missing=True))
