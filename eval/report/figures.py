@@ -19,6 +19,8 @@ _MEANS = {
     "boundary_f": ("Boundary F", "of outlines"),
 }
 
+_MOST_NAMES = 15  # in a sentence
+
 Metrics = Mapping[str, Any]
 
 
@@ -47,7 +49,7 @@ def classes_section(metrics: Metrics, episodes: Mapping[str, int]) -> Section:
         Bar(
             name,
             value,
-            intervals.get(name),
+            _wide(intervals.get(name)),
             {other: metrics["methods"][other]["per_class"].get(name) for other in others},
             f"{episodes.get(name, 0):,}",
         )
@@ -62,12 +64,22 @@ def notices_of(config: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
     if missing := metrics.get("missing_images"):
         yield f"{missing:,} images of the list are missing from the data: these aren't the figures of the whole list."
     if left_out := metrics["classes_left_out"]:
-        yield f"Left out, for having too few images: {', '.join(left_out)}."
+        yield f"Left out, for having too few images: {_listed(left_out)}."
     if unseen := metrics["classes_without_episodes"]:
-        yield f"No episode had: {', '.join(unseen)}."
+        yield f"No episode had: {_listed(unseen)}."
     if config["way"] > 1:
         held, count = metrics["queries_with_all_classes"], metrics["episodes"]
         yield f"In {held:,} of {count:,} episodes the query holds all of its classes."
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _wide(interval: list[float] | None) -> list[float] | None:
+    """None for an interval of no width: a class in one image only, of which resampling tells nothing."""
+    return None if interval is None or interval[0] == interval[1] else interval
 
 
 def _methods(metrics: Metrics, names: list[str]) -> Html:

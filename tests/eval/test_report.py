@@ -171,6 +171,22 @@ def test_a_reader_is_told_what_is_missing(finished: SegmentationTask, page: Page
     assert f"In {held} of 30 episodes the query holds all of its classes." in page.text
 
 
+def test_an_interval_of_one_image_is_none(blind: SegmentationTask) -> None:
+    metrics = metrics_of(blind)
+    metrics["intervals"]["per_class"] = {"bus": [0.123, 0.123], "car": [0.1, 0.234]}
+    (blind.out / "metrics.json").write_text(json.dumps(metrics))
+    text = report_of(blind).text
+    assert "12.3–12.3" not in text
+    assert "10.0–23.4" in text
+
+
+def test_long_lists_of_names_are_cut(blind: SegmentationTask) -> None:
+    names = [f"class {number}" for number in range(80)]
+    (blind.out / "metrics.json").write_text(json.dumps(metrics_of(blind) | {"classes_without_episodes": names}))
+    assert "No episode had: class 0, class 1, " in (text := report_of(blind).text)
+    assert "class 14 and 65 more." in text
+
+
 def test_missing_images_are_told(blind: SegmentationTask) -> None:
     path = blind.out / "metrics.json"
     path.write_text(json.dumps(metrics_of(blind) | {"missing_images": 1234}))
