@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from eval.metrics import Tally
 
-__all__ = ["LEVEL", "SAMPLES", "group_sums", "interval", "number_groups", "p_value", "resample", "resample_tally"]
+__all__ = [
+    "LEVEL",
+    "SAMPLES",
+    "fold_seed",
+    "group_sums",
+    "interval",
+    "number_groups",
+    "p_value",
+    "resample",
+    "resample_tally",
+]
 
 SAMPLES = 1000
 LEVEL = 0.95
@@ -22,6 +32,11 @@ LEVEL = 0.95
 _CELLS = 2_000_000  # weights held at a time
 
 Shares = NDArray[np.float64]
+
+
+def fold_seed(fold: int | str) -> int:
+    """The bootstrap's seed for a fold: other draws for each, so that folds are resampled independently."""
+    return 0 if fold == "all" else int(fold) + 1
 
 
 def number_groups(names: Sequence[Hashable]) -> NDArray[np.int64]:

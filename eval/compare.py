@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.bootstrap import SAMPLES, interval, p_value
+from eval.bootstrap import SAMPLES, fold_seed, interval, p_value
 from eval.metrics import MEANS
 from eval.published import Published, published
-from eval.systems import FOLDS, Part, System
+from eval.systems import Part, System
 from fewshot_seg.errors import ConfigError
 
 __all__ = ["Comparison", "Difference", "Estimate", "Pairing", "compare", "difference", "estimate"]
@@ -25,6 +25,7 @@ __all__ = ["Comparison", "Difference", "Estimate", "Pairing", "compare", "differ
 Pairing = Literal["same episodes", "same queries", "unpaired"]
 """Of two systems: what their episodes share. "same queries": other supports (or more of them)."""
 
+_APART = 1000  # added to the seed of draws that must not be those of the other system
 _PAIRINGS: tuple[Pairing, ...] = ("same episodes", "same queries", "unpaired")  # the strictest first
 
 
@@ -64,7 +65,7 @@ class Comparison:
         systems: in the order given; the first is the base.
         estimates: for each system, of `metrics.MEANS` -> over its folds, each alike.
         differences: of every other system from the base, if they share a fold.
-        published: figures for the ways and shots of the systems.
+        published: figures for the ways and shots of the systems that are on PASCAL-5i.
         samples: resamples.
     """
 
@@ -97,7 +98,8 @@ def compare(systems: Sequence[System], samples: int = SAMPLES) -> Comparison:
     """
     if not systems:
         raise ConfigError("nothing to compare: name at least one run")
-    settings = dict.fromkeys((system.config["way"], system.config["shot"]) for system in systems)
+    pascal = [system.config for system in systems if system.config["dataset"] == "pascal5i"]
+    settings = dict.fromkeys((config["way"], config["shot"]) for config in pascal)
     rows = tuple(row for way, shot in settings for row in published(way, shot))
     differences = [difference(systems[0], other, samples) for other in systems[1:]]
     return Comparison(
@@ -111,7 +113,7 @@ def compare(systems: Sequence[System], samples: int = SAMPLES) -> Comparison:
 
 def estimate(system: System, samples: int = SAMPLES) -> dict[str, Estimate]:
     """A system's `metrics.MEANS` over its folds, each alike, with intervals."""
-    drawn = [part.drawn(samples, _seed(fold)) for fold, part in system.parts.items()]
+    drawn = [part.drawn(samples, fold_seed(fold)) for fold, part in system.parts.items()]
     values = system.means(list(system.parts))
     return {name: Estimate(values[name], interval(_over_folds(drawn, name))) for name in MEANS}
 
@@ -122,9 +124,9 @@ def difference(base: System, other: System, samples: int) -> Difference | None:
     if not folds:
         return None
     pairings = [_pairing(base.parts[fold], other.parts[fold]) for fold in folds]
-    first = [base.parts[fold].drawn(samples, _seed(fold)) for fold in folds]
+    first = [base.parts[fold].drawn(samples, fold_seed(fold)) for fold in folds]
     second = [
-        other.parts[fold].drawn(samples, _seed(fold) + (len(FOLDS) + 1) * (pairing == "unpaired"))
+        other.parts[fold].drawn(samples, fold_seed(fold) + _APART * (pairing == "unpaired"))
         for fold, pairing in zip(folds, pairings, strict=True)
     ]
     values, base_values = other.means(folds), base.means(folds)
@@ -151,11 +153,6 @@ def _over_folds(drawn: Sequence[Mapping[str, NDArray[np.float64]]], name: str) -
     return np.asarray(np.mean([one[name] for one in drawn], axis=0))
 
 
-def _seed(fold: str) -> int:
-    """Another one for each fold, so that folds are resampled independently; 0 for "all", as in metrics.json."""
-    return FOLDS.index(fold) + 1 if fold in FOLDS else 0
-
-
 def _system_values(system: System, figures: Mapping[str, Estimate]) -> dict[str, Any]:
     config = system.config
     return {
@@ -163,6 +160,8 @@ def _system_values(system: System, figures: Mapping[str, Estimate]) -> dict[str,
         **{name: config[name] for name in ("dataset", "way", "shot", "protocol", "episodes")},
         "support": system.given,
         "pascal5i_validation_images": system.benchmark,
+        "missing_images": system.missing,
+        "classes_left_out": list(system.left_out),
         "folds": {fold: _plain(part.figures()) for fold, part in system.parts.items()},
         "runs": {fold: str(part.run) for fold, part in system.parts.items()},
         "mean": {name: _plain(vars(one)) for name, one in figures.items()},

@@ -48,6 +48,9 @@ def _figure_notes(found: Comparison) -> tuple[str, ...]:
         notes.append(f"Without images that are listed, but not there (how many): {counts}.")
     if elsewhere := _names(found, [one for one in found.systems if not one.benchmark]):
         notes.append(f"Not on PASCAL-5i's validation lists, so not to be held against published figures: {elsewhere}.")
+    left_out = dict.fromkeys((one.config["shot"], one.left_out) for one in found.systems if one.left_out)
+    for shot, names in left_out:
+        notes.append(f"Left out of {shot}-shot runs, for having too few images: {', '.join(names)}.")
     return tuple(notes)
 
 

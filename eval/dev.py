@@ -89,23 +89,9 @@ def dev_table(systems: Sequence[System], reasons: Mapping[str, str], samples: in
     """
     table = figures_table(compare(systems, samples))
     notes = [f"{name}: not run, {reason}." for name, reason in reasons.items()]
-    notes += _left_out(systems)
     notes += _two_way(systems)
     title = f"Development figures on a part of VOC, not the benchmark: {table.title[0].lower()}{table.title[1:]}"
     return replace(table, title=title, notes=(*table.notes, *notes, BENCHMARK))
-
-
-def _left_out(systems: Sequence[System]) -> list[str]:
-    """Classes without enough images, by the number of shots."""
-    found: dict[int, dict[str, None]] = {}
-    for system in systems:
-        for part in system.parts.values():
-            found.setdefault(part.config["shot"], {}).update(dict.fromkeys(part.config["classes_left_out"]))
-    return [
-        f"Left out of {shot}-shot runs, for having too few images: {', '.join(names)}."
-        for shot, names in sorted(found.items())
-        if names
-    ]
 
 
 def _two_way(systems: Sequence[System]) -> list[str]:

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.bootstrap import LEVEL, interval, number_groups, resample_tally
+from eval.bootstrap import LEVEL, fold_seed, interval, number_groups, resample_tally
 from eval.counts import RunCounts
 from eval.metrics import SegmentationScore, class_iou, episode_tallies, means, where_present
 from fewshot_seg.datasets import SegmentationDataset, fold_classes
 from fewshot_seg.protocols import PROTOCOLS
 
 __all__ = ["boundary_figures", "method_figures", "panet_figures", "run_figures"]
-
-SEED = 0  # of the bootstrap: the same for all runs, so that their resamples are of the same queries
 
 
 def run_figures(
@@ -33,7 +31,10 @@ def run_figures(
         main: the method whose figures stand at the top.
     """
     runs = PROTOCOLS[config["protocol"]].runs
-    results = {name: method_figures(counts, name, dataset.class_names, samples, runs) for name in config["methods"]}
+    seed = fold_seed(config["fold"])  # the same for all runs of a fold: their resamples are of the same queries
+    results = {
+        name: method_figures(counts, name, dataset.class_names, samples, seed, runs) for name in config["methods"]
+    }
     left_out = list(config["classes_left_out"])
     unseen = sorted(set(fold_classes(dataset, config["fold"])) - set(counts.classes))
     names = [dataset.class_names[label - 1] for label in unseen]
@@ -41,7 +42,7 @@ def run_figures(
         **results[main],
         "method": main,
         "methods": results,
-        "bootstrap": {"samples": samples, "level": LEVEL, "over": "query images", "seed": SEED},
+        "bootstrap": {"samples": samples, "level": LEVEL, "over": "query images", "seed": seed},
         "protocol": config["protocol"],
         "missing_images": len(dataset.missing),
         "queries_with_all_classes": int(counts.holding_all(main).sum()),
@@ -51,7 +52,7 @@ def run_figures(
 
 
 def method_figures(
-    counts: RunCounts, method: str, class_names: Sequence[str], samples: int, runs: int = 1
+    counts: RunCounts, method: str, class_names: Sequence[str], samples: int, seed: int = 0, runs: int = 1
 ) -> dict[str, Any]:
     """One method's figures: shares in [0, 1], None for what is undefined.
 
@@ -66,7 +67,7 @@ def method_figures(
     per_shot = {name: score.to_dict(class_names) for name, score in scores.items()}
     return {
         **figures,
-        "intervals": _intervals(counts, method, class_names, samples),
+        "intervals": _intervals(counts, method, class_names, samples, seed),
         "per_shot": per_shot,
         "as_panet": panet_figures(counts, method, runs),
         "presence": _presence(counts, method),
@@ -112,13 +113,13 @@ def boundary_figures(counts: RunCounts, method: str, class_names: Sequence[str])
     return {"boundary_f": mean, "boundary_per_class": per_class}
 
 
-def _intervals(counts: RunCounts, method: str, class_names: Sequence[str], samples: int) -> dict[str, Any]:
+def _intervals(counts: RunCounts, method: str, class_names: Sequence[str], samples: int, seed: int) -> dict[str, Any]:
     """Name -> [low, high], and {"per_class": {name: [low, high]}}; {} without resamples."""
     if not samples:
         return {}
     classes = counts.classes
     tallies = episode_tallies(counts.labels, counts.confusion[method], classes)
-    drawn = resample_tally(tallies, number_groups(counts.queries), samples, SEED)
+    drawn = resample_tally(tallies, number_groups(counts.queries), samples, seed)
     ious = class_iou(drawn)  # (B, C)
     per_class = {class_names[label - 1]: interval(ious[:, place]) for place, label in enumerate(classes)}
     return {name: interval(values) for name, values in means(drawn).items()} | {"per_class": per_class}

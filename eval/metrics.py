@@ -99,13 +99,6 @@ class Tally(NamedTuple):
     background: NDArray[Any]
     foreground: NDArray[Any]
 
-    def weighted(self, weights: NDArray[Any]) -> Tally:
-        """Sums over the first axis (E,), each episode as often as `weights` (..., E) says.
-
-        Floats add them up, exactly: the sums stay far below 2^53.
-        """
-        return Tally(*(weights.astype(np.float64) @ part.astype(np.float64) for part in self))
-
 
 def episode_tallies(labels: Counts, counts: Counts, classes: Sequence[int]) -> Tally:
     """Each episode's own tally.

@@ -40,6 +40,7 @@ __all__ = [
     "read_config",
     "score_folder",
     "score_run",
+    "stored_counts",
 ]
 
 EPISODES = "episodes.jsonl"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eval.bootstrap import number_groups, resample_tally
 from eval.counts import RunCounts
 from eval.metrics import means
-from eval.pascal_val import validation_images
+from eval.pascal_val import FOLD_IMAGES, validation_images
 from eval.scoring import read_config, stored_counts
 from fewshot_seg.decode import describe
 from fewshot_seg.errors import DataError
@@ -88,12 +88,14 @@ class System:
         return sum(int(part.config.get("missing_images", 0)) for part in self.parts.values())
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """Classes that were left out of a run for having too few images."""
+        return tuple(dict.fromkeys(name for part in self.parts.values() for name in part.config["classes_left_out"]))
+
+    @property
     def benchmark(self) -> bool:
-        """Whether all queries are of PASCAL-5i's validation lists, and no listed image is missing."""
-        if self.missing:
-            return False
-        queries = {query for part in self.parts.values() for query in part.counts.queries}
-        return self.config["dataset"] == "pascal5i" and len(validation_images(queries)) == len(queries)
+        """Whether all of its runs are on PASCAL-5i's validation lists, with no listed image missing."""
+        return not self.missing and all(_on_benchmark(part) for part in self.parts.values())
 
     def means(self, folds: Sequence[str]) -> dict[str, float]:
         """The means of `metrics.MEANS` over these folds, each alike."""
@@ -135,6 +137,14 @@ def load_parts(run: Path) -> list[Part]:
     if counts is None:
         raise DataError(f"{describe(run)}: is not scored, or not as it is now; run 'fewshot-eval score' on it first")
     return [Part(run, config, counts, method) for method in config["methods"]]
+
+
+def _on_benchmark(part: Part) -> bool:
+    """All queries are validation images; where the protocol takes each in turn, all of the fold's are there."""
+    queries, fold = set(part.counts.queries), part.config["fold"]
+    if part.config["dataset"] != "pascal5i" or fold == "all" or len(validation_images(queries)) < len(queries):
+        return False
+    return part.config["protocol"] != "hsnet" or len(queries) == FOLD_IMAGES[fold]
 
 
 def _key(part: Part) -> str:

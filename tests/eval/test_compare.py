@@ -15,10 +15,11 @@ import pytest
 from eval.bootstrap import p_value
 from eval.compare import compare
 from eval.compare_tables import comparison_tables
+from eval.counts import RunCounts
 from eval.pascal_val import validation_images
 from eval.published import PUBLISHED, THE_PAPER, published
 from eval.segmentation import SegmentationTask, run_segmentation
-from eval.systems import load_systems
+from eval.systems import Part, System, load_systems
 from eval.tables import Table, markdown
 from fewshot_seg.errors import ConfigError, DataError
 from tests.fewshot_seg.voc_files import make_voc
@@ -130,6 +131,12 @@ def test_folds_that_nobody_shares(runs: Path) -> None:
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_one_run_s_interval_is_the_one_in_its_metrics(runs: Path) -> None:
+    (figures,) = compare(load_systems(systems_of(runs, "centre-box/fold1"))).estimates
+    stored = json.loads((runs / "centre-box" / "fold1" / "metrics.json").read_text())["intervals"]
+    assert {name: one.interval for name, one in figures.items()} == {name: stored[name] for name in figures}
+
+
 def test_nothing_to_compare_and_folders_that_are_no_scored_run(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name at least one run"):
         compare([])
@@ -152,6 +159,7 @@ def test_tables_say_what_is_not_the_benchmark(runs: Path) -> None:
     assert figures.columns[-5:] == ("fold 0", "fold 1", "mean", "FB-IoU", "binary IoU")
     assert any("Not on PASCAL-5i's validation lists" in note for note in figures.notes)
     assert any("not over all four" in note for note in figures.notes)
+    assert any("Left out of 1-shot runs, for having too few images: bird, boat" in note for note in figures.notes)
     assert [row[0] for row in differences.rows] == ["all-foreground"]
     assert {row[1] for row in beside.rows} == {"1-way 1-shot"}
     assert THE_PAPER in [row[0] for row in beside.rows]
@@ -245,3 +253,22 @@ def test_validation_images_are_known_and_no_others(shared_data: Path) -> None:
     assert validation_images(ids["val"]) == sorted(ids["val"])
     assert validation_images(ids["trn"]) == []
     assert validation_images(line[:-4] for line in (shared_data / "voc" / "dev.txt").read_text().split()) == []
+
+
+@pytest.mark.realdata
+def test_only_whole_validation_lists_are_the_benchmark(shared_data: Path) -> None:
+    lines = (shared_data / "splits" / "pascal" / "val" / "fold0.txt").read_text().split()
+    config = {"dataset": "pascal5i", "fold": 0, "protocol": "hsnet"}
+
+    def system(queries: list[str], **changes: object) -> System:
+        counts = RunCounts(tuple(queries), np.ones((len(queries), 1), int), np.ones(len(queries), int), "")
+        return System("s", {"0": Part(Path("run"), config | changes, counts, "ours")})
+
+    queries = [line[:-4] for line in lines]
+    assert system(queries).benchmark
+    assert system(queries[:200], protocol="panet").benchmark  # which draws its queries
+    assert not system(queries[:200]).benchmark
+    assert not system([*queries, "2007_000063"]).benchmark
+    assert not system(queries, dataset="masks").benchmark
+    assert not system(queries, fold="all").benchmark
+    assert not system(queries, missing_images=1).benchmark
