@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from eval.metrics import SegmentationScore, confusion, episode_truth
+from eval.metrics import SegmentationScore, confusion, episode_tallies, episode_truth, means, where_present
 from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import ShapeError
 
@@ -72,6 +72,16 @@ def score_of(episodes: list[Case]) -> SegmentationScore:
     return score
 
 
+def stacked(episodes: list[Case]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(E, 3) classes and (E, 4, 4) confusions, filled up with zeros."""
+    labels, counts = np.zeros((len(episodes), 3), np.int64), np.zeros((len(episodes), 4, 4), np.int64)
+    for place, (prediction, data, classes) in enumerate(episodes):
+        side = len(classes) + 1
+        labels[place, : side - 1] = classes
+        counts[place, :side, :side] = confusion(prediction, episode_truth(data, classes), side - 1)
+    return labels, counts
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(cases(), max_size=5))
 def test_against_the_slow_loop(episodes: list[Case]) -> None:
@@ -90,6 +100,44 @@ def test_parts_merge_into_the_whole(first: list[Case], second: list[Case]) -> No
     names = {one: str(one) for one in range(1, 13)}
     merged = score_of(first).merge(score_of(second))
     assert merged.to_dict(list(names.values())) == score_of(first + second).to_dict(list(names.values()))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(cases(), min_size=1, max_size=5))
+def test_all_at_once_is_one_by_one(episodes: list[Case]) -> None:
+    """Of episodes with different numbers of classes, too: what an episode hasn't is 0."""
+    labels, counts = stacked(episodes)
+    score, tallies = SegmentationScore(CLASSES), episode_tallies(labels, counts, CLASSES)
+    score.add_all(labels, counts)
+    for name, whole in score_of(episodes).tally._asdict().items():
+        assert np.array_equal(getattr(score, name), whole)
+        assert np.array_equal(getattr(tallies, name).sum(0), whole)
+    for place, one in enumerate(episodes):
+        alone = means(score_of([one]).tally)
+        assert {name: float(values[place]) for name, values in means(tallies).items()} == pytest.approx(
+            {name: float(value) for name, value in alone.items()}, nan_ok=True
+        )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(cases(), min_size=1, max_size=5))
+def test_passing_over_absent_classes_takes_nothing_from_present_ones(episodes: list[Case]) -> None:
+    labels, counts = stacked(episodes)
+    moved = where_present(counts)
+    whole, present = (episode_tallies(labels, one, CLASSES) for one in (counts, moved))
+    assert np.array_equal(moved.sum((1, 2)), counts.sum((1, 2)))
+    assert np.array_equal(present.intersection, whole.intersection)
+    for place, (_, data, classes) in enumerate(episodes):
+        for column, label in enumerate(CLASSES):
+            held = label in classes and (data == label).any()
+            assert present.union[place, column] == (whole.union[place, column] if held else 0)
+
+
+def test_episodes_of_other_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="aren't among"):
+        episode_tallies(np.array([[4]]), np.ones((1, 2, 2), int), CLASSES)
+    with pytest.raises(ValueError, match="aren't among"):
+        episode_tallies(np.array([[12]]), np.ones((1, 2, 2), int), CLASSES)
 
 
 @settings(max_examples=50, deadline=None)
