@@ -68,9 +68,19 @@ def _replayed(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:
         what = f"{len(episodes)} episodes, but {task.episodes} are asked for"
         raise ConfigError(f"{describe(task.episodes_file)}: {what}; lower --episodes, or leave it out")
     episodes = episodes[: task.episodes]
+    _check_fold(episodes, task, dataset)
     way = max(len(one.classes) for one in episodes)
     shot = max(len(images) for one in episodes for images in one.supports.values())
     return Plan(episodes, way, shot, task.seed or 0, [])
+
+
+def _check_fold(episodes: list[Episode], task: SegmentationTask, dataset: SegmentationDataset) -> None:
+    """Figures are told by fold: a list of other classes would stand beside those of this one."""
+    inside = fold_classes(dataset, task.fold)
+    outside = sorted({label for one in episodes for label in one.classes}.difference(inside))
+    if outside:
+        what = f"{dataset.class_names[outside[0] - 1]!r} is not in fold {task.fold}"
+        raise ConfigError(f"{describe(task.episodes_file)}: {what}; give the fold that the list is of, or 'all'")
 
 
 def _classes(task: SegmentationTask, dataset: SegmentationDataset) -> tuple[tuple[int, ...], list[str]]:

@@ -115,6 +115,8 @@ def test_the_first_episodes_of_a_plain_list(task: SegmentationTask, tmp_path: Pa
         run_segmentation(replace(listed, episodes=4))
     with pytest.raises(ConfigError, match="episodes 0"):
         run_segmentation(replace(listed, episodes=0))
+    with pytest.raises(ConfigError, match=r"e\.txt: 'bus' is not in fold 0; give the fold that the list is of"):
+        run_segmentation(replace(listed, fold=0))
     (tmp_path / "e.txt").write_text("a_0 | bus a_1 a_3\nc_0 | 7 b_1 b_2\n")
     with pytest.raises(ConfigError, match="holds other episodes"):
         run_segmentation(listed)
