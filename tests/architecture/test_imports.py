@@ -17,7 +17,7 @@ ORDER = """
     errors streams devices
     decode find masks images
     weights backbones heads pcb embedder checkpoints embedding features
-    attention correspondence
+    attention evidence correspondence matcher matching
     supports seeds refine upsample options results segmenter
     _sheet _legend render export
     datasets episodes protocols

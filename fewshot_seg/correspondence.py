@@ -1,0 +1,109 @@
+"""Dense correspondence: how much each position of an image looks like the object, and unlike the rest, of others.
+
+An image's positions are compared with *keys*: positions of the supports, or of any other image whose foreground
+is known or guessed. Every key has two weights, how much it is foreground and how much background; a support
+without a mask brings its own attention as its soft foreground. Pure functions of tensors.
+
+Shapes: B images, m dimensions, h x w positions, n keys.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_seg.errors import ShapeError
+
+__all__ = ["SIMILARITIES", "Keys", "join", "keys_of", "similarities", "unit"]
+
+SIMILARITIES = ("neighbour margin", "foreground neighbour", "prototype margin", "foreground prototype")
+"""What `similarities` gives, in order."""
+
+_FLOOR = 1e-3  # a key never counts for less than this: the logarithm of its weight stays finite
+_COARSER = 2  # keys are averaged over this many positions a side: a quarter of them says as much, four times as fast
+
+
+class Keys:
+    """Positions to compare with.
+
+    Attributes:
+        vectors: (B,m,n) unit norm.
+        foreground, background: (B,n) weights in [0, 1]; (0, 0) says nothing.
+    """
+
+    __slots__ = ("background", "foreground", "vectors")
+
+    def __init__(self, vectors: Tensor, foreground: Tensor, background: Tensor) -> None:
+        b, _, n = vectors.shape
+        if foreground.shape != (b, n) or background.shape != (b, n):
+            raise ShapeError(f"expected weights ({b},{n}), got {tuple(foreground.shape)}, {tuple(background.shape)}")
+        self.vectors, self.foreground, self.background = vectors, foreground, background
+
+
+def keys_of(vectors: Tensor, foreground: Tensor, known: Tensor | None = None) -> Keys:
+    """The keys of images whose foreground is known or guessed.
+
+    Args:
+        vectors: (B,m,h,w) unit norm.
+        foreground: (B,h,w) in [0, 1]; the rest of each position is background.
+        known: (B,h,w) in [0, 1]: how much each position counts at all; None means fully.
+
+    Returns:
+        Keys with n = (h // 2) * (w // 2).
+
+    Raises:
+        ShapeError: shapes that don't belong together.
+    """
+    b, _, h, w = vectors.shape
+    if foreground.shape != (b, h, w) or (known is not None and known.shape != (b, h, w)):
+        raise ShapeError(f"expected foreground of shape {(b, h, w)}, got {tuple(foreground.shape)}")
+    counts = torch.ones_like(foreground) if known is None else known
+    pooled = unit(F.avg_pool2d(vectors, _COARSER)).flatten(2)  # (B,m,n)
+    weights = F.avg_pool2d(torch.stack([foreground * counts, (1 - foreground) * counts], 1), _COARSER).flatten(2)
+    return Keys(pooled, weights[:, 0], weights[:, 1])
+
+
+def join(*parts: Keys) -> Keys:
+    """The keys of several images as one set: it makes no difference in which of them a key stands."""
+    return Keys(
+        torch.cat([part.vectors for part in parts], 2),
+        torch.cat([part.foreground for part in parts], 1),
+        torch.cat([part.background for part in parts], 1),
+    )
+
+
+def similarities(vectors: Tensor, keys: Keys, sharpness: float | Tensor = 12.0) -> Tensor:
+    """How much each position looks like the keys' foreground, and how much more so than like their background.
+
+    Args:
+        vectors: (B,m,h,w) unit norm.
+        keys: what to compare with.
+        sharpness: of the soft maximum over keys; the larger, the nearer it is to the best key alone.
+
+    Returns:
+        (B,4,h,w): cosine similarities, or differences of two, in the order of `SIMILARITIES`. Neighbours are
+        the soft maximum over keys, ``log(sum_j w_j exp(s c_ij)) / s``; prototypes the weighted means of keys.
+
+    Raises:
+        ShapeError: images and keys that don't belong together.
+    """
+    b, m, h, w = vectors.shape
+    if keys.vectors.shape[:2] != (b, m):
+        raise ShapeError(f"vectors {tuple(vectors.shape)} and keys {tuple(keys.vectors.shape)} don't belong together")
+    queries = vectors.flatten(2)  # (B,m,hw)
+    scaled = torch.bmm(queries.transpose(1, 2), keys.vectors) * sharpness  # (B,hw,n)
+    near, far = (
+        torch.logsumexp(scaled + torch.log(weight + _FLOOR)[:, None], 2) / sharpness
+        for weight in (keys.foreground, keys.background)
+    )  # (B,hw)
+    alike, unlike = (
+        torch.einsum("bmp,bm->bp", queries, unit((keys.vectors * weight[:, None]).sum(2)))
+        for weight in (keys.foreground, keys.background)
+    )
+    return torch.stack([near - far, near, alike - unlike, alike], 1).view(b, 4, h, w)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors along dimension 1 brought to unit norm; zeros stay zeros."""
+    return F.normalize(vectors, dim=1)

@@ -1,0 +1,244 @@
+"""Matching an episode: from what is known of a query and its supports alone to where the query shows their object.
+
+A support comes without a mask. So the supports are matched too: with the query and with each other, by the same
+network, and what comes out is each support's soft foreground for the next round. What the user knows of an image
+(a mask, a box, points) is put in place of the guess wherever it is known.
+
+Shapes: B episodes, K shots, C channels of the last map, L classes of the backbone's classifier, and the
+matcher's grid of h x w positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_seg.correspondence import Keys, join, keys_of, unit
+from fewshot_seg.evidence import class_evidence, contributions
+from fewshot_seg.matcher import Encoded, Matcher
+
+__all__ = ["Known", "Matched", "View", "common", "decide_with", "match", "rival_keys"]
+
+ROUNDS = 2
+TEMPERATURE = 2.0
+"""Of the softmax over the backbone's classes: what an image shows is rarely one class alone."""
+
+_DOUBT = 0.2  # what is left of objectness where similarity speaks against it, in the first guess
+_SCALES = (0.3, 0.1)  # bring contributions and class evidence to about 1
+
+
+class View(NamedTuple):
+    """What is known of each of B images before anything is compared.
+
+    Attributes:
+        feature_map: A (B,C,h0,w0), the last convolutional map, >= 0.
+        encoded: by the matcher.
+    """
+
+    feature_map: Tensor
+    encoded: Encoded
+
+    def pick(self, index: Tensor | slice) -> View:
+        """The views of some of the images."""
+        return View(self.feature_map[index], Encoded(*(part[index] for part in self.encoded)))
+
+
+class Known(NamedTuple):
+    """What a user knows of B images.
+
+    Attributes:
+        foreground: (B,h,w) in [0, 1].
+        where: (B,h,w) in [0, 1]: how much it counts; 0 where nothing is known.
+    """
+
+    foreground: Tensor
+    where: Tensor
+
+
+class Matched(NamedTuple):
+    """An episode's outcome.
+
+    Attributes:
+        query: (B,h,w) logits.
+        shots: (B,K,h,w) logits; where the user knows, what they know.
+    """
+
+    query: Tensor
+    shots: Tensor
+
+
+def match(
+    matcher: Matcher,
+    classifier: Tensor,
+    query: View,
+    shots: View,
+    known_shots: Known | None = None,
+    known_query: Known | None = None,
+    rounds: int = ROUNDS,
+) -> list[Matched]:
+    """Logits of every round; the last is the result.
+
+    Args:
+        matcher: trained for the backbone that the views are of.
+        classifier: (L,C) weights of the backbone's own last layer.
+        query: B images.
+        shots: B*K images, K to each query, in order.
+        known_shots: of the B*K shots.
+        known_query: of the queries.
+        rounds: at least 1. Each matches the shots first, then the query.
+    """
+    b = len(query.feature_map)
+    k = len(shots.feature_map) // b
+    ahead = _guess(matcher, classifier, query, shots, k)
+    softs = [_told(ahead[0], known_query), _told(ahead[1], known_shots)]
+    outcome = []
+    for _ in range(rounds):
+        around = _around_shots(query, shots, softs[0], softs[1], k, known_shots)
+        shown = _partners(query, shots, softs[0], softs[1], k)
+        shot_logits = matcher.decide(shots.encoded, common(shots, shown, classifier), around)
+        softs[1] = _told(torch.sigmoid(shot_logits), known_shots)
+        keys = _of_shots(shots, softs[1], b, k)
+        if known_query is not None:
+            keys = join(keys, keys_of(query.encoded.vectors, known_query.foreground, known_query.where))
+        shown = _mean_of_shots(shown_by(shots, softs[1]), k)
+        query_logits = matcher.decide(query.encoded, common(query, shown, classifier), keys)
+        softs[0] = _told(torch.sigmoid(query_logits), known_query)
+        outcome.append(Matched(query_logits, shot_logits.view(b, k, *shot_logits.shape[1:])))
+    return outcome
+
+
+def decide_with(
+    matcher: Matcher,
+    classifier: Tensor,
+    query: View,
+    shots: View,
+    soft_shots: Tensor,
+    others: Sequence[Keys] = (),
+    known_query: Known | None = None,
+) -> Tensor:
+    """Logits (B,h,w) of queries where the shots' soft foreground is there already, and other keys beside them.
+
+    Args:
+        matcher: as in `match`.
+        classifier: as in `match`.
+        query: B images.
+        shots: B*K images.
+        soft_shots: (B*K,h,w) in [0, 1].
+        others: keys of other classes, or of other images of the same class.
+        known_query: as in `match`.
+    """
+    b = len(query.feature_map)
+    k = len(shots.feature_map) // b
+    keys = join(_of_shots(shots, soft_shots, b, k), *others)
+    if known_query is not None:
+        keys = join(keys, keys_of(query.encoded.vectors, known_query.foreground, known_query.where))
+    shown = _mean_of_shots(shown_by(shots, soft_shots), k)
+    return matcher.decide(query.encoded, common(query, shown, classifier), keys)
+
+
+def rival_keys(shots: View, soft_shots: Tensor) -> Keys:
+    """Another class's foreground as background: (1, of all its shots). What else its shots show says nothing."""
+    keys = keys_of(shots.encoded.vectors, soft_shots)
+    m = keys.vectors.shape[1]
+    vectors = keys.vectors.transpose(0, 1).reshape(1, m, -1)
+    foreground = keys.foreground.reshape(1, -1)
+    return Keys(vectors, torch.zeros_like(foreground), foreground)
+
+
+def common(view: View, shown: Tensor, classifier: Tensor) -> Tensor:
+    """Similarity attention and class evidence of B images for what others show.
+
+    Args:
+        view: of B images.
+        shown: (B,C), what the others show: their last maps, averaged over their foreground.
+        classifier: (L,C).
+
+    Returns:
+        (B,4,h,w): contributions and class evidence, both scaled to [0, 1] for each image, then as they are.
+    """
+    own = view.feature_map.mean((2, 3))  # (B,C)
+    parts = (
+        contributions(view.feature_map, unit(own), unit(shown)),
+        class_evidence(view.feature_map, classifier, own, shown, TEMPERATURE),
+    )  # (B,h0,w0) each
+    plain = [part * scale for part, scale in zip(parts, _SCALES, strict=True)]
+    maps = torch.stack([*(_spread(part) for part in parts), *plain], 1)
+    size = view.encoded.objectness.shape[1:]
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def shown_by(view: View, soft: Tensor) -> Tensor:
+    """(B,C): the last map averaged over a soft foreground (B,h,w), which is taken as a constant."""
+    height, width = view.feature_map.shape[2:]
+    weight = F.adaptive_avg_pool2d(soft.detach()[:, None], (height, width))  # (B,1,h0,w0)
+    total: Tensor = (view.feature_map * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1e-4)
+    return total
+
+
+def _guess(matcher: Matcher, classifier: Tensor, query: View, shots: View, k: int) -> tuple[Tensor, Tensor]:
+    """Soft foregrounds (B,h,w) and (B*K,h,w) to begin with: objects, where similarity doesn't speak against it."""
+    whole = [torch.ones_like(view.encoded.objectness) for view in (query, shots)]
+    shown = _mean_of_shots(shown_by(shots, whole[1]), k), _partners(query, shots, whole[0], whole[1], k)
+    guesses = []
+    for view, other in zip((query, shots), shown, strict=True):
+        alike = common(view, other, classifier)[:, 1]
+        guesses.append(torch.sigmoid(view.encoded.objectness) * (_DOUBT + (1 - _DOUBT) * alike))
+    return guesses[0], guesses[1]
+
+
+def _told(soft: Tensor, known: Known | None) -> Tensor:
+    return soft if known is None else soft + known.where * (known.foreground - soft)
+
+
+def _partners(query: View, shots: View, soft_query: Tensor, soft_shots: Tensor, k: int) -> Tensor:
+    """(B*K,C): what the query and the other shots show, for each shot."""
+    own = _by_episode(shown_by(shots, soft_shots), k)  # (B,K,C)
+    others = shown_by(query, soft_query)[:, None] + own.sum(1, keepdim=True) - own
+    return (others / k).flatten(0, 1)
+
+
+def _mean_of_shots(values: Tensor, k: int) -> Tensor:
+    return _by_episode(values, k).mean(1)
+
+
+def _of_shots(shots: View, soft: Tensor, b: int, k: int) -> Keys:
+    """The keys of B*K shots as B sets (B,m,K*n)."""
+    keys = keys_of(shots.encoded.vectors, soft)
+    vectors = _by_episode(keys.vectors, k).transpose(1, 2).flatten(2)
+    return Keys(vectors, keys.foreground.reshape(b, -1), keys.background.reshape(b, -1))
+
+
+def _around_shots(
+    query: View, shots: View, soft_query: Tensor, soft_shots: Tensor, k: int, known: Known | None
+) -> Keys:
+    """For each of B*K shots the keys of its query, of the other shots, and of what is known of itself."""
+    keys = keys_of(shots.encoded.vectors, soft_shots)
+    own = [_by_episode(part, k) for part in (keys.vectors, keys.foreground, keys.background)]
+    asked = keys_of(query.encoded.vectors, soft_query)
+    parts = [_each(asked, k)]
+    for step in range(1, k):  # shot j beside shot j + step
+        turned = [torch.roll(part, -step, 1).flatten(0, 1) for part in own]
+        parts.append(Keys(*turned))
+    if known is not None:
+        parts.append(keys_of(shots.encoded.vectors, known.foreground, known.where))
+    return join(*parts)
+
+
+def _by_episode(values: Tensor, k: int) -> Tensor:
+    """(B*K,...) -> (B,K,...)."""
+    return values.view(-1, k, *values.shape[1:])
+
+
+def _each(keys: Keys, k: int) -> Keys:
+    """Every set k times over."""
+    return Keys(*(part.repeat_interleave(k, 0) for part in (keys.vectors, keys.foreground, keys.background)))
+
+
+def _spread(maps: Tensor) -> Tensor:
+    """Each map (B,h,w) stretched to [0, 1]."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low + 1e-6)
