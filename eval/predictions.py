@@ -113,14 +113,14 @@ def predict_run(
         methods: name -> method.
         dataset: where the episodes are from.
         episodes: all of the run.
-        workers: episodes at a time; None means the machine's processors, but at most 8.
+        workers: episodes at a time; None means this process's part of the machine's processors, but at most 8.
         track: shows progress.
         shard: which share is this process's.
 
     Raises:
         FewShotError: as `predict`.
     """
-    workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    workers = workers or max(1, min((os.cpu_count() or 1) // shard.local_count, _MOST_WORKERS))
     files = {name: predictions_file(out, name) for name in methods}
     each = [predict(files[name], name, one, dataset, episodes, workers, track, shard) for name, one in methods.items()]
     if not shard.leads:

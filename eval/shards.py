@@ -47,6 +47,7 @@ class Shard:
         rank: from 0; the first keeps the folder and scores.
         count: how many processes.
         local_rank: from 0 on each machine; which of its GPUs is used.
+        local_count: how many processes share this machine's processors.
 
     Raises:
         ConfigError: no such place.
@@ -55,10 +56,12 @@ class Shard:
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    local_count: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.count or self.local_rank < 0:
-            raise ConfigError(f"rank {self.rank} of {self.count} (on this machine {self.local_rank}): no such process")
+        if not (0 <= self.rank < self.count and self.local_rank >= 0 and self.local_count >= 1):
+            here = f"{self.local_rank} of {self.local_count} on this machine"
+            raise ConfigError(f"rank {self.rank} of {self.count}, {here}: no such process")
 
     @property
     def leads(self) -> bool:
@@ -74,17 +77,21 @@ ALONE: Final = Shard()
 
 
 def shard_of(environment: Mapping[str, str]) -> Shard:
-    """The shard that torchrun's variables RANK, WORLD_SIZE and LOCAL_RANK name; without them the only one.
+    """The shard that torchrun's variables name (RANK, WORLD_SIZE, and of each machine LOCAL_RANK, LOCAL_WORLD_SIZE).
+
+    Without the first two it is the only one.
 
     Raises:
         ConfigError: they are no numbers, or don't belong together.
     """
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return Shard()
-    values = [environment.get(name, "0") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
-    if not all(value.isdecimal() for value in values):
-        raise ConfigError(f"RANK, WORLD_SIZE, LOCAL_RANK are {', '.join(values)}: start with torchrun, or unset them")
-    return Shard(*map(int, values))
+    defaults = {"RANK": "", "WORLD_SIZE": "", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    values = {name: environment.get(name, value) for name, value in defaults.items()}
+    if not all(value.isdecimal() for value in values.values()):
+        told = ", ".join(f"{name}={value}" for name, value in values.items())
+        raise ConfigError(f"{told}: must be numbers; start with torchrun, or unset them")
+    return Shard(*map(int, values.values()))
 
 
 def part_file(path: Path, shard: Shard) -> Path:
@@ -122,7 +129,10 @@ def mark_done(out: Path, shard: Shard) -> None:
 
 
 def wait_for_others(out: Path, shard: Shard, ranks: Iterable[int]) -> None:
-    """Wait until those of `ranks` that aren't this process's have marked their shares as complete."""
+    """Wait until those of `ranks` that aren't this process's have marked their shares as complete.
+
+    For ever, if one of them ends before that: torchrun then ends this one, too.
+    """
     others = [_marker(out, Shard(rank, shard.count)) for rank in ranks if rank != shard.rank]
     while not all(path.exists() for path in others):
         time.sleep(_POLL)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fewshot_seg import seeds as seeds
     from fewshot_seg import segmenter as segmenter
     from fewshot_seg.embedding import Embedder, Embedding, load_embedder
+    from fewshot_seg.features import FeatureCache
     from fewshot_seg.images import Preprocessing
     from fewshot_seg.segmenter import Segmentation, Segmenter, SegmenterOptions, Support
 
@@ -48,6 +49,7 @@ __all__ = [
     "DataError",
     "Embedder",
     "Embedding",
+    "FeatureCache",
     "FewShotError",
     "ImageError",
     "OutputError",
@@ -64,6 +66,7 @@ __all__ = [
 _HOMES = {
     "Embedder": "embedding",
     "Embedding": "embedding",
+    "FeatureCache": "features",
     "Preprocessing": "images",
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",

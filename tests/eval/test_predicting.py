@@ -213,6 +213,7 @@ def test_torchrun_ends_in_the_same_numbers(task: SegmentationTask) -> None:
     [
         ({}, Shard(0, 1, 0)),
         ({"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Shard(1, 4, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, Shard(3, 4, 1, 2)),
         ({"RANK": "0", "WORLD_SIZE": "1"}, Shard(0, 1, 0)),
         ({"WORLD_SIZE": "4"}, Shard(0, 1, 0)),
     ],
