@@ -64,6 +64,23 @@ class TimmTrunk(nn.Module):
         features: Tensor = self.model.forward_features(batch)  # type: ignore[operator]
         return features
 
+    def layers(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What `forward` gives, and the maps on the way to it by name, "blocks.0" and on; none but for EfficientNets.
+
+        They are the network's own steps, in its own order, so that the last map is `forward`'s to the bit.
+        """
+        from timm.models.efficientnet import EfficientNet
+
+        if not isinstance(self.model, EfficientNet):
+            return self(batch), {}
+        x = self.model.bn1(self.model.conv_stem(batch))
+        found = {}
+        for number, block in enumerate(self.model.blocks):
+            x = block(x)
+            found[f"blocks.{number}"] = x
+        last: Tensor = self.model.bn2(self.model.conv_head(x))
+        return last, found
+
 
 def canonical_name(name: str) -> str:
     """The full name, "timm/NAME" or "torchvision/NAME", of `name`.

@@ -170,3 +170,16 @@ def test_models_tells_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not table["paper"].present
     assert "resnet50-0676ba61.pth" in table["paper"].note
     assert table["paper"].backbone == "torchvision/resnet50"
+
+
+def test_layers_come_with_the_very_same_embedding(default: Embedder) -> None:
+    batch = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        plain = default(batch)
+        emb, layers = default.with_layers(batch, ["blocks.2", "blocks.4", "no such layer"])
+    assert torch.equal(plain.feature_map, emb.feature_map)
+    assert torch.equal(plain.vector, emb.vector)
+    assert {name: tuple(layer.shape) for name, layer in layers.items()} == {
+        "blocks.2": (2, 40, 8, 8),
+        "blocks.4": (2, 112, 4, 4),
+    }
