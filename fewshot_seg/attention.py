@@ -1,153 +1,141 @@
 """Similarity attention (paper, section 2.1): which regions of each image made the images of a tuple similar.
 
 Two steps, both pure functions of tensors. A *weight vector* w (B,D) says which dimensions of the embedding carry
-the decision, and `attention_maps` brings it back to the image: with the score ``s = w.f`` of an image,
-``alpha_k = GAP(ds/dA_k)`` and ``M = ReLU(sum_k alpha_k A_k)`` (equation 1). The same w serves every image of its
-tuple; `tuple_maps` gives them all in one call.
+the decision (see `weighting`), and `attention_maps` brings it back to the image: with the score ``s = w.f`` of an
+image, ``alpha_k = GAP(ds/dA_k)`` and ``M = ReLU(sum_k alpha_k A_k)`` (equation 1). The same w serves every image of
+its tuple; `tuple_maps` gives them all in one call. `similarity_maps` is every variant by its name.
 
-Shapes: B tuples, D dimensions of the embedding, C channels and h x w positions of the feature map, K shots.
+Shapes: B images or tuples, D dimensions of the embedding, C channels and h x w positions of the feature map, K shots,
+L classes of the backbone's own classifier.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from fewshot_seg.embedding import Embedding
 from fewshot_seg.errors import ConfigError, ShapeError
+from fewshot_seg.evidence import class_shares
 from fewshot_seg.heads import Head, PooledHead
+from fewshot_seg.weighting import Weighting, pair_weights, quadruplet_weights, shot_weights, triplet_weights
 
 if TYPE_CHECKING:
     from torch import nn
 
     from fewshot_seg.embedding import Embedder
 
+__all__ = [
+    "Method",
+    "Shots",
+    "Variant",
+    "Weighting",
+    "attention_maps",
+    "pair_weights",
+    "quadruplet_weights",
+    "scale_maps",
+    "shot_weights",
+    "shots_of",
+    "similarity_maps",
+    "triplet_weights",
+    "tuple_maps",
+]
+
 Method = Literal["auto", "closed_form", "autograd"]
-Weighting = Literal["overlap", "paper"]
+Variant = Literal["paper", "overlap", "contributions", "grad-cam", "class-evidence"]
+
+EVIDENCE_TEMPERATURE: Final = 2.0
+"""Of the softmax over the backbone's classes: what an image shows is rarely one class alone."""
 
 NORM_EPS = 1e-12
 """Norms below this count as this, as in `torch.nn.functional.normalize`."""
 
 
-def pair_weights(f1: Tensor, f2: Tensor, same: bool | Tensor = True) -> Tensor:
-    """Weights of a Siamese pair: ``1 - |f1 - f2|`` for the same class, ``|f1 - f2|`` for different ones.
+class Shots(NamedTuple):
+    """What K examples of one class show; the same for all images, or others for each of B (then with B in front).
+
+    Attributes:
+        vectors: (K,D) or (B,K,D) unit-norm embeddings.
+        means: (K,C) or (B,K,C) means of their feature maps.
+    """
+
+    vectors: Tensor
+    means: Tensor
+
+
+def shots_of(embedder: Embedder, emb: Embedding, foreground: Tensor | None = None) -> Shots:
+    """What K examples show, or what a part of each of them shows.
 
     Args:
-        f1: (B,D) unit-norm embeddings of the first images.
-        f2: (B,D) of the second.
-        same: one bool for the whole batch, or a bool tensor (B,).
+        embedder: its head makes the vectors of parts.
+        emb: of the examples: feature_map (K,C,h,w), vector (K,D).
+        foreground: (K,h,w) in [0, 1], the part that counts; None means the whole image.
 
     Returns:
-        w (B,D), within [0, 1] for non-negative embeddings and [-1, 2] for signed ones.
+        Vectors (K,D) and means (K,C).
 
     Raises:
-        ShapeError: the embeddings differ in shape or aren't (B,D), or `same` isn't (B,).
+        ShapeError: a foreground that doesn't belong to the maps.
     """
-    _check_vectors(f1, f2)
-    difference = (f1 - f2).abs()
-    if isinstance(same, bool):
-        return 1 - difference if same else difference
-    if same.shape != f1.shape[:1] or same.dtype != torch.bool:
-        raise ShapeError(
-            f"`same` must be a bool tensor of shape ({f1.shape[0]},), got {tuple(same.shape)} {same.dtype}"
-        )
-    return torch.where(same[:, None], 1 - difference, difference)
+    feature_map = emb.feature_map
+    if foreground is None:
+        return Shots(emb.vector, feature_map.mean((2, 3)))
+    if foreground.shape != (feature_map.shape[0], *feature_map.shape[2:]):
+        raise ShapeError(f"foreground {tuple(foreground.shape)} doesn't belong to maps {tuple(feature_map.shape)}")
+    part = feature_map * foreground[:, None]
+    total = foreground.sum((1, 2)).clamp_min(NORM_EPS)[:, None]
+    return Shots(embedder.head(part), part.sum((2, 3)) / total)
 
 
-def triplet_weights(fa: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
-    """Weights of a triplet, ``(1 - |fa - fp|) * |fa - fn|``: shared with the positive, not with the negative.
-
-    Args:
-        fa: (B,D) unit-norm embeddings of the anchors.
-        fp: (B,D) of the positives.
-        fn: (B,D) of the negatives.
-
-    Returns:
-        w (B,D).
-
-    Raises:
-        ShapeError: the embeddings differ in shape or aren't (B,D).
-    """
-    _check_vectors(fa, fp, fn)
-    return (1 - (fa - fp).abs()) * (fa - fn).abs()
-
-
-def quadruplet_weights(fa: Tensor, fp: Tensor, fn1: Tensor, fn2: Tensor) -> Tensor:
-    """Weights of a quadruplet, ``(1 - |fa - fp|) * |fa - fn1| * |fa - fn2|``.
-
-    Args:
-        fa: (B,D) unit-norm embeddings of the anchors.
-        fp: (B,D) of the positives.
-        fn1: (B,D) of the first negatives.
-        fn2: (B,D) of the second, of a third class.
-
-    Returns:
-        w (B,D).
-
-    Raises:
-        ShapeError: the embeddings differ in shape or aren't (B,D).
-    """
-    _check_vectors(fa, fp, fn1, fn2)
-    return triplet_weights(fa, fp, fn1) * (fa - fn2).abs()
-
-
-def shot_weights(
-    anchor: Tensor,
-    positives: Tensor,
-    negatives: Sequence[Tensor] = (),
+def similarity_maps(
+    embedder: Embedder,
+    emb: Embedding,
+    positives: Shots,
+    negatives: Sequence[Shots] = (),
+    variant: Variant = "contributions",
     *,
-    weighting: Weighting = "paper",
+    through_norm: bool | None = None,
     rejection: float = 0.5,
+    method: Method = "auto",
 ) -> Tensor:
-    """Weights of an anchor against any number of positives, and of negatives from any number of other classes.
+    """Where images show what the positives show, and no other class does: every variant by its name.
 
-    **How shots are combined.** The shots of one class are *averaged*: each is a sample of the same class, so a
-    dimension that most of them share counts, and one odd shot can't veto it (a product would let it). The other
-    *classes* combine as the paper's tuples do: a dimension must tell the anchor's class from every one of them.
-    With one positive and 0, 1 or 2 one-shot negative classes "paper" is exactly `pair_weights` (same class),
-    `triplet_weights` and `quadruplet_weights`.
-
-    **Weightings.**
-
-    - "paper": ``mean_k(1 - |fa - fp_k|) * prod_c mean_j |fa - fn_cj|``.
-    - "overlap": ``mean_k o(fa, fp_k) - rejection * max_c mean_j o(fa, fn_cj)`` (the largest by
-      magnitude), where ``o(f, g)`` is the smaller of the two magnitudes, signed, where f and g agree in sign,
-      and 0 elsewhere. The paper's recipe gives a dimension that is near zero in both images the full weight 1;
-      here it gets none. On untrained ImageNet features, where most dimensions are near zero, that is what makes
-      the maps land on the object.
+    - "paper", "overlap", "contributions", "grad-cam": the weight vectors of `shot_weights`, brought to the map by
+      `attention_maps`. For a head without a neck that averages, "contributions" is `evidence.contributions` but for
+      one factor for each image.
+    - "class-evidence": the class activation maps of the classes, of those the backbone was trained on, that an image
+      shares with the positives (see `evidence.class_shares`), less `rejection` times what it shares with the other
+      class that shares most. Needs the backbone's classifier; the head doesn't matter.
 
     Args:
-        anchor: (B,D) unit-norm embeddings.
-        positives: (K,D), the same shots for all anchors, or (B,K,D).
-        negatives: for each other class (K_c,D) or (B,K_c,D).
-        weighting: "paper" or "overlap".
-        rejection: for "overlap", how much of the nearest other class's overlap is taken away, >= 0.
+        embedder: its head gives the gradient; the trunk isn't run.
+        emb: of B images, feature_map (B,C,h,w) and vector (B,D).
+        positives: of the class that is looked for.
+        negatives: of each other class.
+        variant: one of the above.
+        through_norm: see `attention_maps`. None means the variant's own: True for "paper" and "grad-cam", which are
+            defined so, False for the others.
+        rejection: how much the other classes take away, >= 0; "paper" has its own way.
+        method: see `attention_maps`.
 
     Returns:
-        w (B,D).
+        (B,h,w), >= 0, not scaled.
 
     Raises:
-        ShapeError: a shape is not as above, or a class has no shot.
-        ConfigError: an unknown weighting.
+        ShapeError: shapes that don't belong together, or a class without shots.
+        ConfigError: an unknown variant or method, or an embedder that can't give what the variant needs.
     """
-    shots = [_check_shots(anchor, group) for group in (positives, *negatives)]
-    a = anchor[:, None]  # (B,1,D)
-    if weighting == "paper":
-        w = (1 - (a - shots[0]).abs()).mean(1)  # (B,D)
-        for group in shots[1:]:
-            w = w * (a - group).abs().mean(1)
-        return w
-    if weighting == "overlap":
-        w = _overlap(a, shots[0]).mean(1)  # (B,D)
-        if len(shots) == 1:
-            return w
-        rivals = torch.stack([_overlap(a, group).mean(1) for group in shots[1:]])  # (classes,B,D)
-        strongest = rivals.abs().argmax(0, keepdim=True)
-        return w - rejection * rivals.gather(0, strongest)[0]
-    raise ConfigError(f"unknown weighting {weighting!r}: choose {', '.join(get_args(Weighting))}")
+    if variant not in get_args(Variant):
+        raise ConfigError(f"unknown attention {variant!r}: choose {', '.join(get_args(Variant))}")
+    if variant == "class-evidence":
+        return _class_evidence(embedder, emb.feature_map, positives, negatives, rejection)
+    others = [group.vectors for group in negatives]
+    w = shot_weights(emb.vector, positives.vectors, others, weighting=variant, rejection=rejection)
+    through = variant in ("paper", "grad-cam") if through_norm is None else through_norm
+    return attention_maps(embedder, emb, w, method, through)
 
 
 def attention_maps(
@@ -240,6 +228,27 @@ def scale_maps(maps: Tensor) -> Tensor:
     return maps / torch.where(peak > 0, peak, torch.ones_like(peak))
 
 
+def _class_evidence(
+    embedder: Embedder, feature_map: Tensor, positives: Shots, negatives: Sequence[Shots], rejection: float
+) -> Tensor:
+    """(B,h,w) >= 0; see `similarity_maps`."""
+    if embedder.classifier is None:
+        raise ConfigError(
+            "this embedder keeps no classifier, which class evidence needs: choose another attention, "
+            "or one of the networks default, lite1, lite2, paper"
+        )
+    classifier = embedder.classifier.weight  # (L,C)
+    own = feature_map.mean((2, 3))  # (B,C)
+    shares = [
+        class_shares(classifier, own, group.means.mean(-2).expand_as(own), EVIDENCE_TEMPERATURE)
+        for group in (positives, *negatives)
+    ]  # (B,L) each
+    chosen = shares[0]
+    if negatives:
+        chosen = chosen - rejection * torch.stack(shares[1:]).amax(0)
+    return torch.einsum("bc,bchw->bhw", chosen @ classifier, feature_map).relu()
+
+
 def _closed_form(head: PooledHead, feature_map: Tensor, w: Tensor, through_norm: bool) -> Tensor:
     """``alpha = W^T (w - (w.f) f) / ||z|| * c`` (B,C); without the norm's gradient ``W^T w / ||z|| * c``."""
     z = head.project(feature_map)  # (B,D)
@@ -285,25 +294,3 @@ def _closed_form_head(head: nn.Module, method: Method) -> PooledHead | None:
             "use method='autograd'"
         )
     return None
-
-
-def _overlap(f: Tensor, g: Tensor) -> Tensor:
-    """The smaller magnitude, signed, where f and g agree in sign; else 0. For f, g >= 0, ``min(f, g)``."""
-    return torch.minimum(f, g).relu() - torch.minimum(-f, -g).relu()
-
-
-def _check_vectors(first: Tensor, *others: Tensor) -> None:
-    if first.ndim != 2 or any(other.shape != first.shape for other in others):
-        shapes = ", ".join(str(tuple(t.shape)) for t in (first, *others))
-        raise ShapeError(f"expected embeddings of one shape (B,D), got {shapes}")
-
-
-def _check_shots(anchor: Tensor, shots: Tensor) -> Tensor:
-    """The shots as (B or 1,K,D)."""
-    if anchor.ndim != 2:
-        raise ShapeError(f"expected an anchor of shape (B,D), got {tuple(anchor.shape)}")
-    batched = shots[None] if shots.ndim == 2 else shots
-    b, d = anchor.shape
-    if batched.ndim != 3 or batched.shape[0] not in (1, b) or batched.shape[1] == 0 or batched.shape[2] != d:
-        raise ShapeError(f"expected shots of shape (K,{d}) or ({b},K,{d}) with K >= 1, got {tuple(shots.shape)}")
-    return batched

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fewshot_seg.errors import ShapeError
 
-__all__ = ["class_evidence", "contributions"]
+__all__ = ["class_evidence", "class_shares", "contributions"]
 
 
 def contributions(feature_map: Tensor, f: Tensor, g: Tensor) -> Tensor:
@@ -59,9 +59,24 @@ def class_evidence(
     _check(feature_map, own, shown)
     if classifier.ndim != 2 or classifier.shape[1] != feature_map.shape[1]:
         raise ShapeError(f"expected a classifier (L,{feature_map.shape[1]}), got {tuple(classifier.shape)}")
-    log_shares = sum(torch.log_softmax(pooled @ classifier.T / temperature, 1) for pooled in (own, shown))
-    shared = torch.softmax(torch.as_tensor(log_shares), 1)  # (B,L)
+    shared = class_shares(classifier, own, shown, temperature)  # (B,L)
     return torch.einsum("bc,bchw->bhw", shared @ classifier, feature_map)
+
+
+def class_shares(classifier: Tensor, own: Tensor, shown: Tensor, temperature: float = 1.0) -> Tensor:
+    """How much of what two images share falls to each class: ``p_l q_l / sum_l p_l q_l`` of their probabilities.
+
+    Args:
+        classifier: (L,C), as in `class_evidence`. Its offsets are left out.
+        own: (B,C) mean of each image's map.
+        shown: (B,C) mean of the other image's, or of what counts of it.
+        temperature: of the softmax over classes, > 0.
+
+    Returns:
+        (B,L), >= 0, each row's sum 1.
+    """
+    log_shares = sum(torch.log_softmax(pooled @ classifier.T / temperature, 1) for pooled in (own, shown))
+    return torch.softmax(torch.as_tensor(log_shares), 1)
 
 
 def _check(feature_map: Tensor, *vectors: Tensor) -> None:

@@ -15,10 +15,10 @@ from tests.architecture.imports import ROOT, Arrow, arrows
 # A folder counts as one. A new module takes its place here.
 ORDER = """
     errors streams devices
-    decode find masks images
+    decode find masks scribbles images
     weights backbones heads pcb embedder checkpoints embedding features
-    attention evidence correspondence matcher matching
-    supports seeds refine upsample options results segmenter
+    weighting evidence attention correspondence matcher matching training_free
+    seeds hints supports refine upsample options results segmenter
     _sheet _legend render export
     datasets episodes protocols
     commands cli __main__
