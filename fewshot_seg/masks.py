@@ -56,7 +56,7 @@ def read_mask(
     mask = _foreground(values, lossy=lossy, void=void)
     name = describe(source)
     if size is not None and mask.shape != tuple(size):
-        raise ShapeError(_size_message(name, mask.shape, tuple(size), image))
+        raise ShapeError(size_message(name, mask.shape, tuple(size), image))
     if not mask.any():
         raise DataError(f"{name}: the mask has no foreground; mark the object with a value other than 0")
     return mask
@@ -110,10 +110,11 @@ def _foreground(values: NDArray[Any], *, lossy: bool, void: int | None) -> NDArr
     return np.asarray(mask if void is None else mask & (values != void))
 
 
-def _size_message(name: str, got: tuple[int, ...], wanted: tuple[int, ...], image: object) -> str:
+def size_message(name: str, got: tuple[int, ...], wanted: tuple[int, ...], image: object, what: str = "mask") -> str:
+    """Why a mask of another size than its image can't be used, and what to do."""
     owner = "its image" if image is None else describe(image)
-    hint = "save the mask at the size of the image"
+    hint = f"save the {what} at the size of the image"
     if got == wanted[::-1]:
-        hint = "the image may be turned by its EXIF orientation: save the mask as a viewer shows the image"
+        hint = f"the image may be turned by its EXIF orientation: save the {what} as a viewer shows the image"
     sizes = f"{got[1]}x{got[0]} (width x height) but {owner} is {wanted[1]}x{wanted[0]}"
-    return f"{name}: the mask is {sizes}; {hint}"
+    return f"{name}: the {what} is {sizes}; {hint}"

@@ -7,16 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
 from fewshot_seg.decode import PATH_TYPES
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.images import ImageInput, describe, read_mask
-
-Box: TypeAlias = tuple[float, float, float, float]
+from fewshot_seg.errors import ConfigError
+from fewshot_seg.hints import Box, Hint, Marks, Point, hint_of, read_marks, share_of
+from fewshot_seg.images import ImageInput, describe
 
 DEFAULT_NAME = "object"
 
@@ -27,22 +25,25 @@ class Support:
 
     Attributes:
         image: a path, a PIL image, or an (H,W,3) uint8 RGB array.
-        mask: what of it is the object, if known: a mask of the image's size (see `images.read_mask`).
-        box: the same as a box (x, y, width, height) in the image's pixels. Not together with a mask.
+        mask, box, points, scribble: what of it is the object, if known (see `hints.Hint`).
 
     Raises:
-        ConfigError: mask and box both given, or a box that isn't four finite numbers.
+        ConfigError: as `hints.Hint`.
     """
 
     image: ImageInput
     mask: ImageInput | NDArray[Any] | None = None
     box: Box | None = None
+    points: Sequence[Point] | None = None
+    scribble: ImageInput | NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.mask is not None and self.box is not None:
-            raise ConfigError(f"{describe(self.image)}: give a mask or a box of the object, not both")
-        if self.box is not None and not _is_box(self.box):
-            raise ConfigError(f"{describe(self.image)}: a box is x, y, width, height in pixels, got {self.box}")
+        _ = self.hint  # checks it
+
+    @property
+    def hint(self) -> Hint | None:
+        """What is known of the object."""
+        return hint_of(self.image, self.mask, self.box, self.points, self.scribble)
 
 
 OneSupport: TypeAlias = ImageInput | Support
@@ -82,39 +83,34 @@ def group_supports(supports: Supports) -> dict[str, tuple[Support, ...]]:
     return grouped
 
 
-def support_mask(support: Support, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """What is known of the object in a support's image of size (H,W): (H,W) bool, or None.
+def support_marks(support: Support, size: tuple[int, int]) -> Marks | None:
+    """What is known of the pixels of a support's image of size (H,W), or None.
 
     Raises:
-        DataError: an empty mask, or a box that lies outside the image.
-        ShapeError, ImageError: a mask of another size, or unreadable.
+        DataError, ShapeError, ImageError: as `hints.read_marks`.
     """
-    if support.mask is not None:
-        return read_mask(support.mask, size, image=support.image)
-    if support.box is None:
+    return read_marks(support.hint, size, support.image)
+
+
+def support_mask(support: Support, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """What a support's image of size (H,W) shows of the object, as far as it is known: (H,W) bool, or None.
+
+    A mask; else what a box holds, without what is marked as background; else what points or strokes mark.
+
+    Raises:
+        DataError, ShapeError, ImageError: as `hints.read_marks`.
+    """
+    marks = support_marks(support, size)
+    if marks is None:
         return None
-    x, y, width, height = support.box
-    rows, columns = _span(y, height, size[0]), _span(x, width, size[1])
-    mask = np.zeros(size, bool)
-    mask[rows, columns] = True
-    if not mask.any():
-        shape = f"{size[1]}x{size[0]} (width x height)"
-        raise DataError(f"{describe(support.image)}: the box {support.box} lies outside the image, {shape}")
-    return mask
+    if marks.inside is not None:
+        return np.asarray(marks.inside & ~marks.background)
+    return marks.foreground if marks.foreground.any() else None
 
 
 def mask_on_map(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
     """The share of each of (h,w) cells that a mask (H,W) covers: (h,w) float32 in [0, 1], not all 0."""
-    share = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(share, dtype=np.float32)
-
-
-def _is_box(box: object) -> bool:
-    try:
-        values = np.asarray(box)
-        return values.shape == (4,) and values.dtype.kind in "iuf" and bool(np.isfinite(values).all())
-    except ValueError:  # ragged
-        return False
+    return share_of(mask, size)
 
 
 def _as_list(shots: ClassSupports) -> Iterable[OneSupport]:
@@ -123,18 +119,12 @@ def _as_list(shots: ClassSupports) -> Iterable[OneSupport]:
     return shots if several and not isinstance(shots, PATH_TYPES) else [shots]  # type: ignore[list-item,return-value]
 
 
-def _span(start: float, length: float, limit: int) -> slice:
-    """The pixels from start to start + length, cut to the image."""
-    low, high = sorted((start, start + length))
-    return slice(max(0, round(low)), min(limit, max(round(high), 0)))
-
-
 def _refuse_shared(grouped: Mapping[str, Sequence[Support]]) -> None:
     """A bare image can't be the example of two classes: nothing in it would tell them apart."""
     owner: dict[str, str] = {}
     for name, shots in grouped.items():
         for shot in shots:
-            if shot.mask is not None or shot.box is not None or not isinstance(shot.image, PATH_TYPES):
+            if shot.hint is not None or not isinstance(shot.image, PATH_TYPES):
                 continue
             if "\0" in (path := os.fspath(shot.image)):  # no file's name; reading it says so
                 continue
@@ -142,5 +132,5 @@ def _refuse_shared(grouped: Mapping[str, Sequence[Support]]) -> None:
             if owner.setdefault(path, name) != name:
                 raise ConfigError(
                     f"{describe(shot.image)}: given as a support of both {owner[path]!r} and {name!r}; "
-                    "add a mask or a box for each, or choose another image"
+                    "add a mask, box or points for each, or choose another image"
                 )
