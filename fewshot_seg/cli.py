@@ -13,6 +13,17 @@ import typer
 
 from fewshot_seg.commands.console import complain, print_table
 from fewshot_seg.commands.entry import make_app
+from fewshot_seg.commands.hint_options import (
+    EXAMPLES,
+    QueryBoxes,
+    QueryMasks,
+    QueryPoints,
+    QueryScribbles,
+    SupportBoxes,
+    SupportMasks,
+    SupportPoints,
+    SupportScribbles,
+)
 
 __all__ = ["app", "main"]
 
@@ -95,11 +106,8 @@ def demo(
 fewshot-seg segment photos/ --support cat=my-cat.jpg --out results
 
 fewshot-seg segment "photos/*.jpg" -s cat=cat1.jpg -s cat=cat2.jpg -s dog=dog.jpg -o results
-
-fewshot-seg segment photo.jpg --support cup=cup.jpg --support-mask cup=cup-mask.png --out results
-
-fewshot-seg segment photo.jpg --support cup=table.jpg --support-box cup=120,80,200,160 --out results
-""",
+"""
+    + EXAMPLES,
 )
 def segment(
     queries: Annotated[list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.")],
@@ -114,22 +122,14 @@ def segment(
         ),
     ],
     out: Out,
-    masks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--support-mask",
-            metavar="NAME=PATH",
-            help="Where the object is in the k-th example of NAME (k-th mask, k-th example): not 0.",
-        ),
-    ] = None,
-    boxes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--support-box",
-            metavar="NAME=X,Y,W,H",
-            help="The same as a box: left, top, width, height in pixels.",
-        ),
-    ] = None,
+    masks: SupportMasks = None,
+    boxes: SupportBoxes = None,
+    points: SupportPoints = None,
+    scribbles: SupportScribbles = None,
+    query_masks: QueryMasks = None,
+    query_boxes: QueryBoxes = None,
+    query_points: QueryPoints = None,
+    query_scribbles: QueryScribbles = None,
     weights: Weights = "default",
     device: Device = "auto",
     precision: Precise = Precision.fp32,
@@ -141,13 +141,15 @@ def segment(
 ) -> None:
     """Find in each QUERY what the examples show. No mask is needed."""
     from fewshot_seg.commands.engine import Engine
+    from fewshot_seg.commands.hints import QueryHints
     from fewshot_seg.commands.results import COLUMNS, table_rows
     from fewshot_seg.commands.segment import SegmentRequest, run_segment
     from fewshot_seg.commands.supports import parse_supports
 
     engine = Engine(weights, device, precision.value, seed, threads)
-    classes = parse_supports(supports, masks or (), boxes or ())
-    report = run_segment(SegmentRequest(queries, classes, out, engine, refine.value, recursive, batch_size))
+    classes = parse_supports(supports, masks or (), boxes or (), points or (), scribbles or ())
+    hints = QueryHints(query_masks or (), query_boxes or (), query_points or (), query_scribbles or ())
+    report = run_segment(SegmentRequest(queries, classes, out, engine, refine.value, recursive, batch_size, hints))
     print_table(COLUMNS, table_rows(report.entries))
     if report.interrupted:
         kept = f"{len(report.entries)} of {report.total} images are done and kept in {out}"

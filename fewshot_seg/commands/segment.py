@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.engine import Engine, Refine
+from fewshot_seg.commands.hints import Given, QueryHints, parse_query_hints
 from fewshot_seg.commands.outputs import output_stems, refuse_overwriting, without_results
 from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
 from fewshot_seg.commands.supports import Shot
@@ -18,6 +19,7 @@ from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
 from fewshot_seg.export import make_folder, write_json
 
 if TYPE_CHECKING:
+    from fewshot_seg.hints import Query as QueryWithHints
     from fewshot_seg.segmenter import Prepared, Segmentation, Segmenter, Support
 
 __all__ = ["Report", "SegmentRequest", "run_segment"]
@@ -36,6 +38,7 @@ class SegmentRequest:
     refine: Refine = "grabcut"
     recursive: bool = False
     batch_size: int = 4
+    query_hints: QueryHints = field(default_factory=QueryHints)
 
 
 @dataclass
@@ -61,6 +64,7 @@ class Report:
 class _Query:
     path: Path
     error: str | None = None  # why it is known beforehand that it cannot be read
+    known: Mapping[str, Given] = field(default_factory=dict)  # of its classes
 
 
 def run_segment(request: SegmentRequest) -> Report:
@@ -75,7 +79,7 @@ def run_segment(request: SegmentRequest) -> Report:
     """
     if len(request.supports) > MOST_CLASSES:
         raise ConfigError(f"{len(request.supports)} classes: an 8-bit label map holds at most {MOST_CLASSES}")
-    queries = _find_queries(request.queries, request.recursive)
+    queries = _with_hints(_find_queries(request.queries, request.recursive), request)
     stems = output_stems([query.path for query in queries])
     _protect_inputs(request, queries, stems)
     out = make_folder(request.out)
@@ -110,6 +114,12 @@ def _find_queries(patterns: Sequence[str], recursive: bool) -> list[_Query]:
     return list(found.values())
 
 
+def _with_hints(queries: list[_Query], request: SegmentRequest) -> list[_Query]:
+    found = [query.path for query in queries if query.error is None]
+    known = parse_query_hints(request.query_hints, found, list(request.supports)) if found else {}
+    return [replace(query, known=known.get(os.path.realpath(query.path), {})) for query in queries]
+
+
 def _images_of(pattern: str, recursive: bool) -> list[Path]:
     """What one pattern names; results of an earlier run are taken only where they are named one by one."""
     from fewshot_seg.images import find_images
@@ -129,20 +139,30 @@ def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[
     outputs = [request.out / name(stem) for stem in stems for name in (mask_name, overlay_name)]
     shots = [shot for shots in request.supports.values() for shot in shots]
     inputs = [query.path for query in queries] + [shot.path for shot in shots]
-    refuse_overwriting(outputs, inputs + [shot.mask for shot in shots if shot.mask is not None])
+    known = [given for query in queries for given in query.known.values()] + [shot.known for shot in shots]
+    refuse_overwriting(outputs, inputs + [path for given in known for path in given.files])
 
 
 def _as_supports(classes: dict[str, tuple[Shot, ...]]) -> dict[str, list[Support]]:
     from fewshot_seg.segmenter import Support
 
-    return {name: [Support(shot.path, shot.mask, shot.box) for shot in shots] for name, shots in classes.items()}
+    return {name: [Support(shot.path, **asdict(shot.known)) for shot in shots] for name, shots in classes.items()}
+
+
+def _as_query(query: _Query) -> Path | QueryWithHints:
+    from fewshot_seg.hints import Hint
+    from fewshot_seg.hints import Query as QueryWithHints
+
+    if not query.known:
+        return query.path
+    return QueryWithHints(query.path, hints={name: Hint(**asdict(given)) for name, given in query.known.items()})
 
 
 def _segment(
     segmenter: Segmenter, prepared: Prepared, queries: list[_Query], request: SegmentRequest
 ) -> Iterator[Segmentation | FewShotError]:
-    paths = (query.path for query in queries if query.error is None)
-    outcomes = segmenter.segment_many(paths, prepared, batch_size=request.batch_size, on_error="yield")
+    asked: Iterator[Any] = (_as_query(query) for query in queries if query.error is None)
+    outcomes = segmenter.segment_many(asked, prepared, batch_size=request.batch_size, on_error="yield")
     for query in queries:
         yield DataError(query.error) if query.error is not None else next(outcomes)
 

@@ -1,4 +1,4 @@
-"""`--support`, `--support-mask` (NAME=PATH) and `--support-box` (NAME=X,Y,W,H) to a mapping of supports."""
+"""`--support NAME=PATH` and what is known of each, `--support-mask` and its like, to a mapping of supports."""
 
 from __future__ import annotations
 
@@ -6,68 +6,85 @@ import difflib
 import os
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from fewshot_seg.commands.hints import BOX_FORM, KINDS, POINTS_FORM, Given, read_value
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["Box", "Shot", "parse_supports"]
+__all__ = ["Shot", "parse_supports"]
 
-Box = tuple[float, float, float, float]
+NONE = "-"  # nothing is known of this shot
 UNNAMED = "object"  # the class of a support that is given as a path alone
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One support: an image file and, where given, its mask file or its box (x, y, w, h in pixels)."""
+    """One support: an image file, and what is known of it."""
 
     path: Path
-    mask: Path | None = None
-    box: Box | None = None
+    known: Given = field(default_factory=Given)
 
 
 def parse_supports(
-    supports: Sequence[str], masks: Sequence[str] = (), boxes: Sequence[str] = ()
+    supports: Sequence[str],
+    masks: Sequence[str] = (),
+    boxes: Sequence[str] = (),
+    points: Sequence[str] = (),
+    scribbles: Sequence[str] = (),
 ) -> dict[str, tuple[Shot, ...]]:
-    """Read the three options; classes in the order of their first appearance.
+    """Read the five options; classes in the order of their first appearance.
 
     Each `NAME=PATH` is split at its first `=`; PATH is a file, a folder or a glob, and every image found is
     a shot of NAME. A string that is itself an existing file or folder, and whose part after `=` is not one,
-    is a path alone: a shot of the class "object". The k-th mask (or box) of a class belongs to its k-th shot.
+    is a path alone: a shot of the class "object". The k-th mask (box, points, scribble) of a class belongs to
+    its k-th shot; `NAME=-` says that there is none.
 
-    A file may appear twice, in one class or in two, only with a different mask or box each time.
+    A file may appear twice, in one class or in two, only with something else known of it each time.
 
     Raises:
-        ConfigError: no support, an empty or unknown name, counts that do not match, a bad box, the same shot
-        twice. DataError: a path that is not there or holds no image.
+        ConfigError: no support, an empty or unknown name, counts that do not match, a bad box or point, a mask
+        with anything else, the same shot twice. DataError: a path that is not there or holds no image.
     """
     if not supports:
         raise ConfigError("no support given; name an example image: --support NAME=PATH")
-    shots = _gather(supports, "--support")
-    mask_files = _gather(masks, "--support-mask")
-    box_values: dict[str, list[Box]] = {}
-    for text in boxes:
-        name, value = _split_name(text, "--support-box", "NAME=X,Y,W,H")
-        box_values.setdefault(name, []).append(_box(text, value))
-    _check_names(mask_files, shots, "--support-mask")
-    _check_names(box_values, shots, "--support-box")
-    result: dict[str, tuple[Shot, ...]] = {}
-    for name, paths in shots.items():
-        own_masks, own_boxes = mask_files.get(name, []), box_values.get(name, [])
-        if own_masks and own_boxes:
-            raise ConfigError(f"class '{name}' has both masks and boxes; give one or the other")
-        _check_count(name, "--support-mask", len(own_masks), len(paths))
-        _check_count(name, "--support-box", len(own_boxes), len(paths))
-        result[name] = tuple(
-            Shot(
-                path,
-                own_masks[number] if own_masks else None,
-                own_boxes[number] if own_boxes else None,
-            )
-            for number, path in enumerate(paths)
-        )
+    paths = _gather(supports, "--support")
+    given = dict(zip(KINDS, (masks, boxes, points, scribbles), strict=True))
+    known = {kind: _values(kind, texts, paths) for kind, texts in given.items()}
+    result = {
+        name: tuple(_shot(name, path, {kind: of[name][k] for kind, of in known.items()}) for k, path in enumerate(own))
+        for name, own in paths.items()
+    }
     _refuse_repeats(result)
     return result
+
+
+def _values(kind: str, texts: Sequence[str], paths: dict[str, list[Path]]) -> dict[str, list[Any]]:
+    """One kind of hint for each class and shot; None where there is none."""
+    option = f"--support-{kind}"
+    values: dict[str, list[Any]] = {}
+    for text in texts:
+        name, value = _hint_and_name(kind, text, option)
+        values.setdefault(name, []).extend(value)
+    _check_names(values, paths, option)
+    for name, own in values.items():
+        _check_count(name, option, len(own), len(paths[name]))
+    return {name: values.get(name, [None] * len(own)) for name, own in paths.items()}
+
+
+def _hint_and_name(kind: str, text: str, option: str) -> tuple[str, list[Any]]:
+    from fewshot_seg.images import find_images
+
+    if kind in ("mask", "scribble"):
+        name, path = _name_and_path(text, option)
+        return name, [None] if path == NONE else [*find_images([path])]
+    name, value = _split_name(text, option, f"NAME={BOX_FORM if kind == 'box' else POINTS_FORM}")
+    return name, [None if value == NONE else read_value(kind, option, text, value)]
+
+
+def _shot(name: str, path: Path, known: dict[str, Any]) -> Shot:
+    return Shot(path, Given(**known).checked(f"class '{name}': {path}"))
 
 
 def _gather(options: Sequence[str], option: str) -> dict[str, list[Path]]:
@@ -105,19 +122,7 @@ def _exists(path: str) -> bool:
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for names that are too long
 
 
-def _box(text: str, value: str) -> Box:
-    try:
-        x, y, w, h = (float(number) for number in value.split(","))
-    except ValueError:
-        raise ConfigError(f"--support-box '{text}': a box is four numbers, NAME=X,Y,W,H in pixels") from None
-    if not (w > 0 and h > 0 and max(map(abs, (x, y, w, h))) < 1e9):  # also refuses nan
-        raise ConfigError(f"--support-box '{text}': width and height must be above 0, and every number finite")
-    return x, y, w, h
-
-
-def _check_names(
-    given: dict[str, list[Path]] | dict[str, list[Box]], known: dict[str, list[Path]], option: str
-) -> None:
+def _check_names(given: dict[str, list[Any]], known: dict[str, list[Path]], option: str) -> None:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -131,14 +136,14 @@ def _check_count(name: str, option: str, count: int, shots: int) -> None:
 
 
 def _refuse_repeats(classes: dict[str, tuple[Shot, ...]]) -> None:
-    seen: dict[tuple[str, str | None, Box | None], str] = {}
+    seen: dict[tuple[object, ...], str] = {}
     for name, shots in classes.items():
         for shot in shots:
-            mask = os.path.realpath(shot.mask) if shot.mask is not None else None
-            key = (os.path.realpath(shot.path), mask, shot.box)
+            known = shot.known
+            key = (os.path.realpath(shot.path), known.box, known.points, *map(os.path.realpath, known.files))
             if key in seen:
                 where = f"twice for class '{name}'" if seen[key] == name else f"for '{seen[key]}' and for '{name}'"
                 raise ConfigError(
-                    f"support {shot.path} is given {where}; give it once, or each with its own mask or box"
+                    f"support {shot.path} is given {where}; give it once, or each with its own mask, box or points"
                 )
             seen[key] = name

@@ -96,7 +96,7 @@ def test_shots_and_classes_keep_their_order(folder):
     classes = parse_supports(["dog=b.png", "cat=a.png", "dog=a.png", "cat=shots"], boxes=["dog=0,0,5,5", "dog=1,2,3,4"])
     assert list(classes) == ["dog", "cat"]
     assert paths(classes["cat"]) == ["a.png", "shots/1.png", "shots/2.png", "shots/10.png"]
-    assert [shot.box for shot in classes["dog"]] == [(0, 0, 5, 5), (1, 2, 3, 4)]
+    assert [shot.known.box for shot in classes["dog"]] == [(0, 0, 5, 5), (1, 2, 3, 4)]
 
 
 def test_a_path_alone_is_an_object(folder):
@@ -119,9 +119,9 @@ def test_every_awkward_file_name_can_be_a_support(folder):
 
 def test_masks_belong_to_the_shots_in_order(folder):
     classes = parse_supports(["cat=a.png", "dog=b.png", "cat=b.png"], ["cat=m1.png", "cat=m2.png"])
-    assert [shot.mask and shot.mask.name for shot in classes["cat"]] == ["m1.png", "m2.png"]
-    assert classes["dog"][0].mask is None
-    assert parse_supports(["a.png"], ["m1.png"])["object"][0].mask == Path("m1.png")
+    assert [shot.known.mask and shot.known.mask.name for shot in classes["cat"]] == ["m1.png", "m2.png"]
+    assert classes["dog"][0].known.mask is None
+    assert parse_supports(["a.png"], ["m1.png"])["object"][0].known.mask == Path("m1.png")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_masks_belong_to_the_shots_in_order(folder):
         (["cat=a.png"], [], ["cat=1,2,0,4"], "above 0"),
         (["cat=a.png"], [], ["cat=1,2,nan,4"], "above 0"),
         (["cat=a.png"], [], ["cat=inf,2,3,4"], "finite"),
-        (["cat=a.png"], ["cat=m1.png"], ["cat=1,2,3,4"], "both masks and boxes"),
+        (["cat=a.png"], ["cat=m1.png"], ["cat=1,2,3,4"], "both a mask and a box"),
         (["cat=a.png", "cat=a.png"], [], [], "twice for class 'cat'"),
         (["cat=a.png", "cat=./a.png"], [], [], "twice for class 'cat'"),
         (["cat=a.png", "dog=a.png"], [], [], "for 'cat' and for 'dog'"),

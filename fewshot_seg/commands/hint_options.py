@@ -1,0 +1,72 @@
+"""The options by which a user says what they know of an image: a mask, a box, points or a scribble."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "EXAMPLES",
+    "QueryBoxes",
+    "QueryMasks",
+    "QueryPoints",
+    "QueryScribbles",
+    "SupportBoxes",
+    "SupportMasks",
+    "SupportPoints",
+    "SupportScribbles",
+]
+
+EXAMPLES = """
+fewshot-seg segment photo.jpg --support cup=cup.jpg --support-mask cup=cup-mask.png --out results
+
+fewshot-seg segment photo.jpg --support cup=table.jpg --support-box cup=120,80,200,160 --out results
+
+fewshot-seg segment photo.jpg --support cup=table.jpg --support-points cup=220,160:30,40,bg --out results
+
+fewshot-seg segment photo.jpg --support cup=table.jpg --query-box 40,30,300,200 --out results
+
+fewshot-seg segment photos/ -s cup=c.jpg -s jug=j.jpg --query-points photos/1.jpg=jug=90,70 --out results
+"""
+
+_SUPPORT_PANEL = "What is known of the examples"
+_QUERY_PANEL = "What is known of the queries"
+_BOX = "left, top, width, height in pixels; the object is nowhere outside of it"
+_POINTS = "X,Y on the object and X,Y,bg beside it, in pixels, with colons between"
+_SCRIBBLE = "an image of the same size: green (or 1) on the object, red (or 2) beside it"
+_OF = "PATH= may be left out where there is one query, NAME= where there is one class"
+
+
+def _supports(name: str, form: str, text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        f"--support-{name}", metavar=f"NAME={form}", help=text, rich_help_panel=_SUPPORT_PANEL
+    )
+    return option
+
+
+def _queries(name: str, form: str, text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        f"--query-{name}", metavar=f"[PATH=][NAME=]{form}", help=text, rich_help_panel=_QUERY_PANEL
+    )
+    return option
+
+
+SupportMasks = Annotated[
+    list[str] | None,
+    _supports(
+        "mask",
+        "PATH",
+        "Where the object is in an example: not 0. Of NAME the k-th for its k-th example, here and below; - for none.",
+    ),
+]
+SupportBoxes = Annotated[list[str] | None, _supports("box", "X,Y,W,H", f"The same as a box: {_BOX}.")]
+SupportPoints = Annotated[list[str] | None, _supports("points", "X,Y[,bg]:...", f"Points: {_POINTS}.")]
+SupportScribbles = Annotated[list[str] | None, _supports("scribble", "PATH", f"Strokes: {_SCRIBBLE}.")]
+
+QueryMasks = Annotated[
+    list[str] | None, _queries("mask", "MASK", f"Where the object of class NAME is in the query PATH. {_OF}.")
+]
+QueryBoxes = Annotated[list[str] | None, _queries("box", "X,Y,W,H", f"The same as a box: {_BOX}.")]
+QueryPoints = Annotated[list[str] | None, _queries("points", "X,Y[,bg]:...", f"Points: {_POINTS}.")]
+QueryScribbles = Annotated[list[str] | None, _queries("scribble", "FILE", f"Strokes: {_SCRIBBLE}.")]
