@@ -12,6 +12,8 @@ import typer
 
 from fewshot_seg.commands.entry import make_app
 from fewshot_seg.errors import ConfigError, FewShotError
+from train_embed.matcher.cli import EPILOG as MATCHER_EPILOG
+from train_embed.matcher.cli import matcher
 
 __all__ = ["app", "main"]
 
@@ -264,6 +266,9 @@ def import_weights(
     )
     save_checkpoint(embedder, out, training={"imported_from": state.name})
     print(f"{out}: {embedder.spec.backbone}, {pooling.value} pooling, {embedder.dim} dimensions")
+
+
+app.command(epilog=MATCHER_EPILOG)(matcher)
 
 
 def _seeds(text: str) -> tuple[int, ...]:

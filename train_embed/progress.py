@@ -23,7 +23,7 @@ class Progress:
     Args:
         total: steps of the whole run.
         done: steps done before.
-        epochs: of the whole run.
+        epochs: of the whole run; 0 for one that has none.
         quiet: show nothing (ranks other than the first).
     """
 
@@ -60,7 +60,7 @@ class Progress:
         if self.quiet:
             return
         losses = " ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in parts.items())
-        text = f"epoch {epoch + 1}/{self.epochs} {losses}"
+        text = f"epoch {epoch + 1}/{self.epochs} {losses}" if self.epochs else losses
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self.done, description=text)
             return

@@ -16,9 +16,9 @@ from tests.architecture.imports import ROOT, Arrow, arrows
 ORDER = """
     errors streams devices
     decode find masks scribbles images
-    weights backbones heads pcb embedder checkpoints embedding features
-    weighting evidence attention correspondence matcher matching training_free
-    seeds hints supports refine upsample options results segmenter
+    weights backbones heads pcb embedder checkpoints embedding
+    weighting evidence attention correspondence matcher matcher_files features matching presence training_free
+    seeds hints supports refine upsample options locators results cutting segmenter
     _sheet _legend render export
     datasets episodes protocols
     commands cli __main__

@@ -1,0 +1,73 @@
+"""A training's state beside its result: weights, the optimiser's moments, and how many steps are done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from fewshot_seg.errors import CheckpointError, ConfigError
+from fewshot_seg.export import atomic_file
+from fewshot_seg.weights import first_line
+from train_embed.state import optimizer_tensors, part, restore_module, restore_optimizer
+
+__all__ = ["TrainingState"]
+
+_KEY = "train_embed_matcher"
+_MODEL, _OPTIMIZER = "model/", "optimizer/"
+
+
+class TrainingState:
+    """The state of one training in a file.
+
+    Args:
+        path: of the file; it need not be there.
+        about: JSON values that tell which training it is: another one's state is refused.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
+        self.path = path
+        self._about = json.loads(json.dumps(about))
+
+    def save(self, done: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Writes it, whole or not at all.
+
+        Raises:
+            OutputError: it can't be written; an older one is kept.
+        """
+        tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
+        tensors |= {_OPTIMIZER + name: value for name, value in optimizer_tensors(optimizer).items()}
+        plain = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+        with atomic_file(self.path) as stream:
+            stream.write(save(plain, {_KEY: json.dumps({"done": done, "about": self._about})}))
+
+    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """How many steps are done, model and optimiser as they were then; 0 where there is no state.
+
+        Raises:
+            ConfigError: it is another training's. CheckpointError: it is damaged.
+        """
+        if not self.path.exists():
+            return 0
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                header = json.loads((file.metadata() or {})[_KEY])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            done, about = int(header["done"]), header["about"]
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{self.path} is damaged ({first_line(error)}): delete it to begin anew") from error
+        if about != self._about:
+            raise ConfigError(f"{self.path} is the state of another training: delete it, or choose another --out")
+        restore_module(model, tensors, _MODEL)
+        restore_optimizer(optimizer, part(tensors, _OPTIMIZER))
+        return done
+
+    def remove(self) -> None:
+        """Deletes it: the training is over."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,273 @@
+"""The loop: features once, then steps over episodes of them.
+
+Everything that is drawn is a function of (seed, step), so a training that was interrupted ends, on a CPU and with the
+same number of threads, with the same bits as one that wasn't. Its state lies beside the result, FILE.state, until
+the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fewshot_seg.datasets import VOID
+from fewshot_seg.embedding import Embedder, load_embedder
+from fewshot_seg.errors import ConfigError, FewShotError
+from fewshot_seg.matcher import Matcher, MatcherSpec
+from fewshot_seg.matcher_files import MatcherHeader, backbone_digest, save_matcher
+from fewshot_seg.matching import Known, View, match
+from train_embed.matcher.draws import Draws, EpisodeSource
+from train_embed.matcher.gallery import Gallery, fold_names
+from train_embed.matcher.losses import any_object, map_loss, one_class
+from train_embed.matcher.options import MatcherTraining
+from train_embed.matcher.schedule import cycle_at, set_cycle
+from train_embed.matcher.states import TrainingState
+from train_embed.matcher.store import Store, Track, make_store
+from train_embed.matcher.views import look, shrink, window
+from train_embed.memory import keep_freed_memory
+from train_embed.progress import Progress
+from train_embed.setup import seeded
+from train_embed.signals import Interrupted, stop_on_signals
+
+__all__ = ["FINER", "TERMS", "Ground", "prepare", "spec_for", "train_matcher"]
+
+FINER = 4
+"""Labels are kept at this many times the matcher's grid a side; losses take every other one."""
+
+TERMS = (
+    "Trained on the images named in `data`, over ImageNet weights; the images are under their owners' terms, most of "
+    "them for research. No image or label is in this file."
+)
+
+_DECAY = 1e-2
+_CLIP = 1.0
+_SHOT_LOSS, _OBJECT_LOSS = 0.5, 0.5
+_STATE_EVERY = 100
+_COARSEST = 16  # pixels between the grid's positions
+_FINEST = 8  # of the layers that are read
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What training and validation stand on.
+
+    Attributes:
+        gallery: the images.
+        embedder: frozen.
+        matcher: untrained, with the features' mean and spread.
+        store: the features.
+        labels: (T,H,W) int16 of all views, `FINER` times as fine as the grid.
+        sizes: (N,) pixels of each image.
+        held: labels (1-based) that are held out.
+        weights: the digest of the backbone's.
+    """
+
+    gallery: Gallery
+    embedder: Embedder
+    matcher: Matcher
+    store: Store
+    labels: NDArray[np.int16]
+    sizes: NDArray[np.int64]
+    held: frozenset[int]
+    weights: str
+
+    @property
+    def classifier(self) -> Tensor:
+        """(L,C) of the backbone's own last layer."""
+        assert self.embedder.classifier is not None
+        return self.embedder.classifier.weight
+
+    def views(self, matcher: Matcher, index: NDArray[np.int64]) -> View:
+        """What a matcher makes of some views."""
+        stacked, last = self.store.get(index, self.embedder.device)
+        return View(last, matcher.encode(stacked))
+
+
+def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Ground:
+    """Opens the data, makes the features and reads the labels.
+
+    Args:
+        options: of the training.
+        cache: a file for the features; None keeps them in memory.
+        track: shows progress.
+
+    Raises:
+        ConfigError, DataError, ImageError, CheckpointError, OutputError: see `open_dataset`, `load_embedder` and
+            `make_store`.
+    """
+    gallery = Gallery(options.sources)
+    embedder = load_embedder(options.weights, options.device)
+    torch.manual_seed(options.seed)
+    matcher = Matcher(spec_for(embedder))
+    weights = backbone_digest(embedder)
+    store = make_store(gallery, embedder, matcher, options.views, weights, cache, track)
+    matcher.mean, matcher.std = store.statistics()
+    labels, sizes = _labels(gallery, store, track)
+    held = gallery.numbers(fold_names(options.hold_out))
+    return Ground(gallery, embedder, matcher.to(embedder.device), store, labels, sizes, held, weights)
+
+
+def spec_for(embedder: Embedder) -> MatcherSpec:
+    """A matcher that reads all layers of an embedder's trunk from stride 8 on, on the grid of stride 16.
+
+    Raises:
+        ConfigError: the trunk has no such layers, or the embedder keeps no classifier.
+    """
+    name, side = embedder.spec.backbone, embedder.preprocessing.size
+    if embedder.classifier is None:
+        raise ConfigError(f"{name} keeps no classifier, whose class evidence a matcher reads")
+    numbers = [f"blocks.{number}" for number in range(64)]
+    with torch.inference_mode():
+        _, layers = embedder.with_layers(torch.zeros(1, 3, side, side), numbers)
+    read = {key: layer.shape[1] for key, layer in layers.items() if layer.shape[2] <= side // _FINEST}
+    grids = [key for key in read if layers[key].shape[2] >= side // _COARSEST]
+    if not grids:
+        raise ConfigError(f"{name} gives no layers to read: train over default, lite1, lite2 or another EfficientNet")
+    return MatcherSpec(name, read, grids[-1])
+
+
+def train_matcher(options: MatcherTraining, ground: Ground, out: Path) -> Matcher:
+    """Trains, or goes on where a state lies beside `out`, and writes the matcher.
+
+    Args:
+        options: of the training.
+        ground: from `prepare` with the same options; its matcher is the one that is trained.
+        out: the matcher's file.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
+        ConfigError: the state is another training's. OutputError: a file can't be written.
+        FewShotError: a loss that is no number.
+    """
+    if ground.embedder.device.type == "cpu":
+        keep_freed_memory()
+    about = _about(options, ground)
+    with seeded(options.seed, options.threads, ground.embedder.device), stop_on_signals() as stop:
+        loop = _Loop(options, ground)
+        state = TrainingState(out.with_name(out.name + ".state"), about)
+        loop.done = state.restore(loop.matcher, loop.optimizer)
+        with Progress(options.steps, loop.done, 0) as progress:
+            while loop.done < options.steps:
+                loss = loop.step()
+                progress.step(0, {"loss": loss})
+                if stop.name is not None or (loop.done % _STATE_EVERY == 0 and loop.done < options.steps):
+                    state.save(loop.done, loop.matcher, loop.optimizer)
+                if stop.name is not None:
+                    raise Interrupted(
+                        f"stopped by {stop.name} after step {loop.done} of {options.steps}; the state is saved: the "
+                        "same command goes on"
+                    )
+    matcher = loop.matcher.eval()
+    save_matcher(out, matcher, MatcherHeader(matcher.spec, ground.weights, about))
+    state.remove()
+    return matcher
+
+
+class _Loop:
+    """The matcher, its optimiser, and where they are."""
+
+    def __init__(self, options: MatcherTraining, ground: Ground) -> None:
+        self.options, self.ground = options, ground
+        self.matcher = ground.matcher.train()
+        self.optimizer = torch.optim.AdamW(self.matcher.parameters(), lr=options.rate, weight_decay=_DECAY)
+        labels = ground.labels[:, ::2, ::2].copy()
+        labels[np.isin(labels, list(ground.held))] = VOID
+        self._labels = labels
+        images = np.arange(len(ground.store)) // ground.store.views
+        areas = _areas(ground.labels[:, ::2, ::2], len(ground.gallery.names))
+        self._episodes = EpisodeSource(areas, images, ground.held)
+        self.done = 0
+
+    def step(self) -> float:
+        """One step of the optimiser; the loss before it.
+
+        Raises:
+            FewShotError: it is no number.
+        """
+        draws = self._episodes.draw(self.options.seed, self.done, self.options.batch)
+        torch.manual_seed(draws.dropout)
+        set_cycle(self.optimizer, cycle_at(self.done, self.options.steps, self.options.rate))
+        loss = self._loss(draws)
+        if not torch.isfinite(loss):
+            raise FewShotError(f"the loss of step {self.done + 1} is no number: lower --rate")
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.matcher.parameters(), _CLIP)
+        self.optimizer.step()
+        self.done += 1
+        return float(loss)
+
+    def _loss(self, draws: Draws) -> Tensor:
+        device = self.ground.embedder.device
+        b, k = draws.shots.shape
+        shots = draws.shots.reshape(-1)
+        views = self.ground.views(self.matcher, np.concatenate([draws.queries, shots]))
+        query, support = views.pick(slice(0, b)), views.pick(slice(b, None))
+        classes = torch.from_numpy(draws.classes).to(device)
+        of_query, of_shots = (
+            torch.from_numpy(self._labels[index]).to(device).long() for index in (draws.queries, shots)
+        )
+        shot_classes = classes.repeat_interleave(k)
+        known = _masks(of_shots, shot_classes, self.ground.store.grid) if draws.masked else None
+        use = torch.from_numpy(~draws.absent).to(device).float().repeat_interleave(k)
+        loss = torch.zeros((), device=device)
+        outcomes = match(self.matcher, self.ground.classifier, query, support, known)
+        for outcome in outcomes:
+            loss = loss + map_loss(outcome.query, *one_class(of_query, classes))
+            shot_logits = outcome.shots.flatten(0, 1)
+            loss = loss + _SHOT_LOSS * map_loss(shot_logits, *one_class(of_shots, shot_classes), use)
+        objects = map_loss(query.encoded.objectness, *any_object(of_query))
+        objects = objects + map_loss(support.encoded.objectness, *any_object(of_shots))
+        return loss / len(outcomes) + _OBJECT_LOSS * objects
+
+
+def _masks(labels: Tensor, classes: Tensor, grid: tuple[int, int]) -> Known:
+    """The masks of one class each, on the grid."""
+    target, _ = one_class(labels, classes)
+    foreground = F.adaptive_avg_pool2d(target[:, None], grid)[:, 0]
+    return Known(foreground, torch.ones_like(foreground))
+
+
+def _areas(labels: NDArray[np.int16], classes: int) -> NDArray[np.float32]:
+    """(T,L) each class's share of each label map."""
+    areas = np.zeros((len(labels), classes), np.float32)
+    for number, own in enumerate(labels):
+        counts = np.bincount(own[own > 0].astype(np.int64), minlength=classes + 1)
+        areas[number] = counts[1:] / own.size
+    return areas
+
+
+def _labels(gallery: Gallery, store: Store, track: Track) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """The labels of all views, and each image's number of pixels."""
+    fine = FINER * store.grid[0], FINER * store.grid[1]
+    labels = np.zeros((len(store), *fine), np.int16)
+    count = len(gallery.pictures)
+    sizes = np.zeros(count, np.int64)
+    for number in track(range(count), count, "labels"):
+        whole = gallery.labels(number)
+        size = (whole.shape[0], whole.shape[1])
+        sizes[number] = whole.size
+        for view in range(store.views):
+            labels[number * store.views + view] = shrink(look(whole, window(number, view, size)), fine)
+    return labels, sizes
+
+
+def _about(options: MatcherTraining, ground: Ground) -> Mapping[str, Any]:
+    """What the file tells of its training."""
+    return {
+        "options": options.to_dict(),
+        "images": ground.gallery.counts(),
+        "images_sha256": ground.gallery.digest(),
+        "classes": len(ground.gallery.names),
+        "held_out": list(fold_names(options.hold_out)),
+        "device": ground.embedder.device.type,
+        "terms": TERMS,
+    }
