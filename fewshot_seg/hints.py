@@ -208,14 +208,15 @@ def known_on_grid(marks: Marks, grid: tuple[int, int]) -> tuple[NDArray[np.float
         foreground: (h,w) float32 in [0, 1], the share of what is known that is object.
         where: (h,w) float32 in [0, 1], how much it counts; 0 where nothing is known.
     """
-    foreground, background = share_of(marks.foreground, grid), share_of(marks.background, grid)
+    inside = np.ones_like(marks.foreground) if marks.inside is None else marks.inside
+    foreground, background = share_of(marks.foreground, grid), share_of(marks.background & inside, grid)
     total = foreground + background
-    where = np.minimum(total / _FULL_SHARE, 1)
-    share = foreground / np.maximum(total, 1e-6)
-    if marks.inside is not None:
-        probably = _INSIDE_BOX * share_of(marks.inside, grid) * (1 - where)
-        share = (share * where + probably) / np.maximum(where + probably, 1e-6)
-        where = where + probably
+    strokes = np.minimum(total / _FULL_SHARE, 1)
+    within = share_of(inside, grid)
+    outside = (1 - 2 * within).clip(0, 1) * (1 - strokes)  # a cell on the box's edge may still be object
+    probably = 0.0 if marks.inside is None else _INSIDE_BOX * within * (1 - strokes - outside)
+    where = strokes + outside + probably
+    share = (strokes * foreground / np.maximum(total, 1e-6) + probably) / np.maximum(where, 1e-6)
     return share.astype(np.float32), where.astype(np.float32)
 
 
