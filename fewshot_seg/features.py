@@ -23,6 +23,7 @@ from fewshot_seg.decode import PATH_TYPES
 from fewshot_seg.embedding import Embedder, Embedding
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.images import ImageInput, preprocess, read_image
+from fewshot_seg.matcher import Encoded, Matcher
 
 __all__ = ["LAST", "FeatureCache", "FeatureExtractor", "Features", "Loaded", "as_embedding"]
 
@@ -38,16 +39,18 @@ class Features:
         maps: a layer's name -> its map (C,h,w); `LAST` is always there.
         vector: f (D,), unit norm.
         size: (H, W), the image's native size.
+        encoded: what the matcher says of it, each part without the batch; None without a matcher.
     """
 
     maps: Mapping[str, Tensor] = field(repr=False)
     vector: Tensor = field(repr=False)
     size: tuple[int, int]
+    encoded: Encoded | None = field(default=None, repr=False)
 
     @property
     def nbytes(self) -> int:
         """What the tensors take, in bytes."""
-        return sum(tensor.nbytes for tensor in (self.vector, *self.maps.values()))
+        return sum(tensor.nbytes for tensor in (self.vector, *self.maps.values(), *(self.encoded or ())))
 
 
 class Loaded(NamedTuple):
@@ -173,11 +176,25 @@ class FeatureExtractor:
 
     With a cache each image goes through the network alone, so that its features don't depend, on any device,
     on what was asked for together with it. On the CPU they never do (see `Embedder.forward`).
+
+    Args:
+        embedder: whose features.
+        cache: None keeps nothing.
+        matcher: encodes each image, too; None doesn't.
+        layers: names of earlier layers to be kept.
     """
 
-    def __init__(self, embedder: Embedder, cache: FeatureCache | None = None) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        cache: FeatureCache | None = None,
+        matcher: Matcher | None = None,
+        layers: Sequence[str] = (),
+    ) -> None:
         self.embedder = embedder
         self.cache = cache
+        self.matcher = None if matcher is None else matcher.eval()
+        self.layers = tuple(layers)
 
     def load(self, source: ImageInput, pixels: bool) -> Loaded:
         """Reads and prepares an image as far as it needs it; the network isn't run.
@@ -214,13 +231,23 @@ class FeatureExtractor:
     def _encode(self, loaded: Sequence[Loaded]) -> list[Features]:
         """One pass through the network."""
         batch = torch.stack([one.tensor for one in loaded if one.tensor is not None])
-        emb = self.embedder(batch.to(self.embedder.device))
+        wanted = dict.fromkeys((*self.layers, *(self.matcher.spec.layers if self.matcher is not None else ())))
+        emb, layers = self.embedder.with_layers(batch.to(self.embedder.device), wanted)
         found = []
-        for one, feature_map, vector in zip(loaded, emb.feature_map, emb.vector, strict=True):
+        for place, one in enumerate(loaded):
+            encoded = self._encoded({name: layer[place] for name, layer in layers.items()})
             # Copies: a view would keep the whole batch alive. One layout, whatever the network's was.
-            maps = {LAST: feature_map.clone(memory_format=torch.contiguous_format)}
-            found.append(Features(maps, vector.clone(), one.size))
+            kept = {LAST: emb.feature_map, **{name: layers[name] for name in self.layers if name in layers}}
+            maps = {name: layer[place].clone(memory_format=torch.contiguous_format) for name, layer in kept.items()}
+            found.append(Features(maps, emb.vector[place].clone(), one.size, encoded))
         return found
+
+    def _encoded(self, layers: Mapping[str, Tensor]) -> Encoded | None:
+        """One image alone, so that its bits don't depend on the batch."""
+        if self.matcher is None:
+            return None
+        parts = self.matcher.encode(self.matcher.stack({name: layer[None] for name, layer in layers.items()}))
+        return Encoded(*(part[0] for part in parts))
 
     def _known(self, key: Hashable | None) -> Features | None:
         return None if self.cache is None or key is None else self.cache.get(self._owned(key))
@@ -228,7 +255,16 @@ class FeatureExtractor:
     def _owned(self, key: Hashable | None) -> Hashable:
         """The key together with everything else that features depend on."""
         embedder = self.embedder
-        return embedder, str(embedder.device), str(embedder.dtype), embedder.precision, embedder.preprocessing, key
+        reads = self.matcher, self.layers
+        return (
+            embedder,
+            str(embedder.device),
+            str(embedder.dtype),
+            embedder.precision,
+            embedder.preprocessing,
+            reads,
+            key,
+        )
 
 
 def as_embedding(features: Sequence[Features]) -> Embedding:

@@ -13,8 +13,10 @@ from fewshot_seg.refine import GrabCutOptions
 from fewshot_seg.seeds import SeedOptions
 
 Refine = Literal["grabcut", "none"]
+LocateBy = Literal["auto", "matching", "correspondence", "attention"]
 
 _MOST_THREADS = 1024
+_MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,21 @@ class SegmenterOptions:
     """How supports and a query become a mask. The defaults are the measured best (see ARCHITECTURE.md).
 
     Attributes:
-        weighting: which dimensions carry the decision, "overlap" or "paper" (see `attention.shot_weights`).
+        locate_by: "matching" by a trained matcher, "correspondence" without training, or "attention" alone;
+            "auto" takes the matcher where there is one for the embedder's weights, else correspondence.
+        matcher: "auto", the name of one that the package holds, a file, or "none" (see `matcher_files`).
+        rounds: of matching and correspondence, from 1 up.
+        weighting: for attention: which dimensions carry the decision (see `weighting.shot_weights`).
         through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
         rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
-        seeds: attention to trimap.
+        seeds: a map to a trimap; None means what was measured to be best for `locate_by`.
         refine: "grabcut", or "none": attention above its threshold is the mask.
         grabcut: how GrabCut runs.
+        presence: below this confidence, within [0, 1], an object counts as absent and its mask is empty. Only a
+            matcher's confidence is calibrated, so only that is compared with it.
+        always: every object counts as there.
+        keep: a refined mask is kept where what it should share with the truth, going by the map, is at least
+            this part of what the mask without refinement should; from 0 up. 0 keeps every refined mask.
         seed: of everything random; the same seed gives the same masks.
         threads: cv2's threads, set for the whole process when the segmenter starts on queries; None leaves
             cv2's own number.
@@ -36,19 +47,31 @@ class SegmenterOptions:
         ConfigError: an unknown choice, or a number out of its range.
     """
 
+    locate_by: LocateBy = "auto"
+    matcher: str = "auto"
+    rounds: int = 2
     weighting: Weighting = "overlap"
     through_norm: bool = False
     rejection: float = 0.5
-    seeds: SeedOptions = field(default_factory=SeedOptions)
+    seeds: SeedOptions | None = None
     refine: Refine = "grabcut"
     grabcut: GrabCutOptions = field(default_factory=GrabCutOptions)
+    presence: float = 0.1
+    always: bool = False
+    keep: float = 0.8
     seed: int = 0
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("weighting", get_args(Weighting)), ("refine", get_args(Refine))):
-            if getattr(self, name) not in choices:
+        for name, kind in (("locate_by", LocateBy), ("weighting", Weighting), ("refine", Refine)):
+            if getattr(self, name) not in (choices := get_args(kind)):
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
+        if type(self.rounds) is not int or not 1 <= self.rounds <= _MOST_ROUNDS:
+            raise ConfigError(f"rounds {self.rounds!r}: must be a whole number, 1 to {_MOST_ROUNDS}")
+        if not 0 <= self.presence <= 1:
+            raise ConfigError(f"presence {self.presence!r}: must be a number from 0 to 1")
+        if not 0 <= self.keep < math.inf:
+            raise ConfigError(f"keep {self.keep!r}: must be a finite number from 0 up")
         if not 0 <= self.rejection < math.inf:
             raise ConfigError(f"rejection {self.rejection!r}: must be a finite number from 0 up")
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
@@ -65,7 +88,10 @@ class SegmenterOptions:
         """
         try:
             parts = {"seeds": SeedOptions, "grabcut": GrabCutOptions}
-            made = {name: parts[name](**value) if name in parts else value for name, value in values.items()}
+            made = {
+                name: parts[name](**value) if name in parts and value is not None else value
+                for name, value in values.items()
+            }
             return cls(**made)
         except TypeError as error:
             raise ConfigError(f"segmenter options {dict(values)}: {error}; give the options of this version") from error

@@ -83,6 +83,21 @@ def grabcut(
     return found if found.any() else start
 
 
+def expected_iou(mask: NDArray[np.bool_], probability: NDArray[np.float32]) -> float:
+    """What a mask's IoU with the truth should be, going by each pixel's probability; no truth is needed.
+
+    Args:
+        mask: (h,w).
+        probability: (h,w) in [0, 1] of being foreground.
+
+    Returns:
+        The expected intersection over the expected union, in [0, 1]; 0 for an empty mask.
+    """
+    inside = float(probability[mask].sum())
+    union = float(mask.sum()) + float(probability.sum()) - inside
+    return inside / union if union > 0 else 0.0
+
+
 def _unknown(seeds: NDArray[np.uint8]) -> bool:
     """Whether any pixel is left to decide."""
     return bool(((seeds != BACKGROUND) & (seeds != FOREGROUND)).any())

@@ -16,12 +16,13 @@ class ObjectResult:
 
     Attributes:
         name: the class.
-        score: cosine similarity, within [0, 1], between the query seen through its attention and the supports
-            (mean over shots); 0 where nothing was found.
-        attention_map: (h,w) float32 in [0, 1], at the feature map's size.
+        score: how sure it is, in [0, 1], that the object is there at all, found or not: a calibrated probability
+            from a matcher, else the cosine of the query, seen through its map, and the supports.
+        attention_map: (h,w) float32 in [0, 1]: where the object is, before refinement, on a small grid.
         trimap: (h',w') uint8 at working size, values as in `fewshot_seg.seeds`.
         label: the class's number in `label_map`, from 1.
         label_map: the query's, shared with the other classes' results.
+        refined: whether the mask is the refined one; False where refinement was not asked for, or not kept.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ObjectResult:
     trimap: NDArray[np.uint8] = field(repr=False)
     label: int
     label_map: NDArray[np.int32] = field(repr=False)
+    refined: bool = False
 
     @property
     def mask(self) -> NDArray[np.bool_]:

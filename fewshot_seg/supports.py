@@ -76,11 +76,16 @@ def group_supports(supports: Supports) -> dict[str, tuple[Support, ...]]:
         if (folded := key.casefold()) in seen:
             raise ConfigError(f"class {key!r} is given twice (first as {seen[folded]!r}): put its shots in one list")
         seen[folded] = key
-        grouped[key] = tuple(shot if isinstance(shot, Support) else Support(shot) for shot in _as_list(shots))
+        grouped[key] = as_shots(shots)
         if not grouped[key]:
             raise ConfigError(f"class {key!r} has no supports: give at least one example image")
     _refuse_shared(grouped)
     return grouped
+
+
+def as_shots(shots: ClassSupports) -> tuple[Support, ...]:
+    """One example or several, in any form, in the order given."""
+    return tuple(shot if isinstance(shot, Support) else Support(shot) for shot in _as_list(shots))
 
 
 def support_marks(support: Support, size: tuple[int, int]) -> Marks | None:
