@@ -43,7 +43,7 @@ def matcher(
     rate: Annotated[float, typer.Option(help="The learning rate's peak.")] = 3e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     views: Annotated[int, typer.Option(min=1, help="Of each image: whole, mirrored, then random parts.")] = 5,
-    threads: Annotated[int, typer.Option(min=1, help="Of torch. A result's last bits depend on it.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch. A result's last bits depend on it.")] = 1,
     weights: Annotated[str, typer.Option(help="The backbone: default, lite1, lite2 or a checkpoint.")] = "default",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...: the same seed, the same bits on cpu alone.")] = "cpu",
     cache: Annotated[
@@ -77,16 +77,14 @@ def matcher(
 
 
 def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -> None:
-    import torch
-
     from fewshot_seg.commands.console import print_table, tracked
     from fewshot_seg.export import make_folder
     from fewshot_seg.matcher_files import load_matcher
-    from train_embed.matcher.trainer import prepare, train_matcher
+    from train_embed.matcher.ground import prepare
+    from train_embed.matcher.trainer import train_matcher
     from train_embed.matcher.validation import validate
 
     make_folder(out.parent)
-    torch.set_num_threads(options.threads)
     ground = prepare(options, cache, lambda items, total, what: tracked(items, total, what, command="train-embed"))
     train_matcher(options, ground, out)
     print(f"{out}: trained on {len(ground.gallery.pictures)} images")

@@ -40,7 +40,7 @@ class MatcherTraining:
         rate: the learning rate's peak.
         weights: the backbone, as `load_embedder` takes it.
         device: as `load_embedder` takes it; the same seed gives the same bits on "cpu" alone.
-        threads: of torch; a result's last bits depend on it.
+        threads: of torch. A result's last bits depend on it; on busy processors two are far slower than one.
 
     Raises:
         ConfigError: a value out of its range.
@@ -55,7 +55,7 @@ class MatcherTraining:
     rate: float = 3e-3
     weights: str = "default"
     device: str = "cpu"
-    threads: int = 2
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if not self.sources:

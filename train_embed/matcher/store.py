@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, OutputError
 from fewshot_seg.images import preprocess, read_image
 from fewshot_seg.matcher import Matcher
+from fewshot_seg.streams import ordered_map
 from train_embed.matcher.gallery import Gallery
 from train_embed.matcher.views import WHOLE, look, window
 
@@ -92,6 +94,7 @@ def make_store(
     weights: str,
     cache: Path | None,
     track: Track,
+    workers: int = 1,
 ) -> Store:
     """The features of all views of a gallery; what a cache holds already is not made again.
 
@@ -103,6 +106,7 @@ def make_store(
         weights: the digest of the embedder's.
         cache: the file; None keeps the features in memory.
         track: shows progress.
+        workers: images at a time; it changes no result as long as torch has one thread.
 
     Raises:
         ConfigError: the file holds other features. OutputError: it can't be written. ImageError: a bad image.
@@ -125,27 +129,32 @@ def make_store(
         head = _Head(cache, key)
         arrays = head.map(shapes)
     store = Store(arrays[0], arrays[1], views)
-    _fill(store, gallery, embedder, matcher, head, track)
+    _fill(store, gallery, embedder, matcher, head, track, workers)
     return store
 
 
 def _fill(
-    store: Store, gallery: Gallery, embedder: Embedder, matcher: Matcher, head: _Head | None, track: Track
+    store: Store, gallery: Gallery, embedder: Embedder, matcher: Matcher, head: _Head | None, track: Track, workers: int
 ) -> None:
     start = 0 if head is None else head.done
     total = len(gallery.pictures)
     if start == total:
         return
-    for number in track(range(start, total), total - start, "features"):
+
+    def one(number: int) -> int:
         image = read_image(gallery.pictures[number].path)
         size = (image.shape[0], image.shape[1])
         for view in range(store.views):
+            place = number * store.views + view
             pixels = look(image, window(number, view, size))
-            layers, last = _features(pixels, embedder, matcher)
-            store.stacked[number * store.views + view] = layers
-            store.last[number * store.views + view] = last
-        if head is not None and ((number + 1) % _KEEP_EVERY == 0 or number + 1 == total):
-            head.keep(number + 1)
+            store.stacked[place], store.last[place] = _features(pixels, embedder, matcher)
+        return number
+
+    with ThreadPoolExecutor(workers) as pool:
+        done = ordered_map(pool, one, range(start, total), 2 * workers)
+        for number in track(done, total - start, "features"):
+            if head is not None and ((number + 1) % _KEEP_EVERY == 0 or number + 1 == total):
+                head.keep(number + 1)
 
 
 @torch.inference_mode()

@@ -8,7 +8,6 @@ the end.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +18,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fewshot_seg.datasets import VOID
-from fewshot_seg.embedding import Embedder, load_embedder
-from fewshot_seg.errors import ConfigError, FewShotError
-from fewshot_seg.matcher import Matcher, MatcherSpec
-from fewshot_seg.matcher_files import MatcherHeader, backbone_digest, save_matcher
-from fewshot_seg.matching import Known, View, match
+from fewshot_seg.errors import FewShotError
+from fewshot_seg.matcher import Matcher
+from fewshot_seg.matcher_files import MatcherHeader, save_matcher
+from fewshot_seg.matching import Known, match
 from train_embed.matcher.draws import Draws, EpisodeSource
-from train_embed.matcher.gallery import Gallery, fold_names
+from train_embed.matcher.gallery import fold_names
+from train_embed.matcher.ground import Ground
 from train_embed.matcher.losses import any_object, map_loss, one_class
 from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.schedule import cycle_at, set_cycle
 from train_embed.matcher.states import TrainingState
-from train_embed.matcher.store import Store, Track, make_store
-from train_embed.matcher.views import look, shrink, window
 from train_embed.memory import keep_freed_memory
 from train_embed.progress import Progress
 from train_embed.setup import seeded
 from train_embed.signals import Interrupted, stop_on_signals
 
-__all__ = ["FINER", "TERMS", "Ground", "prepare", "spec_for", "train_matcher"]
-
-FINER = 4
-"""Labels are kept at this many times the matcher's grid a side; losses take every other one."""
+__all__ = ["TERMS", "train_matcher"]
 
 TERMS = (
     "Trained on the images named in `data`, over ImageNet weights; the images are under their owners' terms, most of "
@@ -51,87 +45,6 @@ _DECAY = 1e-2
 _CLIP = 1.0
 _SHOT_LOSS, _OBJECT_LOSS = 0.5, 0.5
 _STATE_EVERY = 100
-_COARSEST = 16  # pixels between the grid's positions
-_FINEST = 8  # of the layers that are read
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What training and validation stand on.
-
-    Attributes:
-        gallery: the images.
-        embedder: frozen.
-        matcher: untrained, with the features' mean and spread.
-        store: the features.
-        labels: (T,H,W) int16 of all views, `FINER` times as fine as the grid.
-        sizes: (N,) pixels of each image.
-        held: labels (1-based) that are held out.
-        weights: the digest of the backbone's.
-    """
-
-    gallery: Gallery
-    embedder: Embedder
-    matcher: Matcher
-    store: Store
-    labels: NDArray[np.int16]
-    sizes: NDArray[np.int64]
-    held: frozenset[int]
-    weights: str
-
-    @property
-    def classifier(self) -> Tensor:
-        """(L,C) of the backbone's own last layer."""
-        assert self.embedder.classifier is not None
-        return self.embedder.classifier.weight
-
-    def views(self, matcher: Matcher, index: NDArray[np.int64]) -> View:
-        """What a matcher makes of some views."""
-        stacked, last = self.store.get(index, self.embedder.device)
-        return View(last, matcher.encode(stacked))
-
-
-def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Ground:
-    """Opens the data, makes the features and reads the labels.
-
-    Args:
-        options: of the training.
-        cache: a file for the features; None keeps them in memory.
-        track: shows progress.
-
-    Raises:
-        ConfigError, DataError, ImageError, CheckpointError, OutputError: see `open_dataset`, `load_embedder` and
-            `make_store`.
-    """
-    gallery = Gallery(options.sources)
-    embedder = load_embedder(options.weights, options.device)
-    torch.manual_seed(options.seed)
-    matcher = Matcher(spec_for(embedder))
-    weights = backbone_digest(embedder)
-    store = make_store(gallery, embedder, matcher, options.views, weights, cache, track)
-    matcher.mean, matcher.std = store.statistics()
-    labels, sizes = _labels(gallery, store, track)
-    held = gallery.numbers(fold_names(options.hold_out))
-    return Ground(gallery, embedder, matcher.to(embedder.device), store, labels, sizes, held, weights)
-
-
-def spec_for(embedder: Embedder) -> MatcherSpec:
-    """A matcher that reads all layers of an embedder's trunk from stride 8 on, on the grid of stride 16.
-
-    Raises:
-        ConfigError: the trunk has no such layers, or the embedder keeps no classifier.
-    """
-    name, side = embedder.spec.backbone, embedder.preprocessing.size
-    if embedder.classifier is None:
-        raise ConfigError(f"{name} keeps no classifier, whose class evidence a matcher reads")
-    numbers = [f"blocks.{number}" for number in range(64)]
-    with torch.inference_mode():
-        _, layers = embedder.with_layers(torch.zeros(1, 3, side, side), numbers)
-    read = {key: layer.shape[1] for key, layer in layers.items() if layer.shape[2] <= side // _FINEST}
-    grids = [key for key in read if layers[key].shape[2] >= side // _COARSEST]
-    if not grids:
-        raise ConfigError(f"{name} gives no layers to read: train over default, lite1, lite2 or another EfficientNet")
-    return MatcherSpec(name, read, grids[-1])
 
 
 def train_matcher(options: MatcherTraining, ground: Ground, out: Path) -> Matcher:
@@ -203,7 +116,7 @@ class _Loop:
         nn.utils.clip_grad_norm_(self.matcher.parameters(), _CLIP)
         self.optimizer.step()
         self.done += 1
-        return float(loss)
+        return loss.item()
 
     def _loss(self, draws: Draws) -> Tensor:
         device = self.ground.embedder.device
@@ -243,21 +156,6 @@ def _areas(labels: NDArray[np.int16], classes: int) -> NDArray[np.float32]:
         counts = np.bincount(own[own > 0].astype(np.int64), minlength=classes + 1)
         areas[number] = counts[1:] / own.size
     return areas
-
-
-def _labels(gallery: Gallery, store: Store, track: Track) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
-    """The labels of all views, and each image's number of pixels."""
-    fine = FINER * store.grid[0], FINER * store.grid[1]
-    labels = np.zeros((len(store), *fine), np.int16)
-    count = len(gallery.pictures)
-    sizes = np.zeros(count, np.int64)
-    for number in track(range(count), count, "labels"):
-        whole = gallery.labels(number)
-        size = (whole.shape[0], whole.shape[1])
-        sizes[number] = whole.size
-        for view in range(store.views):
-            labels[number * store.views + view] = shrink(look(whole, window(number, view, size)), fine)
-    return labels, sizes
 
 
 def _about(options: MatcherTraining, ground: Ground) -> Mapping[str, Any]:

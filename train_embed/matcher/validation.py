@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,9 +15,9 @@ from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.matcher import Matcher
 from fewshot_seg.matching import Known, match
-from train_embed.matcher.trainer import Ground
+from train_embed.matcher.ground import Ground
 
-__all__ = ["SETTINGS", "Setting", "Validation", "validate"]
+__all__ = ["SETTINGS", "Setting", "Validation", "class_ious", "validate"]
 
 _BATCH = 16
 _SEED = 0
@@ -67,7 +68,7 @@ def validate(matcher: Matcher, ground: Ground) -> list[Validation]:
 
     Args:
         matcher: trained without the classes that `ground` holds out.
-        ground: from `trainer.prepare`.
+        ground: from `ground.prepare`.
 
     Raises:
         ConfigError: no class is held out.
@@ -99,19 +100,38 @@ def _episodes(ground: Ground, source: int, shots: int) -> list[_Episode]:
 
 
 def _row(matcher: Matcher, ground: Ground, kind: str, setting: Setting, episodes: list[_Episode]) -> Validation:
-    both = dict.fromkeys((episode.label for episode in episodes), 0.0)
-    either = dict(both)
-    for start in range(0, len(episodes), _BATCH):
-        part = episodes[start : start + _BATCH]
-        found = _predict(matcher, ground, part, setting)
-        for episode, mask in zip(part, found, strict=True):
-            labels = ground.labels[ground.store.whole()[episode.query]]
-            weight = ground.sizes[episode.query] / labels.size
-            counts, truth = labels != VOID, labels == episode.label
-            both[episode.label] += weight * float((mask & truth).sum())
-            either[episode.label] += weight * float(((mask | truth) & counts).sum())
-    per_class = {ground.gallery.names[label - 1]: 100 * both[label] / max(either[label], 1e-9) for label in both}
+    masks = [
+        mask
+        for start in range(0, len(episodes), _BATCH)
+        for mask in _predict(matcher, ground, episodes[start : start + _BATCH], setting)
+    ]
+    labels = ground.labels[ground.store.whole()[[episode.query for episode in episodes]]]
+    sizes = [float(ground.sizes[episode.query]) for episode in episodes]
+    found = class_ious(np.stack(masks), labels, [episode.label for episode in episodes], sizes)
+    per_class = {ground.gallery.names[label - 1]: 100 * iou for label, iou in found.items()}
     return Validation(kind, setting, len(episodes), float(np.mean(list(per_class.values()))), per_class)
+
+
+def class_ious(
+    masks: NDArray[np.bool_], labels: NDArray[np.int16], classes: Sequence[int], weights: Sequence[float]
+) -> dict[int, float]:
+    """IoU of each class, its queries' pixels summed.
+
+    Args:
+        masks: (E,H,W) predictions.
+        labels: (E,H,W); VOID doesn't count.
+        classes: (E,) which label was asked for.
+        weights: (E,) how much a query's pixels count.
+
+    Returns:
+        By label, in [0, 1].
+    """
+    both, either = dict.fromkeys(classes, 0.0), dict.fromkeys(classes, 0.0)
+    for mask, truth, label, weight in zip(masks, labels, classes, weights, strict=True):
+        there = truth == label
+        both[label] += weight * float((mask & there).sum())
+        either[label] += weight * float(((mask | there) & (truth != VOID)).sum())
+    return {label: both[label] / max(either[label], 1e-9) for label in both}
 
 
 @torch.inference_mode()

@@ -1,0 +1,132 @@
+"""What training and validation stand on: images, a frozen backbone, its features of them, and their labels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fewshot_seg.embedding import Embedder, load_embedder
+from fewshot_seg.errors import ConfigError
+from fewshot_seg.matcher import Matcher, MatcherSpec
+from fewshot_seg.matcher_files import backbone_digest
+from fewshot_seg.matching import View
+from train_embed.matcher.gallery import Gallery, fold_names
+from train_embed.matcher.options import MatcherTraining
+from train_embed.matcher.store import Store, Track, make_store
+from train_embed.matcher.views import look, shrink, window
+from train_embed.setup import seeded
+
+__all__ = ["FINER", "Ground", "prepare", "spec_for"]
+
+FINER: Final = 4
+"""Labels are kept at this many times the matcher's grid a side; losses take every other one."""
+
+_COARSEST: Final = 16  # pixels between the grid's positions
+_FINEST: Final = 8  # of the layers that are read
+_MOST_BLOCKS: Final = 64
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What training and validation stand on.
+
+    Attributes:
+        gallery: the images.
+        embedder: frozen.
+        matcher: untrained, with the features' mean and spread.
+        store: the features.
+        labels: (T,H,W) int16 of all views, `FINER` times as fine as the grid.
+        sizes: (N,) pixels of each image.
+        held: labels (1-based) that are held out.
+        weights: the digest of the backbone's.
+    """
+
+    gallery: Gallery
+    embedder: Embedder
+    matcher: Matcher
+    store: Store
+    labels: NDArray[np.int16]
+    sizes: NDArray[np.int64]
+    held: frozenset[int]
+    weights: str
+
+    @property
+    def classifier(self) -> Tensor:
+        """(L,C) of the backbone's own last layer."""
+        assert self.embedder.classifier is not None
+        return self.embedder.classifier.weight
+
+    def views(self, matcher: Matcher, index: NDArray[np.int64]) -> View:
+        """What a matcher makes of some views."""
+        stacked, last = self.store.get(index, self.embedder.device)
+        return View(last, matcher.encode(stacked))
+
+
+def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Ground:
+    """Opens the data, makes the features and reads the labels.
+
+    Args:
+        options: of the training.
+        cache: a file for the features; None keeps them in memory.
+        track: shows progress.
+
+    Raises:
+        ConfigError, DataError, ImageError, CheckpointError, OutputError: see `open_dataset`, `load_embedder` and
+            `make_store`.
+    """
+    gallery = Gallery(options.sources)
+    embedder = load_embedder(options.weights, options.device)
+    weights = backbone_digest(embedder)
+    with seeded(options.seed, 1, embedder.device):  # one thread: the same features for all trainings
+        matcher = Matcher(spec_for(embedder))
+        store = make_store(gallery, embedder, matcher, options.views, weights, cache, track, _workers())
+    matcher.mean, matcher.std = store.statistics()
+    labels, sizes = _labels(gallery, store, track)
+    held = gallery.numbers(fold_names(options.hold_out))
+    return Ground(gallery, embedder, matcher.to(embedder.device), store, labels, sizes, held, weights)
+
+
+def spec_for(embedder: Embedder) -> MatcherSpec:
+    """A matcher that reads all layers of an embedder's trunk from stride 8 on, on the grid of stride 16.
+
+    Raises:
+        ConfigError: the trunk has no such layers, or the embedder keeps no classifier.
+    """
+    name, side = embedder.spec.backbone, embedder.preprocessing.size
+    if embedder.classifier is None:
+        raise ConfigError(f"{name} keeps no classifier, whose class evidence a matcher reads")
+    numbers = [f"blocks.{number}" for number in range(_MOST_BLOCKS)]
+    with torch.inference_mode():
+        _, layers = embedder.with_layers(torch.zeros(1, 3, side, side), numbers)
+    read = {key: layer.shape[1] for key, layer in layers.items() if layer.shape[2] <= side // _FINEST}
+    grids = [key for key in read if layers[key].shape[2] >= side // _COARSEST]
+    if not grids:
+        raise ConfigError(f"{name} gives no layers to read: train over default, lite1, lite2 or another EfficientNet")
+    return MatcherSpec(name, read, grids[-1])
+
+
+def _workers() -> int:
+    """Images at a time."""
+    return min(os.cpu_count() or 1, 4)
+
+
+def _labels(gallery: Gallery, store: Store, track: Track) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """The labels of all views, and each image's number of pixels."""
+    fine = FINER * store.grid[0], FINER * store.grid[1]
+    labels = np.zeros((len(store), *fine), np.int16)
+    count = len(gallery.pictures)
+    sizes = np.zeros(count, np.int64)
+    for number in track(range(count), count, "labels"):
+        whole = gallery.labels(number)
+        size = (whole.shape[0], whole.shape[1])
+        sizes[number] = whole.size
+        for view in range(store.views):
+            labels[number * store.views + view] = shrink(look(whole, window(number, view, size)), fine)
+    return labels, sizes
