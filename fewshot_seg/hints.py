@@ -1,24 +1,21 @@
 """Hints: what a user knows of where an object is in an image, from a mask down to a single point.
 
-A hint is what the user gives (`Hint`); marks are what it says of each pixel (`Marks`). Marks enter the matching as
-what is known on the map's grid (`known_on_grid`), the trimap as sure seeds (`apply_to_trimap`), and hold in the
-mask that comes out (`apply_to_mask`).
+A hint is what the user gives (`Hint`); `marks` says what it means for each pixel, and uses it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.images import ImageInput, describe, read_mask
+from fewshot_seg.marks import Marks, apply_to_map, apply_to_mask, apply_to_trimap, known_on_grid, share_of
 from fewshot_seg.scribbles import read_scribble
-from fewshot_seg.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND, PROBABLE_FOREGROUND
 
 __all__ = [
     "Box",
@@ -26,11 +23,13 @@ __all__ = [
     "Marks",
     "Point",
     "Query",
+    "apply_to_map",
     "apply_to_mask",
     "apply_to_trimap",
     "known_on_grid",
     "query_marks",
     "read_marks",
+    "share_of",
 ]
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -38,9 +37,6 @@ Point: TypeAlias = tuple[float, float] | tuple[float, float, bool]
 
 POINT_RADIUS = 0.01
 """A point stands for a disc of this radius, in lengths of the image's longer side; at least its own pixel."""
-
-_FULL_SHARE = 0.05  # marks that cover this share of a cell settle it
-_INSIDE_BOX = 0.0  # how much it counts as known that a box's inside is object
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,20 +69,6 @@ class Hint:
             raise ConfigError(f"a box is x, y, width, height in pixels, got {self.box}")
         if self.points is not None:
             object.__setattr__(self, "points", _as_points(self.points))
-
-
-class Marks(NamedTuple):
-    """What a hint says of an image's pixels, native size.
-
-    Attributes:
-        foreground: (H,W) bool, the object for sure.
-        background: (H,W) bool, not the object for sure. Never where the foreground is.
-        inside: (H,W) bool, where the object may be and probably is; None where no box says so.
-    """
-
-    foreground: NDArray[np.bool_]
-    background: NDArray[np.bool_]
-    inside: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,42 +183,6 @@ def query_marks(query: ImageInput | Query, classes: Sequence[str], size: tuple[i
     return tuple(_beside(marks, own[:i] + own[i + 1 :]) for i, marks in enumerate(own))
 
 
-def known_on_grid(marks: Marks, grid: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What is known of each of (h,w) cells: what `matching.Known` holds for a batch.
-
-    Returns:
-        foreground: (h,w) float32 in [0, 1], the share of what is known that is object.
-        where: (h,w) float32 in [0, 1], how much it counts; 0 where nothing is known.
-    """
-    inside = np.ones_like(marks.foreground) if marks.inside is None else marks.inside
-    foreground, background = share_of(marks.foreground, grid), share_of(marks.background & inside, grid)
-    total = foreground + background
-    strokes = np.minimum(total / _FULL_SHARE, 1)
-    within = share_of(inside, grid)
-    outside = (1 - 2 * within).clip(0, 1) * (1 - strokes)  # a cell on the box's edge may still be object
-    probably = 0.0 if marks.inside is None else _INSIDE_BOX * within * (1 - strokes - outside)
-    where = strokes + outside + probably
-    share = (strokes * foreground / np.maximum(total, 1e-6) + probably) / np.maximum(where, 1e-6)
-    return share.astype(np.float32), where.astype(np.float32)
-
-
-def apply_to_trimap(seeds: NDArray[np.uint8], marks: Marks) -> NDArray[np.uint8]:
-    """A trimap (h,w), at any size, in which what is marked is sure: (h,w) uint8, another array."""
-    size = seeds.shape[0], seeds.shape[1]
-    foreground, background = share_of(marks.foreground, size), share_of(marks.background, size)
-    told = seeds.copy()
-    told[(seeds == FOREGROUND) & (background > 0)] = PROBABLE_FOREGROUND
-    told[(seeds == BACKGROUND) & (foreground > 0)] = PROBABLE_BACKGROUND
-    told[(background > 0) & (background >= foreground)] = BACKGROUND
-    told[foreground > background] = FOREGROUND
-    return told
-
-
-def apply_to_mask(mask: NDArray[np.bool_], marks: Marks) -> NDArray[np.bool_]:
-    """A mask (H,W) of the image's size in which what is marked holds, pixel for pixel."""
-    return np.asarray((mask | marks.foreground) & ~marks.background)
-
-
 def box_mask(box: Box, size: tuple[int, int], name: str) -> NDArray[np.bool_]:
     """What a box holds of an image of size (H,W): (H,W) bool. DataError if nothing."""
     x, y, width, height = box
@@ -245,12 +191,6 @@ def box_mask(box: Box, size: tuple[int, int], name: str) -> NDArray[np.bool_]:
     if not mask.any():
         raise DataError(f"{name}: the box {box} lies outside the image, {size[1]}x{size[0]} (width x height)")
     return mask
-
-
-def share_of(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
-    """The share of each of (h,w) cells that a mask (H,W) covers: (h,w) float32 in [0, 1]."""
-    share = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(share, dtype=np.float32)
 
 
 def _beside(marks: Marks | None, others: Sequence[Marks | None]) -> Marks | None:

@@ -18,7 +18,7 @@ ORDER = """
     decode find masks scribbles images
     weights backbones heads pcb embedder checkpoints embedding
     weighting evidence attention correspondence matcher matcher_files features matching presence training_free
-    seeds hints supports refine upsample options locators results cutting segmenter
+    seeds marks hints supports refine upsample options locators results cutting segmenter
     _sheet _legend render export
     datasets episodes protocols
     commands cli __main__
