@@ -93,7 +93,7 @@ class Cutter:
 
     def _absent(self, target: Target, place: int) -> bool:
         marks = target.marks[place]
-        if self.options.always or not target.located.probable or (marks is not None and marks.foreground.any()):
+        if self.options.always or not target.located.probable or (marks is not None and marks.says_present):
             return False
         return bool(target.located.scores[place] < self.options.presence)
 

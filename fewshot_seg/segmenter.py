@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import cv2
+import numpy as np
 import torch
 
 from fewshot_seg.cutting import Cutter, Target
 from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, FewShotError
 from fewshot_seg.features import FeatureCache, FeatureExtractor, Loaded
-from fewshot_seg.hints import Marks, Query, query_marks
+from fewshot_seg.hints import Marks, Query, apply_to_map, query_marks
 from fewshot_seg.images import ImageInput, describe, is_one
 from fewshot_seg.locators import Example, Located, QueryView
 from fewshot_seg.locators.choice import choose_locator
@@ -226,7 +227,8 @@ class Segmenter:
         several = len(prepared.classes)
         marks = query.marks + (None,) * (prepared.groups - several)
         maps, scores, probable = self._locator.locate(QueryView(query.features, marks), prepared.state)
-        return Located(maps[:several], scores[:several], probable)
+        told = [apply_to_map(map_, known) if known else map_ for map_, known in zip(maps, query.marks, strict=False)]
+        return Located(np.stack(told), scores[:several], probable)
 
     def _cut(self, query: Target | FewShotError, classes: tuple[str, ...]) -> Segmentation | FewShotError:
         return query if isinstance(query, FewShotError) else self._cutter.cut(query, classes)
