@@ -34,7 +34,7 @@ from train_embed.progress import Progress
 from train_embed.setup import seeded
 from train_embed.signals import Interrupted, stop_on_signals
 
-__all__ = ["TERMS", "train_matcher"]
+__all__ = ["TERMS", "told_of_training", "train_matcher"]
 
 TERMS = (
     "Trained on the images named in `data`, over ImageNet weights; the images are under their owners' terms, most of "
@@ -44,16 +44,17 @@ TERMS = (
 _DECAY = 1e-2
 _CLIP = 1.0
 _SHOT_LOSS, _OBJECT_LOSS = 0.5, 0.5
-_STATE_EVERY = 100
+_KEEP_EVERY = 100  # steps between states
 
 
-def train_matcher(options: MatcherTraining, ground: Ground, out: Path) -> Matcher:
+def train_matcher(options: MatcherTraining, ground: Ground, out: Path, keep_every: int = _KEEP_EVERY) -> Matcher:
     """Trains, or goes on where a state lies beside `out`, and writes the matcher.
 
     Args:
         options: of the training.
         ground: from `prepare` with the same options; its matcher is the one that is trained.
         out: the matcher's file.
+        keep_every: steps between states.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; the state is saved.
@@ -62,7 +63,7 @@ def train_matcher(options: MatcherTraining, ground: Ground, out: Path) -> Matche
     """
     if ground.embedder.device.type == "cpu":
         keep_freed_memory()
-    about = _about(options, ground)
+    about = told_of_training(options, ground)
     with seeded(options.seed, options.threads, ground.embedder.device), stop_on_signals() as stop:
         loop = _Loop(options, ground)
         state = TrainingState(out.with_name(out.name + ".state"), about)
@@ -71,7 +72,7 @@ def train_matcher(options: MatcherTraining, ground: Ground, out: Path) -> Matche
             while loop.done < options.steps:
                 loss = loop.step()
                 progress.step(0, {"loss": loss})
-                if stop.name is not None or (loop.done % _STATE_EVERY == 0 and loop.done < options.steps):
+                if stop.name is not None or (loop.done % keep_every == 0 and loop.done < options.steps):
                     state.save(loop.done, loop.matcher, loop.optimizer)
                 if stop.name is not None:
                     raise Interrupted(
@@ -158,8 +159,8 @@ def _areas(labels: NDArray[np.int16], classes: int) -> NDArray[np.float32]:
     return areas
 
 
-def _about(options: MatcherTraining, ground: Ground) -> Mapping[str, Any]:
-    """What the file tells of its training."""
+def told_of_training(options: MatcherTraining, ground: Ground) -> Mapping[str, Any]:
+    """What a matcher's file tells of its training: everything that determines it, in JSON values."""
     return {
         "options": options.to_dict(),
         "images": ground.gallery.counts(),
