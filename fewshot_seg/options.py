@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from fewshot_seg.attention import Weighting
 from fewshot_seg.errors import ConfigError
@@ -14,7 +14,13 @@ from fewshot_seg.seeds import SeedOptions
 
 Refine = Literal["grabcut", "none"]
 LocateBy = Literal["auto", "matching", "correspondence", "attention"]
+Quality = Literal["fast", "default", "best"]
 
+_QUALITIES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "fast": {"refine": "none", "rounds": 1},
+    "default": {},
+    "best": {"mirrored": True, "grabcut": GrabCutOptions(iterations=5, working_size=384)},
+}
 _MOST_THREADS = 1024
 _MOST_ROUNDS = 10
 
@@ -28,6 +34,7 @@ class SegmenterOptions:
             "auto" takes the matcher where there is one for the embedder's weights, else correspondence.
         matcher: "auto", the name of one that the package holds, a file, or "none" (see `matcher_files`).
         rounds: of matching and correspondence, from 1 up.
+        mirrored: each query is located a second time in its mirror image, and the mean of both counts.
         weighting: for attention: which dimensions carry the decision (see `weighting.shot_weights`).
         through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
         rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
@@ -50,6 +57,7 @@ class SegmenterOptions:
     locate_by: LocateBy = "auto"
     matcher: str = "auto"
     rounds: int = 2
+    mirrored: bool = False
     weighting: Weighting = "overlap"
     through_norm: bool = False
     rejection: float = 0.5
@@ -78,6 +86,19 @@ class SegmenterOptions:
             raise ConfigError(f"seed {self.seed!r}: must be a whole number, 0 to {2**31 - 1}")
         if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= _MOST_THREADS):
             raise ConfigError(f"threads {self.threads!r}: must be a whole number, 1 to {_MOST_THREADS}, or None")
+
+    @classmethod
+    def of_quality(cls, quality: str, **changes: Any) -> SegmenterOptions:
+        """The options that a quality stands for, and `changes` of them, which come first.
+
+        "fast" leaves GrabCut and the second round out, "best" takes more time where that was measured to help.
+
+        Raises:
+            ConfigError: no such quality, or as the class itself.
+        """
+        if quality not in _QUALITIES:
+            raise ConfigError(f"unknown quality {quality!r}: choose {' or '.join(_QUALITIES)}")
+        return cls(**{**_QUALITIES[quality], **changes})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SegmenterOptions:

@@ -73,7 +73,7 @@ class Segmenter:
         self.options = options or SegmenterOptions()
         choice = choose_locator(self.embedder, self.options)
         self._locator = choice.locator
-        self._extractor = FeatureExtractor(self.embedder, cache, choice.matcher, choice.layers)
+        self._extractor = FeatureExtractor(self.embedder, cache, choice.matcher, choice.layers, self.options.mirrored)
         self._cutter = Cutter(self.options)
 
     @torch.inference_mode()

@@ -10,6 +10,7 @@ from fewshot_seg.locators import Locator
 from fewshot_seg.locators.by_attention import AttentionLocator
 from fewshot_seg.locators.by_correspondence import CorrespondenceLocator
 from fewshot_seg.locators.by_matching import MatchingLocator
+from fewshot_seg.locators.mirrored import MirroredLocator
 from fewshot_seg.matcher import Matcher
 from fewshot_seg.matcher_files import matcher_for
 from fewshot_seg.options import SegmenterOptions
@@ -39,6 +40,11 @@ def choose_locator(embedder: Embedder, options: SegmenterOptions) -> Choice:
         ConfigError: matching is asked for, but no matcher was trained for this embedder's weights.
         CheckpointError: the matcher's file is bad.
     """
+    choice = _choose(embedder, options)
+    return choice._replace(locator=MirroredLocator(choice.locator)) if options.mirrored else choice
+
+
+def _choose(embedder: Embedder, options: SegmenterOptions) -> Choice:
     if options.locate_by == "attention":
         return Choice(AttentionLocator(embedder, options.weighting, options.through_norm, options.rejection))
     matcher = None
