@@ -7,6 +7,7 @@ network that it was trained over) and "training" (how: options, data, held-out c
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -74,7 +75,8 @@ def save_matcher(path: str | os.PathLike[str], matcher: Matcher, header: Matcher
     """Writes a matcher as float16 to `path`, whole or not at all.
 
     Raises:
-        ConfigError: the name doesn't end in .safetensors, or the header holds values that are no JSON.
+        ConfigError: the name doesn't end in .safetensors, the header holds values that are no JSON,
+            or the matcher such as float16 can't hold.
         OutputError: the file can't be written.
     """
     path = Path(path)
@@ -92,6 +94,9 @@ def save_matcher(path: str | os.PathLike[str], matcher: Matcher, header: Matcher
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the matcher's header holds values that are no JSON: {error}") from error
     tensors = {name: value.detach().cpu().half().contiguous() for name, value in matcher.state_dict().items()}
+    large = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if large:
+        raise ConfigError(f"the matcher holds values that are too large for float16: {', '.join(large)}")
     content = save(tensors, {KEY: text})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -101,7 +106,8 @@ def save_matcher(path: str | os.PathLike[str], matcher: Matcher, header: Matcher
     except OSError as error:
         raise OutputError(f"cannot write {path}: {first_line(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read_matcher_header(path: str | os.PathLike[str]) -> MatcherHeader:
