@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fewshot_seg import embedding as embedding
     from fewshot_seg import errors as errors
     from fewshot_seg import export as export
+    from fewshot_seg import hints as hints
     from fewshot_seg import images as images
     from fewshot_seg import refine as refine
     from fewshot_seg import render as render
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from fewshot_seg import segmenter as segmenter
     from fewshot_seg.embedding import Embedder, Embedding, load_embedder
     from fewshot_seg.features import FeatureCache
+    from fewshot_seg.hints import Hint, Query
     from fewshot_seg.images import Preprocessing
     from fewshot_seg.segmenter import Segmentation, Segmenter, SegmenterOptions, Support
 
@@ -51,9 +53,11 @@ __all__ = [
     "Embedding",
     "FeatureCache",
     "FewShotError",
+    "Hint",
     "ImageError",
     "OutputError",
     "Preprocessing",
+    "Query",
     "Segmentation",
     "Segmenter",
     "SegmenterOptions",
@@ -67,7 +71,9 @@ _HOMES = {
     "Embedder": "embedding",
     "Embedding": "embedding",
     "FeatureCache": "features",
+    "Hint": "hints",
     "Preprocessing": "images",
+    "Query": "hints",
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "SegmenterOptions": "segmenter",
@@ -81,6 +87,7 @@ _MODULES = {
     "embedding",
     "errors",
     "export",
+    "hints",
     "images",
     "refine",
     "render",
