@@ -17,6 +17,7 @@ from eval.metrics import Tally
 __all__ = [
     "LEVEL",
     "SAMPLES",
+    "draws",
     "fold_seed",
     "group_sums",
     "interval",
@@ -63,7 +64,7 @@ def resample(values: NDArray[np.float64], samples: int, seed: int) -> NDArray[np
     Returns:
         (B, K).
     """
-    drawn = [weights.astype(np.float64) @ values for weights in _draws(len(values), samples, seed)]
+    drawn = [weights.astype(np.float64) @ values for weights in draws(len(values), samples, seed)]
     return np.concatenate(drawn) if drawn else np.zeros((0, values.shape[1]))
 
 
@@ -95,8 +96,8 @@ def p_value(differences: Shares) -> float | None:
     return min(1.0, 2 * (tail + 1) / (there.size + 1))
 
 
-def _draws(groups: int, samples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """(b, G) how often each group is drawn, b rows at a time, B rows altogether."""
+def draws(groups: int, samples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """(b, G) how often each of G groups is drawn, G at a time: b rows at a time, B rows altogether."""
     bits = np.random.Philox(key=seed)
     step = max(1, _CELLS // max(groups, 1))
     for start in range(0, samples if groups else 0, step):

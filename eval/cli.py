@@ -11,6 +11,8 @@ from eval.commands.compare import EPILOG as COMPARE_EPILOG
 from eval.commands.compare import compare
 from eval.commands.dev import EPILOG as DEV_EPILOG
 from eval.commands.dev import dev
+from eval.commands.hints import EPILOG as HINTS_EPILOG
+from eval.commands.hints import hints
 from eval.commands.report import EPILOG as REPORT_EPILOG
 from eval.commands.report import report
 from eval.commands.score import EPILOG as SCORE_EPILOG
@@ -32,6 +34,7 @@ app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog=DEV_EPILOG)(dev)
+app.command(epilog=HINTS_EPILOG)(hints)
 app.command(epilog=REPORT_EPILOG)(report)
 app.add_typer(bench_app)
 app.command("split-list", epilog=SPLIT_LIST_EPILOG)(split_list)

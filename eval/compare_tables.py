@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from eval.compare import Comparison, Difference, Estimate
+from eval.matchers import KNOWN
 from eval.published import Published
 from eval.systems import FOLDS, System
 from eval.tables import Table, span
@@ -27,16 +28,19 @@ def comparison_tables(found: Comparison) -> list[Table]:
 def figures_table(found: Comparison) -> Table:
     """The systems' figures alone."""
     title = f"Mean IoU in per cent{_interval_words(found)}"
-    columns = ("system", "setting", "support", "protocol", "episodes", *_FOLD_TITLES, "mean", "FB-IoU", "binary IoU")
+    with_matcher = any(system.matcher != "none" for system in found.systems)
+    words = ("system", "setting", "support", *["matcher"] * with_matcher, "protocol")
+    columns = (*words, "episodes", *_FOLD_TITLES, "mean", "FB-IoU", "binary IoU")
     rows = []
     for system, figures in zip(found.systems, found.estimates, strict=True):
         config = system.config
         per_fold = [_fold_figure(system, fold) for fold in FOLDS]
         means = [estimate_text(figures[name]) for name in ("miou", "fb_iou", "binary_iou")]
         setting = f"{config['way']}-way {config['shot']}-shot"
+        matcher = [system.matcher] * with_matcher
         episodes = _episodes([len(part.counts.queries) for part in system.parts.values()])
-        rows.append((system.name, setting, system.given, config["protocol"], episodes, *per_fold, *means))
-    return Table(title, columns, tuple(rows), _figure_notes(found), names=4).without_empty_columns()
+        rows.append((system.name, setting, system.given, *matcher, config["protocol"], episodes, *per_fold, *means))
+    return Table(title, columns, tuple(rows), _figure_notes(found), names=len(words)).without_empty_columns()
 
 
 def _figure_notes(found: Comparison) -> tuple[str, ...]:
@@ -48,6 +52,8 @@ def _figure_notes(found: Comparison) -> tuple[str, ...]:
         notes.append(f"Without images that are listed, but not there (how many): {counts}.")
     if elsewhere := _names(found, [one for one in found.systems if not one.benchmark]):
         notes.append(f"Not on PASCAL-5i's validation lists, so not to be held against published figures: {elsewhere}.")
+    if known := _names(found, [one for one in found.systems if KNOWN in one.matcher]):
+        notes.append(f"The matcher was trained with masks of the very classes that are looked for: {known}.")
     left_out = dict.fromkeys((one.config["shot"], one.left_out) for one in found.systems if one.left_out)
     for shot, names in left_out:
         notes.append(f"Left out of {shot}-shot runs, for having too few images: {', '.join(names)}.")

@@ -36,6 +36,7 @@ class RunCounts:
         digest: of the episodes; equal for the same ones, supports and all.
         confusion: method -> (E, N+1, N+1), see `metrics.confusion`.
         boundary: method -> (E, N, 4), see `boundary.boundary_counts`; empty where outlines weren't asked for.
+        scores: method -> (E, N) float64, how sure it is of each class; NaN where there is none. Only methods that say.
         sources: method -> SHA-256 of its predictions file.
     """
 
@@ -45,6 +46,7 @@ class RunCounts:
     digest: str
     confusion: dict[str, Counts] = field(default_factory=dict)
     boundary: dict[str, Counts] = field(default_factory=dict)
+    scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -116,7 +118,7 @@ def load_counts(path: Path) -> RunCounts:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
-        parts: dict[str, dict[str, NDArray[Any]]] = {"confusion": {}, "boundary": {}, "sources": {}}
+        parts: dict[str, dict[str, NDArray[Any]]] = {"confusion": {}, "boundary": {}, "scores": {}, "sources": {}}
         for name, value in arrays.items():
             kind, _, method = name.partition("/")
             if method:
@@ -128,6 +130,7 @@ def load_counts(path: Path) -> RunCounts:
             str(arrays["digest"]),
             parts["confusion"],
             parts["boundary"],
+            parts["scores"],
             {method: str(value) for method, value in parts["sources"].items()},
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -146,7 +149,12 @@ def file_digest(path: Path) -> str:
 
 
 def _parts(counts: RunCounts) -> Mapping[str, Mapping[str, object]]:
-    return {"confusion": counts.confusion, "boundary": counts.boundary, "sources": counts.sources}
+    return {
+        "confusion": counts.confusion,
+        "boundary": counts.boundary,
+        "scores": counts.scores,
+        "sources": counts.sources,
+    }
 
 
 def _episodes_digest(episodes: Sequence[Episode]) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eval.bootstrap import LEVEL, fold_seed, interval, number_groups, resample_tally
 from eval.counts import RunCounts
 from eval.metrics import SegmentationScore, class_iou, episode_tallies, means, where_present
+from eval.presence import presence_figures
 from fewshot_seg.datasets import SegmentationDataset, fold_classes
 from fewshot_seg.protocols import PROTOCOLS
 
@@ -57,9 +57,9 @@ def method_figures(
     """One method's figures: shares in [0, 1], None for what is undefined.
 
     "miou", "fb_iou", "binary_iou", "per_class" and "episodes" of all episodes; "intervals" of the first four;
-    "per_shot", by the number of supports of a class; "as_panet", see `panet_figures`; "presence", how episodes'
-    classes that the query holds, and those that it lacks, were told apart; "holding_all", of the episodes whose
-    query holds all of their classes; "boundary_f" and "boundary_per_class" where outlines were counted.
+    "per_shot", by the number of supports of a class; "as_panet", see `panet_figures`; "presence", see
+    `presence.presence_figures`; "holding_all", of the episodes whose query holds all of their classes; "boundary_f"
+    and "boundary_per_class" where outlines were counted.
     """
     figures = counts.score(method).to_dict(class_names)
     shots = np.unique(counts.shots).tolist()
@@ -70,7 +70,7 @@ def method_figures(
         "intervals": _intervals(counts, method, class_names, samples, seed),
         "per_shot": per_shot,
         "as_panet": panet_figures(counts, method, runs),
-        "presence": _presence(counts, method),
+        "presence": presence_figures(counts, method, samples, seed),
         "holding_all": counts.score(method, counts.holding_all(method)).to_dict(class_names),
         **boundary_figures(counts, method, class_names),
     }
@@ -123,24 +123,6 @@ def _intervals(counts: RunCounts, method: str, class_names: Sequence[str], sampl
     ious = class_iou(drawn)  # (B, C)
     per_class = {class_names[label - 1]: interval(ious[:, place]) for place, label in enumerate(classes)}
     return {name: interval(values) for name, values in means(drawn).items()} | {"per_class": per_class}
-
-
-def _presence(counts: RunCounts, method: str) -> dict[str, Any]:
-    """How many (episode, class) pairs the query holds and lacks, and how often the prediction agrees."""
-    real = counts.labels > 0
-    present = counts.present(method)
-    told = counts.confusion[method].sum(1)[:, 1:] > 0
-    absent = real & ~present
-    return {
-        "present": int(present.sum()),
-        "absent": int(absent.sum()),
-        "present_found": _plain(_part(told & present, present)),
-        "absent_left_empty": _plain(_part(~told & absent, absent)),
-    }
-
-
-def _part(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
-    return float(hits.sum() / of.sum()) if of.any() else math.nan
 
 
 def _plain(value: float) -> float | None:

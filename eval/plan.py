@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from eval.absent import with_absent
 from fewshot_seg.datasets import SegmentationDataset, fold_classes
 from fewshot_seg.decode import describe
 from fewshot_seg.episodes import Episode, read_episode_list
@@ -26,6 +27,8 @@ class Plan:
         way, shot: the most classes of an episode, and the most supports of a class.
         seed: of the protocol and the segmenter.
         left_out: names of the classes that have too few images.
+        knows_presence: whether the protocol says that each query shows all that is looked for. So it is with one
+            class and no absent queries; the segmenter is then told so (`SegmenterOptions.always`).
     """
 
     episodes: list[Episode]
@@ -33,6 +36,12 @@ class Plan:
     shot: int
     seed: int
     left_out: list[str]
+    knows_presence: bool = True
+
+    def classes(self, dataset: SegmentationDataset) -> tuple[str, ...]:
+        """Names of the classes that episodes are of, in the data set's order."""
+        labels = sorted({label for one in self.episodes for label in one.classes})
+        return tuple(dataset.class_names[label - 1] for label in labels)
 
 
 def plan_episodes(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:
@@ -41,11 +50,16 @@ def plan_episodes(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:
     Raises:
         ConfigError: an impossible number. DataError: too few images, or a bad file of episodes.
     """
-    if task.episodes_file is not None:
-        return _replayed(task, dataset)
+    plan = _replayed(task, dataset) if task.episodes_file is not None else _drawn(task, dataset)
+    if not task.absent:
+        return plan
+    return replace(plan, episodes=with_absent(plan.episodes, dataset, plan.seed), knows_presence=False)
+
+
+def _drawn(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:
     classes, left_out = _classes(task, dataset)
     protocol = build_protocol(task.protocol, dataset, classes, task.shot, task.way, task.seed)
-    return Plan(draw_episodes(protocol, task.episodes), task.way, task.shot, protocol.seed, left_out)
+    return Plan(draw_episodes(protocol, task.episodes), task.way, task.shot, protocol.seed, left_out, task.way == 1)
 
 
 def round_length(task: SegmentationTask, dataset: SegmentationDataset) -> int:
@@ -71,7 +85,7 @@ def _replayed(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:
     _check_fold(episodes, task, dataset)
     way = max(len(one.classes) for one in episodes)
     shot = max(len(images) for one in episodes for images in one.supports.values())
-    return Plan(episodes, way, shot, task.seed or 0, [])
+    return Plan(episodes, way, shot, task.seed or 0, [], way == 1)
 
 
 def _check_fold(episodes: list[Episode], task: SegmentationTask, dataset: SegmentationDataset) -> None:

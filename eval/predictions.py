@@ -31,9 +31,10 @@ from fewshot_seg.errors import DataError
 from fewshot_seg.export import decode_rle, encode_rle
 from fewshot_seg.streams import ordered_map
 
-__all__ = ["Track", "decode", "finished", "predict", "predict_run", "predictions_file"]
+__all__ = ["Track", "decode", "finished", "predict", "predict_run", "predictions_file", "scores_of"]
 
 _MOST_WORKERS = 8
+_DIGITS = 6  # of a score
 
 Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 """Passes items on and shows progress: (items, total, what they are)."""
@@ -175,6 +176,26 @@ def decode(
     return labels
 
 
+def scores_of(line: dict[str, Any], dataset: SegmentationDataset, episode: Episode, where: str) -> list[float] | None:
+    """The scores of a prediction, one for each class of the episode; None where the method gives none.
+
+    Args:
+        line: of a predictions file.
+        dataset: where the episode is from.
+        episode: the episode predicted.
+        where: file and line, for messages.
+
+    Raises:
+        DataError: a score is missing or no number.
+    """
+    if "scores" not in line:
+        return None
+    try:
+        return [float(line["scores"][dataset.class_names[label - 1]]) for label in episode.classes]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where}: a score is missing or no number; delete the file, run again") from error
+
+
 def _known(
     path: Path, dataset: SegmentationDataset, episodes: Sequence[Episode]
 ) -> tuple[int, dict[int, dict[str, Any]]]:
@@ -198,8 +219,11 @@ def _is_of(line: dict[str, Any], dataset: SegmentationDataset, episodes: Sequenc
 
 
 def _line(episode: Episode, method: Method, dataset: SegmentationDataset) -> dict[str, Any]:
-    """A line of predictions.jsonl: the episode, and {class: COCO RLE} of masks that don't overlap."""
-    labels = method(dataset, episode)  # (H, W)
+    """A line of predictions.jsonl: the episode, {class: COCO RLE} of masks that don't overlap, and {class: score}."""
+    found = method(dataset, episode)
     names = [dataset.class_names[label - 1] for label in episode.classes]
-    masks = {name: encode_rle(labels == number) for number, name in enumerate(names, start=1)}
-    return episode.to_dict(dataset.class_names) | {"masks": masks}
+    masks = {name: encode_rle(found.labels == number) for number, name in enumerate(names, start=1)}
+    line = episode.to_dict(dataset.class_names) | {"masks": masks}
+    if found.scores is not None:
+        line["scores"] = {name: round(float(found.scores[name]), _DIGITS) for name in names}
+    return line

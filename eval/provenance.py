@@ -16,7 +16,7 @@ import fewshot_seg
 __all__ = ["code_digest", "libraries"]
 
 _LIBRARIES: Final = ("numpy", "opencv-python", "pillow", "scikit-image", "timm", "torch", "torchvision")
-_OWN: Final = ("methods.py", "predictions.py")  # of this package: what else it does comes after predicting
+_OWN: Final = ("hints.py", "methods.py", "predictions.py")  # of this package: what else it does comes after predicting
 _ASIDE: Final = ("commands", "cli.py", "__main__.py")  # of fewshot_seg: what people type and see
 
 

@@ -19,7 +19,7 @@ from eval.bootstrap import SAMPLES
 from eval.counts import COUNTS, RunCounts, empty_counts, file_digest, load_counts, save_counts
 from eval.figures import run_figures
 from eval.metrics import class_iou, confusion, episode_truth, mean_iou
-from eval.predictions import Track, decode, finished, predictions_file
+from eval.predictions import Track, decode, finished, predictions_file, scores_of
 from eval.runs import CONFIG
 from fewshot_seg.datasets import SegmentationDataset, open_dataset
 from fewshot_seg.decode import describe
@@ -162,6 +162,7 @@ def count_run(
                 where = f"{describe(path)}:{place + 1}"
                 prediction = decode(lines[name][place], dataset, episodes[place], labels.shape, where)
                 _count(counts, name, place, prediction, episode_truth(labels, episodes[place].classes), size)
+                _keep_scores(counts, name, place, scores_of(lines[name][place], dataset, episodes[place], where))
     return counts
 
 
@@ -260,6 +261,12 @@ def _count(
         from eval.boundary import boundary_counts
 
         counts.boundary[method][place, :ways] = boundary_counts(prediction, truth, ways)
+
+
+def _keep_scores(counts: RunCounts, method: str, place: int, scores: Sequence[float] | None) -> None:
+    if scores is not None:
+        table = counts.scores.setdefault(method, np.full(counts.labels.shape, np.nan))
+        table[place, : len(scores)] = scores
 
 
 def _nearest(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.int16]:

@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.hints import HINTS
 from eval.locks import sole_user
-from eval.methods import Engine, build_method, needs_network
+from eval.matchers import choose_matcher
+from eval.methods import Engine, Told, build_method, needs_network
 from eval.plan import Plan, plan_episodes
 from eval.predictions import Track, predict_run
 from eval.provenance import code_digest, libraries
@@ -56,7 +58,11 @@ class SegmentationTask:
         allow_missing: leave out what the list names but the folder lacks, instead of refusing.
         methods: names from `methods.METHODS`, on the same episodes; the run's own figures are those of
             "ours", else of the first.
-        support_masks: give the segmenter the supports' masks.
+        support_hint, query_hint: kinds of hints (`eval.hints.HINTS`), made from masks, that the segmenter gets of
+            supports and of queries; None for none.
+        matcher: as `eval.matchers.choose_matcher` takes it.
+        absent: after each episode comes one with a query that shows none of its classes (`eval.absent`), and objects
+            may count as absent.
         weights, device: as `load_embedder` takes them.
         skip_small_classes: leave out classes with fewer than shot + 1 images, instead of refusing.
         workers: episodes at a time; None means the machine's processors, but at most 8. Results don't depend
@@ -79,7 +85,10 @@ class SegmentationTask:
     episodes_file: Path | None = None
     allow_missing: bool = False
     methods: tuple[str, ...] = ("ours",)
-    support_masks: bool = False
+    support_hint: str | None = None
+    query_hint: str | None = None
+    matcher: str = "auto"
+    absent: bool = False
     weights: str = "default"
     device: str = "auto"
     skip_small_classes: bool = False
@@ -93,6 +102,9 @@ class SegmentationTask:
             raise ConfigError(f"unknown protocol {self.protocol!r}: choose {', '.join(PROTOCOLS)}")
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise ConfigError(f"methods {list(self.methods)}: name at least one, and each once")
+        for hint in (self.support_hint, self.query_hint):
+            if hint is not None and hint not in HINTS:
+                raise ConfigError(f"unknown hint {hint!r}: choose {', '.join(HINTS)}")
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"workers {self.workers}: must be at least 1")
         if self.cache_memory < 0:
@@ -130,10 +142,14 @@ def run_segmentation(
     dataset = open_dataset(task.dataset, task.root, task.split_list, allow_missing=task.allow_missing)
     plan = plan_episodes(task, dataset)
     engine = build_engine(task, shard) if engine is None else engine
+    matcher = None
     if engine is not None:
-        engine = replace(engine, support_masks=task.support_masks, seed=plan.seed, changes=task.options)
+        matcher = choose_matcher(task, dataset, plan.classes(dataset), engine.embedder)
+        hints = Told(task.support_hint, task.query_hint)
+        changes = {"always": plan.knows_presence, **task.options, "matcher": matcher.option}
+        engine = replace(engine, hints=hints, seed=plan.seed, changes=changes)
     methods = {name: build_method(name, engine) for name in task.methods}
-    config = _config(task, dataset, plan, engine)
+    config = _config(task, dataset, plan, engine) | {"matcher": None if matcher is None else matcher.to_dict()}
     make_folder(task.out)
     with sole_user(task.out, shard.rank):
         if not shard.leads:
@@ -156,7 +172,8 @@ def build_engine(task: SegmentationTask, shard: Shard = ALONE) -> Engine | None:
     from fewshot_seg.features import FeatureCache
 
     embedder = load_embedder(task.weights, device=_device(task.device, shard))
-    return Engine(embedder, task.support_masks, task.seed or 0, FeatureCache(task.cache_memory * 2**20), task.options)
+    hints = Told(task.support_hint, task.query_hint)
+    return Engine(embedder, hints, task.seed or 0, FeatureCache(task.cache_memory * 2**20), task.options)
 
 
 def _device(name: str, shard: Shard) -> str:
@@ -200,7 +217,9 @@ def _config(task: SegmentationTask, dataset: SegmentationDataset, plan: Plan, en
         "allow_missing": task.allow_missing,
         "missing_images": len(dataset.missing),
         "methods": list(task.methods),
-        "support_masks": task.support_masks,
+        "support_hint": task.support_hint,
+        "query_hint": task.query_hint,
+        "absent": task.absent,
         **network,
     }
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from eval.bootstrap import number_groups, resample_tally
 from eval.counts import RunCounts
+from eval.matchers import matcher_words
+from eval.methods import told_in
 from eval.metrics import means
 from eval.pascal_val import FOLD_IMAGES, validation_images
 from eval.scoring import read_config, stored_counts
@@ -27,7 +29,7 @@ __all__ = ["FOLDS", "Part", "System", "load_parts", "load_systems"]
 FOLDS = ("0", "1", "2", "3")
 
 # Of a run's config: what makes runs over several folds one system.
-_SAME = ("dataset", "way", "shot", "protocol", "seed", "support_masks", "weights_sha256", "methods")
+_SAME = ("dataset", "way", "shot", "protocol", "seed", "weights_sha256", "methods", "absent")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +81,14 @@ class System:
 
     @property
     def given(self) -> str:
-        """What a support comes with: "mask" or "nothing"."""
-        return "mask" if self.config["support_masks"] else "nothing"
+        """What comes with a support, a kind of hint or "nothing", and with the query, if anything."""
+        hints = told_in(self.config, self.first.method)
+        return (hints.supports or "nothing") + (f", query {hints.query}" if hints.query else "")
+
+    @property
+    def matcher(self) -> str:
+        """What its matchers knew of the classes that they were asked for, see `matchers.matcher_words`."""
+        return " + ".join(sorted({matcher_words(part.config, part.method) for part in self.parts.values()}))
 
     @property
     def missing(self) -> int:
@@ -95,7 +103,11 @@ class System:
     @property
     def benchmark(self) -> bool:
         """Whether all of its runs are on PASCAL-5i's validation lists, with no listed image missing."""
-        return not self.missing and all(_on_benchmark(part) for part in self.parts.values())
+        return (
+            not self.missing
+            and not self.config.get("absent")
+            and all(_on_benchmark(part) for part in self.parts.values())
+        )
 
     def means(self, folds: Sequence[str]) -> dict[str, float]:
         """The means of `metrics.MEANS` over these folds, each alike."""
@@ -148,8 +160,13 @@ def _on_benchmark(part: Part) -> bool:
 
 
 def _key(part: Part) -> str:
-    options = part.config.get("segmenter", {}).get(part.method)
-    return json.dumps([part.method, options, *(part.config.get(name) for name in _SAME)], sort_keys=True)
+    options = (part.config.get("segmenter") or {}).get(part.method)
+    used = part.config.get("matcher")
+    if options is not None and used is not None:  # each fold may have a matcher of its own
+        own = Path(used["choice"]).parent if used["held_out"] else used["choice"]
+        options = {**options, "matcher": [str(own), used["held_out"]]}
+    told = told_in(part.config, part.method)
+    return json.dumps([part.method, options, told, *(part.config.get(name) for name in _SAME)], sort_keys=True)
 
 
 def _names(found: Sequence[Mapping[str, Part]]) -> list[str]:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -52,6 +52,7 @@ FORMAT: Final = 1
 _log = logging.getLogger(__name__)
 _FOLDER: Final = Path(__file__).parent / "matchers"
 _digests: WeakKeyDictionary[Embedder, tuple[object, str]] = WeakKeyDictionary()
+_matchers: WeakValueDictionary[object, Matcher] = WeakValueDictionary()  # those in use
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,17 @@ def matcher_for(embedder: Embedder, choice: str | os.PathLike[str] = AUTO) -> Ma
             names = ", ".join((AUTO, NONE, *packaged_names()))
             raise CheckpointError(f"no matcher {choice!r}: choose {names}, or the path of a {SUFFIX} file")
         _check_fits(path, read_matcher_header(path), embedder)
-    return load_matcher(path).to(embedder.device, embedder.dtype)
+    return _shared(path, embedder)
+
+
+def _shared(path: Path, embedder: Embedder) -> Matcher:
+    """The matcher of a file on an embedder's device, one for all who use it: what it encodes can then be shared."""
+    status = path.stat()
+    key = (path.resolve(), status.st_size, status.st_mtime_ns, str(embedder.device), str(embedder.dtype))
+    known = _matchers.get(key)
+    if known is None:
+        known = _matchers[key] = load_matcher(path).to(embedder.device, embedder.dtype)
+    return known
 
 
 def backbone_digest(embedder: Embedder) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eval.commands.common import COMMAND
-from eval.commands.segment import Dataset, Fold, Method
+from eval.commands.segment import Dataset, Fold, Hint, Method, hint_name
 from fewshot_seg.commands.console import print_table, tracked
 
 if TYPE_CHECKING:
@@ -50,9 +50,11 @@ def episodes(
     method: Annotated[
         list[Method] | None, typer.Option(help="May be repeated; those that need a network.", show_default="ours")
     ] = None,
-    support_masks: Annotated[
-        bool, typer.Option("--support-masks", help="Give the supports' masks to the segmenter.")
-    ] = False,
+    support_hint: Annotated[
+        Hint | None,
+        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
+    ] = None,
+    support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False,
     weights: Annotated[str, typer.Option("--weights", "-w", help="A name, or a checkpoint file.")] = "default",
     device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     skip_small_classes: Annotated[
@@ -92,7 +94,7 @@ def episodes(
         shot=shot,
         episodes=count,
         methods=names,
-        support_masks=support_masks,
+        support_hint=hint_name(support_hint, support_masks),
         weights=weights,
         device=device,
         skip_small_classes=skip_small_classes,

@@ -10,7 +10,7 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.segment import Method
+from eval.commands.segment import Hint, Method, hint_name
 from fewshot_seg.commands.console import complain, tracked
 
 __all__ = ["EPILOG", "dev"]
@@ -39,9 +39,23 @@ def dev(
     method: Annotated[
         list[Method] | None, typer.Option(help="May be repeated.", show_default="ours and centre-box")
     ] = None,
-    support_masks: Annotated[
-        bool, typer.Option("--support-masks", help="Give the supports' masks to the segmenter.")
-    ] = False,
+    support_hint: Annotated[
+        Hint | None,
+        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
+    ] = None,
+    support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False,
+    query_hint: Annotated[
+        Hint | None,
+        typer.Option(help="What the segmenter is told of each query, made from its mask.", show_default="nothing"),
+    ] = None,
+    matcher: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="auto: for a fold of pascal5i the one trained without its classes (fold0 to fold3), else the default; "
+            "none; or a name or file.",
+        ),
+    ] = "auto",
     weights: Annotated[
         str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
     ] = "default",
@@ -66,7 +80,9 @@ def dev(
         episodes=episodes,
         seed=seed,
         methods=tuple(one.value for one in method or [Method.ours, Method.centre_box]),
-        support_masks=support_masks,
+        support_hint=hint_name(support_hint, support_masks),
+        query_hint=hint_name(query_hint),
+        matcher=matcher,
         weights=weights,
         device=device,
         workers=workers,

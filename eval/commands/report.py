@@ -83,6 +83,8 @@ def command_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Pat
         "method": None if config["methods"] == ["ours"] else config["methods"],
         "skip_small_classes": bool(config["classes_left_out"]),
         "boundary": "boundary_f" in metrics,
+        "episodes": config["episodes"] // (2 if config.get("absent") else 1),
+        "matcher": (config.get("matcher") or {}).get("choice"),
         "bootstrap": (metrics.get("bootstrap") or {}).get("samples"),
     }
     words = [COMMAND, "segment"]
@@ -106,10 +108,16 @@ def _changed_options(config: Mapping[str, Any]) -> list[str]:
 
     changed: dict[str, None] = {}
     for method, options in (config.get("segmenter") or {}).items():
-        own = {"seed": config["seed"], **CHANGES.get(method, {})}
+        own = {"seed": config["seed"], **_given(config), **CHANGES.get(method, {})}
         usual = _flat(asdict(SegmenterOptions.from_dict(own)))
         changed |= {f"{name}={value}": None for name, value in _flat(options).items() if usual.get(name) != value}
     return list(changed)
+
+
+def _given(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The segmenter's options that other options of the command stand for."""
+    given: dict[str, Any] = {"always": config["way"] == 1 and not config.get("absent")}
+    return given | ({"matcher": config["matcher"]["option"]} if config.get("matcher") else {})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

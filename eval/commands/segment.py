@@ -14,8 +14,9 @@ from eval.commands.common import COMMAND
 from eval.commands.figures import print_metrics
 from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, tracked
+from fewshot_seg.errors import ConfigError
 
-__all__ = ["EPILOG", "segment"]
+__all__ = ["EPILOG", "Hint", "Method", "hint_name", "segment"]
 
 EPILOG = """
 [bold]Examples[/]
@@ -58,11 +59,50 @@ class Method(StrEnum):
     """What is compared."""
 
     ours = "ours"
+    no_grabcut = "no-grabcut"
+    keep_all = "keep-all"
+    one_round = "one-round"
+    no_rivals = "no-rivals"
+    presence_check = "presence-check"
+    no_presence_check = "no-presence-check"
+    correspondence = "correspondence"
     attention = "attention"
+    contributions = "contributions"
+    grad_cam = "grad-cam"
     paper = "paper"
     paper_letter = "paper-letter"
+    support_mask = "support-mask"
+    support_box = "support-box"
+    support_point = "support-point"
+    support_points = "support-points"
+    support_scribble = "support-scribble"
+    query_box = "query-box"
+    query_point = "query-point"
+    query_points = "query-points"
+    query_scribble = "query-scribble"
     all_foreground = "all-foreground"
     centre_box = "centre-box"
+
+
+class Hint(StrEnum):
+    """What is told of where an object is."""
+
+    mask = "mask"
+    box = "box"
+    point = "point"
+    points = "points"
+    scribble = "scribble"
+
+
+def hint_name(hint: Hint | None, masks: bool = False) -> str | None:
+    """A hint's name, of an option and of the older flag that is short for one of its values.
+
+    Raises:
+        ConfigError: they contradict each other.
+    """
+    if masks and hint not in (None, Hint.mask):
+        raise ConfigError(f"--support-masks and --support-hint {hint}: give one of them")
+    return Hint.mask.value if masks else None if hint is None else hint.value
 
 
 def segment(
@@ -111,8 +151,9 @@ def segment(
     method: Annotated[
         list[Method] | None,
         typer.Option(
-            help="May be repeated: every method gets the same episodes. attention: ours without GrabCut; paper: with "
-            "1 - |fa - fp| as weights; paper-letter: and the gradient through the norm.",
+            help="May be repeated: every method gets the same episodes. Parts switched off: no-grabcut, keep-all, "
+            "one-round, no-rivals, no-presence-check; other ways: correspondence, attention, contributions, grad-cam, "
+            "paper, paper-letter; with a hint: support-mask, query-box and so on; blind: all-foreground, centre-box.",
             show_default="ours",
         ),
     ] = None,
@@ -124,13 +165,35 @@ def segment(
             help="An option of the segmenter, as seeds.background=0.2. May be repeated.",
         ),
     ] = None,
-    support_masks: Annotated[
-        bool, typer.Option("--support-masks", help="Give the supports' masks to the segmenter.")
-    ] = False,
+    support_hint: Annotated[
+        Hint | None,
+        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
+    ] = None,
+    support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False,
+    query_hint: Annotated[
+        Hint | None,
+        typer.Option(help="What the segmenter is told of each query, made from its mask.", show_default="nothing"),
+    ] = None,
+    matcher: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="auto: for a fold of pascal5i the one trained without its classes (fold0 to fold3), else the default; "
+            "none; or a name or file.",
+        ),
+    ] = "auto",
     weights: Annotated[
         str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
     ] = "default",
     device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    absent: Annotated[
+        bool,
+        typer.Option(
+            "--absent",
+            help="After each episode one with a query that shows none of its classes; objects may then count as "
+            "absent. AUROC of the scores is in metrics.json.",
+        ),
+    ] = False,
     skip_small_classes: Annotated[
         bool,
         typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
@@ -179,7 +242,10 @@ def segment(
         episodes_file=episodes_file,
         allow_missing=allow_missing,
         methods=tuple(one.value for one in method or [Method.ours]),
-        support_masks=support_masks,
+        support_hint=hint_name(support_hint, support_masks),
+        query_hint=hint_name(query_hint),
+        matcher=matcher,
+        absent=absent,
         weights=weights,
         device=device,
         skip_small_classes=skip_small_classes,

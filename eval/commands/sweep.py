@@ -10,7 +10,7 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.compare import print_tables
-from eval.commands.segment import Dataset, Fold, Protocol
+from eval.commands.segment import Dataset, Fold, Hint, Protocol, hint_name
 from fewshot_seg.commands.console import complain, tracked
 
 __all__ = ["EPILOG", "sweep"]
@@ -55,9 +55,23 @@ def sweep(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
     groups: Annotated[int, typer.Option(min=2, help="Of classes, for cross-validation.")] = 4,
-    support_masks: Annotated[
-        bool, typer.Option("--support-masks", help="Give the supports' masks to the segmenter.")
-    ] = False,
+    support_hint: Annotated[
+        Hint | None,
+        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
+    ] = None,
+    support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False,
+    query_hint: Annotated[
+        Hint | None,
+        typer.Option(help="What the segmenter is told of each query, made from its mask.", show_default="nothing"),
+    ] = None,
+    matcher: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="auto: for a fold of pascal5i the one trained without its classes (fold0 to fold3), else the default; "
+            "none; or a name or file.",
+        ),
+    ] = "auto",
     weights: Annotated[
         str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
     ] = "default",
@@ -92,7 +106,9 @@ def sweep(
         protocol=protocol.value,
         episodes=episodes,
         seed=seed,
-        support_masks=support_masks,
+        support_hint=hint_name(support_hint, support_masks),
+        query_hint=hint_name(query_hint),
+        matcher=matcher,
         weights=weights,
         device=device,
         skip_small_classes=skip_small_classes,

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.commands.common import percent
+from eval.matchers import matcher_words
+from eval.methods import told_in
 from eval.predictions import Track, decode, predictions_file
 from eval.report.cases import MOST_SUPPORTS, VOID_COLOUR, Drawn, draw_case, frame_for
 from eval.report.examples import Group, choose
@@ -154,14 +156,17 @@ def _subtitle(run: _Run) -> str:
     )
     parts = [f"{len(run.episodes):,} episodes {source}, seed {config['seed']}", f"method {run.method}"]
     if config.get("weights"):
-        parts += [f"weights {config['weights']}", f"supports {'with' if config['support_masks'] else 'without'} masks"]
+        hints = told_in(config, run.method)
+        parts += [f"weights {config['weights']}", f"supports {f'with {hints.supports}' if hints.supports else 'alone'}"]
+        parts += [f"queries with {hints.query}"] if hints.query else []
+        parts += [words] if (words := matcher_words(config, run.method)) != "none" else []
     return "; ".join(parts)
 
 
 def _examples_section(run: _Run, groups: Sequence[Group], drawn: Mapping[int, Drawn]) -> Section:
     have_steps = any(one.steps for one in drawn.values())
     frame = frame_for([drawn[place].episode for group in groups for place in group.places], steps=have_steps)
-    masks = bool(run.config["support_masks"])
+    masks = told_in(run.config, run.method).supports == "mask"
     body: list[Html] = [_spread(run)]
     if have_steps:
         order = (1, 3, 2, 0)

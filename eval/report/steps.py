@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eval.methods import episode_supports
+from eval.methods import episode_query, episode_supports, told_in
 from eval.predictions import Track
 from eval.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
@@ -73,11 +73,11 @@ def recompute(
         segmenter = _segmenter(config, options, network)
     except FewShotError as error:
         return Steps(problem=str(error))
-    masks = bool(config["support_masks"])
+    hints = told_in(config, method)
 
     def segment(place: int) -> Segmentation:
-        supports = episode_supports(dataset, episodes[place], masks=masks)
-        return segmenter.segment(dataset.image(episodes[place].query), supports)
+        supports = episode_supports(dataset, episodes[place], hints.supports)
+        return segmenter.segment(episode_query(dataset, episodes[place], hints.query), supports)
 
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     with single_threaded() as one_thread, ThreadPoolExecutor(workers, "drawing", one_thread) as pool:

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from eval.locks import sole_user
-from eval.methods import Engine, build_method
+from eval.methods import Engine, Told, build_method
 from eval.predictions import predict, predict_run
 from eval.provenance import code_digest, libraries
 from eval.segmentation import SegmentationTask, run_segmentation
@@ -83,9 +83,9 @@ def test_a_thousand_episodes_cost_one_pass_for_each_image(
     count = 1000 if way == 1 else 100
     episodes = draw(voc, count, way, shot)
     cache = FeatureCache(64 * MIB)
-    methods = {name: build_method(name, Engine(embedder, way == 2, 0, cache)) for name in ("attention", "paper")}
-    del methods["paper" if way == 1 else "attention"]
-    predict_run(tmp_path, methods, voc, episodes, workers, silent)
+    name, hints = ("attention", Told()) if way == 1 else ("paper", Told("mask"))
+    method = build_method(name, Engine(embedder, hints, cache=cache))
+    predict_run(tmp_path, {name: method}, voc, episodes, workers, silent)
     assert len(passes) == cache.made == len(images_of(episodes)) == 16
 
 
@@ -97,7 +97,7 @@ def test_methods_share_the_features(voc: PascalVoc, embedder: Embedder, passes: 
 
 
 def test_memory_and_workers_change_nothing(task: SegmentationTask) -> None:
-    task = replace(task, way=2, shot=2, support_masks=True, methods=("ours", "attention"))
+    task = replace(task, way=2, shot=2, support_hint="mask", methods=("ours", "attention"))
     run_segmentation(task)
     whole = contents(task.out)
     assert {"predictions.jsonl", "predictions-attention.jsonl", "metrics.json", "config.json"} <= set(whole)

@@ -38,7 +38,7 @@ def report_of(task: SegmentationTask, **values: Any) -> Page:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> SegmentationTask:
     """Two-way, two-shot, with masks; a real network of random weights beside a blind method."""
     folder = tmp_path_factory.mktemp("run")
-    task = tiny_task(folder, way=2, shot=2, episodes=30, methods=("ours", "centre-box"), support_masks=True)
+    task = tiny_task(folder, way=2, shot=2, episodes=30, methods=("ours", "centre-box"), support_hint="mask")
     run_segmentation(task)
     return task
 
@@ -310,8 +310,10 @@ def test_the_command_shown_makes_the_same_run(blind: SegmentationTask, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"way": 2, "shot": 5, "support_masks": True}, "--way 2, --shot 5, --support-masks"),
+        ({"way": 2, "shot": 5, "support_hint": "mask"}, "--way 2, --shot 5, --support-hint mask"),
         ({"methods": ["ours"], "fold": "all"}, "--fold all"),
+        ({"absent": True, "episodes": 60, "query_hint": "box"}, "--absent, --episodes 30, --query-hint box"),
+        ({"matcher": {"choice": "fold2", "option": "fold2"}}, "--matcher fold2"),
         ({"methods": ["ours", "paper"]}, "--method ours --method paper"),
         ({"root": "a b'c"}, """--root 'a b'"'"'c'"""),
     ],
@@ -327,8 +329,8 @@ def test_the_command_has_what_is_not_the_default(blind: SegmentationTask, change
 def test_options_that_no_command_can_change_stand_behind_it(finished: SegmentationTask) -> None:
     config = json.loads((finished.out / "config.json").read_text())
     assert "#" not in command_line(config, metrics_of(finished), finished.out)
-    config["segmenter"]["ours"]["seeds"]["background"] = 0.2
-    assert command_line(config, metrics_of(finished), finished.out).endswith("  # with seeds.background=0.2")
+    config["segmenter"]["ours"]["grabcut"]["iterations"] = 7
+    assert command_line(config, metrics_of(finished), finished.out).endswith("  # with grabcut.iterations=7")
 
 
 def test_the_command_writes_a_report_with_the_command_in_it(blind: SegmentationTask) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from eval.commands.segment import Dataset, Method, Protocol
-from eval.methods import METHODS, Engine, build_method, centre_box
+from eval.methods import METHODS, Engine, Told, build_method, centre_box
 from eval.segmentation import SegmentationTask, run_segmentation
 from fewshot_seg.datasets import VOID, dataset_names
 from fewshot_seg.datasets.pascal import PascalVoc
@@ -212,7 +212,7 @@ def _wait_for(path: Path, lines: int) -> None:
         ({"episodes": 24}, "episodes 25, now 24"),
         ({"way": 2}, "way 1, now 2"),
         ({"shot": 2}, "shot 1, now 2"),
-        ({"support_masks": True}, "support_masks false, now true"),
+        ({"support_hint": "mask"}, 'support_hint null, now "mask"'),
         ({"methods": BLIND[:1]}, "another methods"),
         ({"fold": "all"}, r'fold 1, now "all"'),
     ],
@@ -269,7 +269,7 @@ def test_predictions_that_somebody_changed(task: SegmentationTask, change: dict[
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"methods": ("best",)}, ConfigError, "unknown method 'best': choose ours, attention"),
+        ({"methods": ("best",)}, ConfigError, "unknown method 'best': choose ours, no-grabcut"),
         ({"methods": ()}, ConfigError, "name at least one"),
         ({"methods": ("ours", "ours")}, ConfigError, "each once"),
         ({"protocol": "ours"}, ConfigError, "unknown protocol 'ours': choose hsnet"),
@@ -314,7 +314,7 @@ def test_a_bad_image_stops_the_run_keeps_what_is_finished_and_goes_on_when_mende
 def test_a_support_listed_with_a_class_that_its_mask_lacks(voc: Path, embedder: Embedder) -> None:
     dataset = PascalVoc(voc, voc / "list.txt")
     write_mask(voc / "SegmentationClass" / "a_1.png", labels_of(9))
-    engine = Engine(embedder, support_masks=True)
+    engine = Engine(embedder, Told("mask"))
     with pytest.raises(DataError, match=r"a_1\.jpg: listed as 'bus', but its mask holds none"):
         build_method("ours", engine)(dataset, Episode(0, "a_0", (6,), {6: ("a_1",)}))
 
@@ -349,9 +349,9 @@ def test_the_command_offers_what_there_is() -> None:
 # The segmenter itself
 
 
-@pytest.mark.parametrize(("way", "support_masks"), [(1, False), (2, True)])
-def test_the_segmenter_resumes_to_the_same_predictions(task: SegmentationTask, way: int, support_masks: bool) -> None:
-    task = replace(task, way=way, episodes=5, methods=("ours",), support_masks=support_masks, device="cpu")
+@pytest.mark.parametrize(("way", "hint"), [(1, None), (2, "mask")])
+def test_the_segmenter_resumes_to_the_same_predictions(task: SegmentationTask, way: int, hint: str | None) -> None:
+    task = replace(task, way=way, episodes=5, methods=("ours",), support_hint=hint, device="cpu")
     metrics = run_segmentation(task)
     whole = contents(task.out)
     path = task.out / "predictions.jsonl"

@@ -1,0 +1,106 @@
+"""`fewshot-eval hints`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.compare import print_tables, write_tables
+from eval.commands.segment import Fold
+from fewshot_seg.commands.console import complain, tracked
+
+__all__ = ["EPILOG", "hints"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval hints --root voc --split-list voc/dev.txt --out runs/hints
+
+fewshot-eval hints --root voc --fold 1 --episodes 50 --hint support-box --hint query-points --out runs/hints
+"""
+
+
+class Setting(StrEnum):
+    """Whose hints, and of which kind."""
+
+    support_mask = "support-mask"
+    support_box = "support-box"
+    support_point = "support-point"
+    support_points = "support-points"
+    support_scribble = "support-scribble"
+    query_box = "query-box"
+    query_point = "query-point"
+    query_points = "query-points"
+    query_scribble = "query-scribble"
+
+
+def hints(
+    root: Annotated[Path, typer.Option(metavar="DIR", help="A folder in VOC's layout.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a folder for each run, and hints.md.")],
+    split_list: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
+    ] = None,
+    hint: Annotated[
+        list[Setting] | None,
+        typer.Option(help="Whose, and of which kind. May be repeated.", show_default="all of them"),
+    ] = None,
+    fold: Annotated[list[Fold] | None, typer.Option(help="May be repeated.", show_default="0, 1, 2, 3")] = None,
+    shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many for each fold.", show_default="one for each entry of the list"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
+    matcher: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="auto: of each fold the one trained without its classes.")
+    ] = "auto",
+    weights: Annotated[
+        str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
+    ] = "default",
+    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
+    ] = None,
+) -> None:
+    """What masks, boxes, points and scribbles of supports and queries are worth, each against none.
+
+    Hints are made from the true masks, as a careful user would give them: the box around the object; one click where
+    it is widest; two clicks on it and two beside it; strokes along its middle and around it. All on the same
+    episodes. The same command goes on where an interrupted one stopped.
+    """
+    from eval.compare_tables import comparison_tables
+    from eval.hint_runs import SETTINGS, HintPlan, behind, run_hints
+    from eval.segmentation import SegmentationTask
+
+    task = SegmentationTask(
+        root=root,
+        out=out,
+        split_list=split_list,
+        shot=shot,
+        episodes=episodes,
+        seed=seed,
+        matcher=matcher,
+        weights=weights,
+        device=device,
+        workers=workers,
+    )
+    folds = tuple("all" if one is Fold.all else int(one.value) for one in fold) if fold else (0, 1, 2, 3)
+    chosen = tuple(one.value for one in hint) if hint else SETTINGS
+    try:
+        found = run_hints(HintPlan(task, folds, chosen), partial(tracked, command=COMMAND))
+    except KeyboardInterrupt:
+        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
+        raise
+    tables = comparison_tables(found)[:2]
+    print_tables(tables)
+    write_tables(out / "hints.md", "", "", tables)
+    worse = behind(found)
+    typer.echo(f"No better than none: {', '.join(worse)}" if worse else "Every hint is better than none.")
+    typer.echo(f"As Markdown: {out / 'hints.md'}")
