@@ -43,6 +43,9 @@ def matcher(
     rate: Annotated[float, typer.Option(help="The learning rate's peak.")] = 3e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     views: Annotated[int, typer.Option(min=1, help="Of each image: whole, mirrored, then random parts.")] = 5,
+    absent: Annotated[float, typer.Option(help="Share of episodes whose query shows nothing of the class.")] = 0.15,
+    masked: Annotated[float, typer.Option(help="Share of steps in which the supports' masks are given.")] = 0.25,
+    several: Annotated[float, typer.Option(help="Share of steps with three supports an episode.")] = 0.25,
     threads: Annotated[int, typer.Option(min=1, help="Of torch. A result's last bits depend on it.")] = 1,
     weights: Annotated[str, typer.Option(help="The backbone: default, lite1, lite2 or a checkpoint.")] = "default",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...: the same seed, the same bits on cpu alone.")] = "cpu",
@@ -69,7 +72,19 @@ def matcher(
     if out.exists() and not force:
         raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
     options = MatcherTraining(
-        parse_sources(data), _fold(hold_out), steps, batch, seed, views, rate, weights, device, threads
+        parse_sources(data),
+        _fold(hold_out),
+        steps=steps,
+        batch=batch,
+        seed=seed,
+        views=views,
+        absent=absent,
+        masked=masked,
+        several=several,
+        rate=rate,
+        weights=weights,
+        device=device,
+        threads=threads,
     )
     if validate and options.hold_out is None:
         raise ConfigError("--validate needs classes that are held out: --hold-out 0, 1, 2 or 3")

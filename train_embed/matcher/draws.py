@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError
 
-__all__ = ["Draws", "EpisodeSource"]
+__all__ = ["Draws", "EpisodeSource", "Shares"]
 
 _LEAST_AREA = 0.015  # of a view, for its class to be an episode's
-_SHOTS, _P_SHOTS = 3, 0.25
-_P_ABSENT = 0.15
-_P_MASK = 0.25
+_SHOTS = 3  # where there are several
 _TRIES = 30
 
 
@@ -39,6 +37,14 @@ class Draws(NamedTuple):
     dropout: int
 
 
+class Shares(NamedTuple):
+    """How often things happen, each in [0, 1]: see `MatcherTraining`."""
+
+    absent: float = 0.15
+    masked: float = 0.25
+    several: float = 0.25
+
+
 class EpisodeSource:
     """Draws episodes.
 
@@ -46,13 +52,20 @@ class EpisodeSource:
         areas: (T,L) each class's share of each view.
         images: (T,) the image of each view.
         held: labels (1-based) that no episode is of.
+        shares: how often things happen.
 
     Raises:
         DataError: no class has two images.
     """
 
-    def __init__(self, areas: NDArray[np.float32], images: NDArray[np.int64], held: Collection[int]) -> None:
-        self._areas, self._images = areas, images
+    def __init__(
+        self,
+        areas: NDArray[np.float32],
+        images: NDArray[np.int64],
+        held: Collection[int],
+        shares: Shares = Shares(),  # noqa: B008 - immutable
+    ) -> None:
+        self._areas, self._images, self._shares = areas, images, shares
         pools = {
             label: np.flatnonzero(areas[:, label - 1] > _LEAST_AREA)
             for label in range(1, areas.shape[1] + 1)
@@ -75,7 +88,7 @@ class EpisodeSource:
             batch: episodes with one support; those with three are half as many.
         """
         rng = np.random.default_rng([seed, step])
-        shots = _SHOTS if rng.random() < _P_SHOTS else 1
+        shots = _SHOTS if rng.random() < self._shares.several else 1
         count = batch if shots == 1 else batch // 2
         chosen = rng.choice(len(self.classes), count, p=self._rates)
         found = [self._episode(rng, self.classes[place], shots) for place in chosen]
@@ -84,13 +97,13 @@ class EpisodeSource:
             np.array([supports for _, supports, _ in found]),
             np.array([self.classes[place] for place in chosen]),
             np.array([absent for _, _, absent in found]),
-            bool(rng.random() < _P_MASK),
+            bool(rng.random() < self._shares.masked),
             int(rng.integers(2**62)),
         )
 
     def _episode(self, rng: np.random.Generator, label: int, shots: int) -> tuple[int, list[int], bool]:
         pool = self._pools[label]
-        absent = bool(rng.random() < _P_ABSENT)
+        absent = bool(rng.random() < self._shares.absent)
         query = self._without(rng, label) if absent else None
         if query is None:
             absent, query = False, int(rng.choice(pool))

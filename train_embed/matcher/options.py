@@ -37,6 +37,9 @@ class MatcherTraining:
         batch: episodes in a step with one support each; half as many with three.
         seed: of everything that is drawn but the views.
         views: of each image: whole, mirrored, then random parts.
+        absent: share of episodes whose query shows nothing of the class.
+        masked: share of steps in which the supports' masks are given.
+        several: share of steps whose episodes have three supports.
         rate: the learning rate's peak.
         weights: the backbone, as `load_embedder` takes it.
         device: as `load_embedder` takes it; the same seed gives the same bits on "cpu" alone.
@@ -52,6 +55,9 @@ class MatcherTraining:
     batch: int = 16
     seed: int = 0
     views: int = 5
+    absent: float = 0.15
+    masked: float = 0.25
+    several: float = 0.25
     rate: float = 3e-3
     weights: str = "default"
     device: str = "cpu"
@@ -65,12 +71,16 @@ class MatcherTraining:
         for name, least in (("steps", 1), ("batch", 2), ("seed", 0), ("views", 1), ("threads", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("absent", "masked", "several"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"--{name} is a share, 0 to 1, got {getattr(self, name)}")
         if not 0 < self.rate < 1:
             raise ConfigError(f"--rate must be between 0 and 1, got {self.rate}")
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that determines the result, as JSON values; not where the data was."""
-        names = ("hold_out", "steps", "batch", "seed", "views", "rate", "threads")
+        shares = ("absent", "masked", "several")
+        names = ("hold_out", "steps", "batch", "seed", "views", *shares, "rate", "threads")
         return {name: getattr(self, name) for name in names}
 
 

@@ -22,7 +22,7 @@ from fewshot_seg.errors import FewShotError
 from fewshot_seg.matcher import Matcher
 from fewshot_seg.matcher_files import MatcherHeader, save_matcher
 from fewshot_seg.matching import Known, match
-from train_embed.matcher.draws import Draws, EpisodeSource
+from train_embed.matcher.draws import Draws, EpisodeSource, Shares
 from train_embed.matcher.gallery import fold_names
 from train_embed.matcher.ground import Ground
 from train_embed.matcher.losses import any_object, map_loss, one_class
@@ -44,6 +44,7 @@ TERMS = (
 _DECAY = 1e-2
 _CLIP = 1.0
 _SHOT_LOSS, _OBJECT_LOSS = 0.5, 0.5
+_NEWS = 0.05  # a step's part of the mean loss that is shown
 _KEEP_EVERY = 100  # steps between states
 
 
@@ -68,10 +69,12 @@ def train_matcher(options: MatcherTraining, ground: Ground, out: Path, keep_ever
         loop = _Loop(options, ground)
         state = TrainingState(out.with_name(out.name + ".state"), about)
         loop.done = state.restore(loop.matcher, loop.optimizer)
+        mean: float | None = None
         with Progress(options.steps, loop.done, 0) as progress:
             while loop.done < options.steps:
                 loss = loop.step()
-                progress.step(0, {"loss": loss})
+                mean = loss if mean is None else mean + _NEWS * (loss - mean)
+                progress.step(0, {"loss": mean})
                 if stop.name is not None or (loop.done % keep_every == 0 and loop.done < options.steps):
                     state.save(loop.done, loop.matcher, loop.optimizer)
                 if stop.name is not None:
@@ -97,7 +100,8 @@ class _Loop:
         self._labels = labels
         images = np.arange(len(ground.store)) // ground.store.views
         areas = _areas(ground.labels[:, ::2, ::2], len(ground.gallery.names))
-        self._episodes = EpisodeSource(areas, images, ground.held)
+        shares = Shares(options.absent, options.masked, options.several)
+        self._episodes = EpisodeSource(areas, images, ground.held, shares)
         self.done = 0
 
     def step(self) -> float:

@@ -15,7 +15,7 @@ from fewshot_seg.datasets import VOID
 from fewshot_seg.datasets.pascal import CLASSES
 from fewshot_seg.errors import ConfigError, DataError
 from tests.train_embed.matcher.tiny import options
-from train_embed.matcher.draws import EpisodeSource
+from train_embed.matcher.draws import EpisodeSource, Shares
 from train_embed.matcher.gallery import Gallery, fold_names
 from train_embed.matcher.losses import any_object, map_loss, one_class
 from train_embed.matcher.options import Source, parse_sources
@@ -39,6 +39,7 @@ def test_sources_are_parsed_and_wrong_ones_named() -> None:
         ({"steps": 0}, "--steps"),
         ({"batch": 1}, "--batch"),
         ({"rate": 0.0}, "--rate"),
+        ({"absent": 1.5}, "--absent is a share"),
     ],
 )
 def test_impossible_options(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -122,6 +123,15 @@ def test_draws_are_pure_and_as_they_say() -> None:
 def test_a_class_that_every_view_shows_is_never_absent() -> None:
     source = EpisodeSource(np.full((6, 1), 0.5, np.float32), np.arange(6), ())
     assert not any(source.draw(0, step, 4).absent.any() for step in range(20))
+
+
+def test_shares_are_kept() -> None:
+    areas = areas_of(np.random.default_rng(1))
+    for share in (0.0, 1.0):
+        source = EpisodeSource(areas, np.arange(len(areas)) // 3, (), Shares(share, share, share))
+        for step in range(10):
+            draws = source.draw(0, step, 8)
+            assert (draws.absent.mean(), draws.masked, draws.shots.shape[1] == 3) == (share, share, share)
 
 
 def test_nothing_to_learn_is_an_error() -> None:
