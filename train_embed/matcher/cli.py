@@ -98,6 +98,7 @@ def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -
     from train_embed.matcher.ground import prepare
     from train_embed.matcher.trainer import train_matcher
     from train_embed.matcher.validation import validate
+    from train_embed.setup import seeded
 
     make_folder(out.parent)
     ground = prepare(options, cache, lambda items, total, what: tracked(items, total, what, command="train-embed"))
@@ -105,7 +106,8 @@ def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -
     print(f"{out}: trained on {len(ground.gallery.pictures)} images")
     if check:
         trained = load_matcher(out).to(ground.embedder.device)
-        found = validate(trained, ground)
+        with seeded(options.seed, options.threads, ground.embedder.device):
+            found = validate(trained, ground)
         rows = [
             (row.source, str(row.setting), str(row.episodes), f"{row.miou:.1f}", _listed(row.per_class))
             for row in found
