@@ -15,8 +15,9 @@ from eval.systems import load_systems
 from fewshot_seg.datasets import Fold, open_dataset
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["NONE", "SETTINGS", "HintPlan", "behind", "run_hints"]
+__all__ = ["FOLDS", "NONE", "SETTINGS", "HintPlan", "behind", "run_hints"]
 
+FOLDS: Final[Sequence[Fold]] = (0, 1, 2, 3)
 NONE: Final = "none"
 
 SETTINGS: Final = (
@@ -39,7 +40,7 @@ class HintPlan:
     """
 
     task: SegmentationTask
-    folds: Sequence[Fold] = (0, 1, 2, 3)
+    folds: Sequence[Fold] = FOLDS
     settings: Sequence[str] = SETTINGS
 
     def __post_init__(self) -> None:
@@ -60,13 +61,14 @@ def run_hints(plan: HintPlan, track: Track | None = None) -> Comparison:
     runs = []
     for name in dict.fromkeys((NONE, *plan.settings)):
         side, _, kind = name.partition("-")
-        told = {} if name == NONE else {f"{side}_hint": kind}
+        told = replace(task, support_hint=kind) if side == "support" else replace(task, query_hint=kind or None)
         for fold in plan.folds:
-            one = replace(task, out=task.out / name / f"fold{fold}", fold=fold, skip_small_classes=True, **told)
+            one = replace(told, out=task.out / name / f"fold{fold}", fold=fold, skip_small_classes=True)
             one = replace(one, episodes=one.episodes or round_length(one, dataset))
             run_segmentation(one, _named(track, f"{name}, fold {fold}"), engine=engine)
             runs.append(one.out)
-    return compare(load_systems(runs), task.scoring.samples)
+    systems = [replace(one, name=one.first.run.parent.name) for one in load_systems(runs)]
+    return compare(systems, task.scoring.samples)
 
 
 def behind(found: Comparison) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ fewshot-eval hints --root voc --split-list voc/dev.txt --out runs/hints
 
 fewshot-eval hints --root voc --fold 1 --episodes 50 --hint support-box --hint query-points --out runs/hints
 """
+
+if TYPE_CHECKING:
+    from fewshot_seg.datasets import Fold as DataFold
 
 
 class Setting(StrEnum):
@@ -76,7 +79,7 @@ def hints(
     episodes. The same command goes on where an interrupted one stopped.
     """
     from eval.compare_tables import comparison_tables
-    from eval.hint_runs import SETTINGS, HintPlan, behind, run_hints
+    from eval.hint_runs import FOLDS, SETTINGS, HintPlan, behind, run_hints
     from eval.segmentation import SegmentationTask
 
     task = SegmentationTask(
@@ -91,10 +94,10 @@ def hints(
         device=device,
         workers=workers,
     )
-    folds = tuple("all" if one is Fold.all else int(one.value) for one in fold) if fold else (0, 1, 2, 3)
+    folds: list[DataFold] = ["all" if one is Fold.all else int(one.value) for one in fold or ()]
     chosen = tuple(one.value for one in hint) if hint else SETTINGS
     try:
-        found = run_hints(HintPlan(task, folds, chosen), partial(tracked, command=COMMAND))
+        found = run_hints(HintPlan(task, folds or FOLDS, chosen), partial(tracked, command=COMMAND))
     except KeyboardInterrupt:
         complain("the same command goes on from here", kind="interrupted", command=COMMAND)
         raise
