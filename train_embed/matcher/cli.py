@@ -38,12 +38,12 @@ def matcher(
     hold_out: Annotated[
         str, typer.Option(metavar="0|1|2|3|none", help="A fold of PASCAL-5i whose classes are not learnt.")
     ] = "none",
-    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 600,
+    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 500,
     batch: Annotated[int, typer.Option(min=2, help="Episodes in a step.")] = 16,
     rate: Annotated[float, typer.Option(help="The learning rate's peak.")] = 3e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     views: Annotated[int, typer.Option(min=1, help="Of each image: whole, mirrored, then random parts.")] = 5,
-    absent: Annotated[float, typer.Option(help="Share of episodes whose query shows nothing of the class.")] = 0.15,
+    absent: Annotated[float, typer.Option(help="Share of episodes whose query shows nothing of the class.")] = 0.0,
     masked: Annotated[float, typer.Option(help="Share of steps in which the supports' masks are given.")] = 0.25,
     several: Annotated[float, typer.Option(help="Share of steps with three supports an episode.")] = 0.25,
     threads: Annotated[int, typer.Option(min=1, help="Of torch. A result's last bits depend on it.")] = 1,

@@ -51,11 +51,11 @@ class MatcherTraining:
 
     sources: tuple[Source, ...]
     hold_out: int | None = None
-    steps: int = 600
+    steps: int = 500
     batch: int = 16
     seed: int = 0
     views: int = 5
-    absent: float = 0.15
+    absent: float = 0.0
     masked: float = 0.25
     several: float = 0.25
     rate: float = 3e-3
