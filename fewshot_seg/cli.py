@@ -24,6 +24,19 @@ from fewshot_seg.commands.hint_options import (
     SupportPoints,
     SupportScribbles,
 )
+from fewshot_seg.commands.way_options import EXAMPLES as WAY_EXAMPLES
+from fewshot_seg.commands.way_options import (
+    Always,
+    Joint,
+    LocateBy,
+    Located,
+    MatcherName,
+    Not,
+    Presence,
+    Quality,
+    Refined,
+    WayChoice,
+)
 
 __all__ = ["app", "main"]
 
@@ -34,13 +47,6 @@ class Precision(StrEnum):
     fp32 = "fp32"
     bf16 = "bf16"
     fp16 = "fp16"
-
-
-class Refine(StrEnum):
-    """How the attention becomes a mask."""
-
-    grabcut = "grabcut"
-    none = "none"
 
 
 app = make_app("fewshot-seg", "Cut the object of an example image out of other images, and show why images are alike.")
@@ -107,7 +113,8 @@ fewshot-seg segment photos/ --support cat=my-cat.jpg --out results
 
 fewshot-seg segment "photos/*.jpg" -s cat=cat1.jpg -s cat=cat2.jpg -s dog=dog.jpg -o results
 """
-    + EXAMPLES,
+    + EXAMPLES
+    + WAY_EXAMPLES,
 )
 def segment(
     queries: Annotated[list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.")],
@@ -135,21 +142,31 @@ def segment(
     precision: Precise = Precision.fp32,
     seed: Seed = 0,
     threads: Threads = None,
-    refine: Annotated[Refine, typer.Option("--refine", help="grabcut: clean edges; none: faster.")] = Refine.grabcut,
+    quality: WayChoice = Quality.default,
+    joint: Joint = False,
+    unlike: Not = None,
+    locate_by: Located = LocateBy.auto,
+    matcher: MatcherName = "auto",
+    presence: Presence = None,
+    always: Always = False,
+    refine: Refined = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search query folders through.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Queries in the network at a time.")] = 4,
 ) -> None:
     """Find in each QUERY what the examples show. No mask is needed."""
-    from fewshot_seg.commands.engine import Engine
+    from fewshot_seg.commands.engine import Engine, Way
     from fewshot_seg.commands.hints import QueryHints
     from fewshot_seg.commands.results import COLUMNS, table_rows
     from fewshot_seg.commands.segment import SegmentRequest, run_segment
-    from fewshot_seg.commands.supports import parse_supports
+    from fewshot_seg.commands.supports import parse_negatives, parse_supports
 
     engine = Engine(weights, device, precision.value, seed, threads)
     classes = parse_supports(supports, masks or (), boxes or (), points or (), scribbles or ())
     hints = QueryHints(query_masks or (), query_boxes or (), query_points or (), query_scribbles or ())
-    report = run_segment(SegmentRequest(queries, classes, out, engine, refine.value, recursive, batch_size, hints))
+    way = Way(quality.value, locate_by.value, matcher, presence, always, None if refine is None else refine.value)
+    negatives = parse_negatives(unlike or ())
+    asked = SegmentRequest(queries, classes, out, engine, way, recursive, batch_size, hints, negatives, joint)
+    report = run_segment(asked)
     print_table(COLUMNS, table_rows(report.entries))
     if report.interrupted:
         kept = f"{len(report.entries)} of {report.total} images are done and kept in {out}"

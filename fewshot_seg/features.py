@@ -52,7 +52,7 @@ class Features:
     @property
     def nbytes(self) -> int:
         """What the tensors take, in bytes."""
-        own = sum(tensor.nbytes for tensor in (self.vector, *self.maps.values(), *(self.encoded or ())))
+        own: int = sum(tensor.nbytes for tensor in (self.vector, *self.maps.values(), *(self.encoded or ())))
         return own + (0 if self.mirrored is None else self.mirrored.nbytes)
 
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Literal, NamedTuple, TypeAlias, overload
 
-import cv2
 import numpy as np
 import torch
 
 from fewshot_seg.cutting import Cutter, Target
 from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, FewShotError
-from fewshot_seg.features import FeatureCache, FeatureExtractor, Loaded
+from fewshot_seg.features import FeatureCache, FeatureExtractor, Features, Loaded
 from fewshot_seg.hints import Marks, Query, apply_to_map, query_marks
 from fewshot_seg.images import ImageInput, describe, is_one
+from fewshot_seg.joint import Enlarged, Helpers
 from fewshot_seg.locators import Example, Located, QueryView
 from fewshot_seg.locators.choice import choose_locator
 from fewshot_seg.options import SegmenterOptions
+from fewshot_seg.prepared import Prepared
 from fewshot_seg.results import ObjectResult, Segmentation
-from fewshot_seg.streams import in_batches, ordered_map
+from fewshot_seg.streams import in_batches, ordered_map, worker_pool
 from fewshot_seg.supports import ClassSupports, Support, Supports, as_shots, group_supports, support_marks
 
 __all__ = ["ObjectResult", "Prepared", "Query", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
@@ -31,20 +32,6 @@ _SUPPORT_BATCH = 8
 _MOST_WORKERS = 8
 
 QueryInput: TypeAlias = ImageInput | Query
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """Supports, encoded, in the form that the segmenter's way of locating objects wants.
-
-    They mean something to the embedder that made them alone, so it is kept with them. `groups` counts the
-    classes and, where there are any, the negatives as one more.
-    """
-
-    classes: tuple[str, ...]
-    groups: int
-    state: Any = field(repr=False)
-    embedder: Embedder = field(repr=False)
 
 
 class _Read(NamedTuple):
@@ -99,8 +86,8 @@ class Segmenter:
         groups = [*grouped.values(), *([as_shots(negatives)] if as_shots(negatives) else [])]
         shots = [shot for group in groups for shot in group]
         examples = iter([one for batch in in_batches(shots, _SUPPORT_BATCH) for one in self._examples(batch)])
-        classes = [[next(examples) for _ in group] for group in groups]
-        return Prepared(names, len(groups), self._locator.prepare(classes), self.embedder)
+        classes = tuple(tuple(next(examples) for _ in group) for group in groups)
+        return Prepared(names, len(groups), self._locator.prepare(classes), self.embedder, classes)
 
     def segment(self, query: QueryInput, supports: Supports | Prepared) -> Segmentation:
         """Cuts the supports' objects out of one query.
@@ -165,36 +152,101 @@ class Segmenter:
             ConfigError: batch_size or workers below 1, or supports that another embedder has prepared.
             ImageError: an unreadable query (with on_error="raise").
         """
+        workers, strict = self._checked(batch_size, workers, on_error)
+        ready = self._ready(prepared)
+        return self._stream(_several(queries), ready.classes, lambda _: ready, batch_size, workers, strict)
+
+    def segment_jointly(
+        self,
+        queries: Iterable[QueryInput] | QueryInput,
+        prepared: Supports | Prepared,
+        batch_size: int = 4,
+        workers: int | None = None,
+        on_error: Literal["raise", "yield"] = "raise",
+    ) -> Iterator[Segmentation | FewShotError]:
+        """As `segment_many`, but the queries help each other: the surest become further examples (see `joint`).
+
+        Every query is read and located twice, before the first result comes; only the surest few are held in
+        memory. With no sure query the results are those of `segment_many`. The order changes nothing.
+
+        Args:
+            queries: as for `segment_many`; all are drawn at once.
+            prepared: as for `segment_many`, as what follows.
+            batch_size: queries that go through the network at once.
+            workers: threads.
+            on_error: "raise" or "yield".
+
+        Yields:
+            One result for each query, in order.
+
+        Raises:
+            ConfigError, ImageError: as `segment_many`.
+        """
+        workers, strict = self._checked(batch_size, workers, on_error)
+        return self._jointly(list(_several(queries)), self._ready(prepared), batch_size, workers, strict)
+
+    def _checked(self, batch_size: int, workers: int | None, on_error: str) -> tuple[int, bool]:
+        """How many threads, and whether errors are raised."""
         workers = min(self.options.threads or os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers
         if not all(type(count) is int and count >= 1 for count in (batch_size, workers)):
             raise ConfigError(f"batch_size {batch_size} and workers {workers} must be whole numbers and at least 1")
         if on_error not in ("raise", "yield"):
             raise ConfigError(f"unknown on_error {on_error!r}: choose raise or yield")
-        if not isinstance(prepared, Prepared):
-            prepared = self.prepare(prepared)
+        return workers, on_error == "raise"
+
+    def _ready(self, supports: Supports | Prepared) -> Prepared:
+        prepared = supports if isinstance(supports, Prepared) else self.prepare(supports)
         if prepared.embedder is not self.embedder:
             raise ConfigError("the supports were prepared by another embedder; call this segmenter's own `prepare`")
-        one = is_one(queries) or isinstance(queries, Query)
-        several: Iterable[QueryInput] = [queries] if one else queries  # type: ignore[list-item,assignment]
-        return self._stream(several, prepared, batch_size, workers, on_error == "raise")
+        return prepared
+
+    def _jointly(
+        self, queries: list[QueryInput], prepared: Prepared, batch_size: int, workers: int, strict: bool
+    ) -> Iterator[Segmentation | FewShotError]:
+        helpers = Helpers(prepared.examples[: len(prepared.classes)])
+        with worker_pool(workers, self.options.threads) as pool:
+            read = self._reading(pool, queries, prepared.classes, max(batch_size, workers))
+            for batch in in_batches(read, batch_size):
+                self._look(batch, prepared, helpers)
+        enlarged = Enlarged(helpers, lambda more: self._with_more(prepared, more))
+        yield from self._stream(queries, prepared.classes, enlarged, batch_size, workers, strict)
+
+    @torch.inference_mode()
+    def _look(self, batch: list[_Read | FewShotError], prepared: Prepared, helpers: Helpers) -> None:
+        """What a batch of queries has to say to all the others."""
+        queries = [query for query in batch if isinstance(query, _Read)]
+        features = self._extractor.features([query.loaded for query in queries]) if queries else []
+        for query, one in zip(queries, features, strict=True):
+            helpers.add(one, self._find(QueryView(one, query.marks), prepared))
+
+    @torch.inference_mode()
+    def _with_more(self, prepared: Prepared, more: Sequence[Sequence[Example]]) -> Prepared:
+        """The same classes with further examples."""
+        added = [*more, *([()] * (prepared.groups - len(more)))]
+        examples = tuple((*own, *others) for own, others in zip(prepared.examples, added, strict=True))
+        return replace(prepared, state=self._locator.prepare(examples), examples=examples)
 
     def _stream(
-        self, queries: Iterable[QueryInput], prepared: Prepared, batch_size: int, workers: int, strict: bool
+        self,
+        queries: Iterable[QueryInput],
+        classes: tuple[str, ...],
+        prepared: Callable[[Features], Prepared],
+        batch_size: int,
+        workers: int,
+        strict: bool,
     ) -> Iterator[Segmentation | FewShotError]:
-        if self.options.threads is not None:
-            cv2.setNumThreads(self.options.threads)
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="segmenter")
-        try:
-            read = ordered_map(
-                pool, lambda one: self._read(one, prepared.classes), queries, ahead=max(batch_size, workers)
-            )
+        with worker_pool(workers, self.options.threads) as pool:
+            read = self._reading(pool, queries, classes, max(batch_size, workers))
             located = (one for batch in in_batches(read, batch_size) for one in self._locate(batch, prepared))
-            for result in ordered_map(pool, lambda one: self._cut(one, prepared.classes), located, workers + 1):
+            for result in ordered_map(pool, lambda one: self._cut(one, classes), located, workers + 1):
                 if strict and isinstance(result, FewShotError):
                     raise result
                 yield result
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+    def _reading(
+        self, pool: Executor, queries: Iterable[QueryInput], classes: tuple[str, ...], ahead: int
+    ) -> Iterator[_Read | FewShotError]:
+        return ordered_map(pool, lambda one: self._read(one, classes), queries, ahead)
 
     def _read(self, query: QueryInput, classes: tuple[str, ...]) -> _Read | FewShotError:
         image = query.image if isinstance(query, Query) else query
@@ -205,7 +257,9 @@ class Segmenter:
             return error
 
     @torch.inference_mode()
-    def _locate(self, batch: list[_Read | FewShotError], prepared: Prepared) -> list[Target | FewShotError]:
+    def _locate(
+        self, batch: list[_Read | FewShotError], prepared: Callable[[Features], Prepared]
+    ) -> list[Target | FewShotError]:
         """Maps of every readable query of a batch, with one pass through the network."""
         queries = [query for query in batch if isinstance(query, _Read)]
         if not queries:
@@ -213,10 +267,7 @@ class Segmenter:
         features = self._extractor.features([query.loaded for query in queries])
         found = (
             Target(
-                query.source,
-                query.loaded.pixels,
-                self._find(QueryView(one, query.marks), prepared),
-                query.marks,
+                query.source, query.loaded.pixels, self._find(QueryView(one, query.marks), prepared(one)), query.marks
             )
             for query, one in zip(queries, features, strict=True)
         )
@@ -239,3 +290,8 @@ class Segmenter:
         marks = [support_marks(shot, one.size) for shot, one in zip(shots, loaded, strict=True)]
         features = self._extractor.features(loaded)
         return [Example(one, known) for one, known in zip(features, marks, strict=True)]
+
+
+def _several(queries: Iterable[QueryInput] | QueryInput) -> Iterable[QueryInput]:
+    one = is_one(queries) or isinstance(queries, Query)
+    return [queries] if one else queries  # type: ignore[list-item,return-value]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
+
+import cv2
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,3 +48,20 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+@contextmanager
+def worker_pool(workers: int, threads: int | None) -> Iterator[Executor]:
+    """Threads for as long as the context lasts; what hasn't started by then is cancelled.
+
+    Args:
+        workers: how many, >= 1.
+        threads: of cv2, set for the whole process; None leaves its own number.
+    """
+    if threads is not None:
+        cv2.setNumThreads(threads)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="segmenter")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

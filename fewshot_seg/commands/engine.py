@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fewshot_seg.embedding import Embedder
     from fewshot_seg.segmenter import Segmenter
 
-__all__ = ["Engine", "Refine"]
+__all__ = ["Engine", "Way"]
 
-Refine = Literal["grabcut", "none"]
+
+@dataclass(frozen=True)
+class Way:
+    """How objects are found and cut, as `SegmenterOptions` has it; what is None is as the quality has it."""
+
+    quality: str = "default"
+    locate_by: str = "auto"
+    matcher: str = "auto"
+    presence: float | None = None
+    always: bool = False
+    refine: str | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """All but the quality, as far as it was chosen."""
+        chosen = {name: value for name, value in asdict(self).items() if value is not None}
+        del chosen["quality"]
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -40,13 +56,14 @@ class Engine:
             cv2.setNumThreads(self.threads)
         return load_embedder(self.weights, device=self.device, precision=self.precision)
 
-    def segmenter(self, refine: Refine = "grabcut") -> Segmenter:
-        """The embedder in a `Segmenter` with this seed.
+    def segmenter(self, way: Way | None = None) -> Segmenter:
+        """The embedder in a `Segmenter` with this seed, which works in this way.
 
         Raises:
-            ConfigError, CheckpointError: as `embedder`.
+            ConfigError, CheckpointError: as `embedder`, or an option that doesn't fit.
         """
         from fewshot_seg.segmenter import Segmenter, SegmenterOptions
 
-        options = SegmenterOptions(seed=self.seed, refine=refine, threads=self.threads)
+        way = way or Way()
+        options = SegmenterOptions.of_quality(way.quality, **way.changes(), seed=self.seed, threads=self.threads)
         return Segmenter(self.embedder(), options)

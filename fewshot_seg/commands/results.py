@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fewshot_seg.decode import describe
 from fewshot_seg.export import bounding_box, encode_rle, write_image, write_label_png
 from fewshot_seg.render import overlay
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from fewshot_seg.segmenter import Segmentation
@@ -35,8 +36,8 @@ def save_result(
 ) -> dict[str, Any]:
     """Write STEM_mask.png and STEM_overlay.jpg of one result and return its entry for results.json.
 
-    Classes that are not in the image have no object in the entry. Areas are in pixels of the native image;
-    the masks are read from the label map, so that the entry and the PNG always agree.
+    Classes that are not in the image have no object in the entry; they stand in "absent". Areas are in pixels of
+    the native image; the masks are read from the label map, so that the entry and the PNG always agree.
 
     Raises:
         OutputError: a file cannot be written.
@@ -48,6 +49,7 @@ def save_result(
         "size": [int(side) for side in result.size],
         "error": None,
         "objects": _objects(result),
+        "absent": _absent(result),
         "mask": mask_name(stem),
         "overlay": overlay_name(stem),
     }
@@ -55,11 +57,12 @@ def save_result(
 
 def failed_entry(path: str, error: str) -> dict[str, Any]:
     """The entry of an image that could not be read: its size is not known, no file was written."""
-    return {"path": path, "size": None, "error": error, "objects": [], "mask": None, "overlay": None}
+    nothing: dict[str, Any] = {"objects": [], "absent": [], "mask": None, "overlay": None}
+    return {"path": path, "size": None, "error": error} | nothing
 
 
 def table_rows(entries: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """Rows for `COLUMNS`, one per object found; an image without any has one row that says so.
+    """Rows for `COLUMNS`, one per object found, and one per class that was not.
 
     Control characters in names are written as escapes: a file's name must not steer the terminal.
     """
@@ -68,11 +71,10 @@ def table_rows(entries: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]
         path = describe(entry["path"])
         if entry["error"] is not None:
             rows.append((path, "error", "", ""))
-        elif not entry["objects"]:
-            rows.append((path, "nothing found", "", ""))
         for found in entry["objects"]:
             share = 100 * found["area"] / (entry["size"][0] * entry["size"][1])
             rows.append((path, describe(found["class"]), f"{share:.1f}", f"{found['score']:.2f}"))
+        rows += [(path, describe(one["class"]), "absent", f"{one['score']:.2f}") for one in entry["absent"]]
     return rows
 
 
@@ -86,9 +88,21 @@ def _objects(result: Segmentation) -> list[dict[str, Any]]:
                 {
                     "class": found.name,
                     "area": area,
-                    "score": round(float(found.score), 6),
+                    "score": _rounded(found.score),
+                    "refined": found.refined,
                     "bbox": bounding_box(mask),
                     "segmentation": encode_rle(mask),
                 }
             )
     return objects
+
+
+def _absent(result: Segmentation) -> list[dict[str, Any]]:
+    """The classes without a pixel, and how sure it is, all the same, that they are there."""
+    there = set(np.unique(result.label_map).tolist())
+    missing = (found for label, found in enumerate(result.objects, start=1) if label not in there)
+    return [{"class": found.name, "score": _rounded(found.score)} for found in missing]
+
+
+def _rounded(score: float) -> float:
+    return round(float(score), 6)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_seg.commands.console import complain, tracked
-from fewshot_seg.commands.engine import Engine, Refine
+from fewshot_seg.commands.engine import Engine, Way
 from fewshot_seg.commands.hints import Given, QueryHints, parse_query_hints
 from fewshot_seg.commands.outputs import output_stems, refuse_overwriting, without_results
 from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
@@ -35,10 +35,12 @@ class SegmentRequest:
     supports: dict[str, tuple[Shot, ...]]
     out: Path
     engine: Engine = field(default_factory=Engine)
-    refine: Refine = "grabcut"
+    way: Way = field(default_factory=Way)
     recursive: bool = False
     batch_size: int = 4
     query_hints: QueryHints = field(default_factory=QueryHints)
+    negatives: Sequence[Path] = ()
+    joint: bool = False
 
 
 @dataclass
@@ -83,8 +85,8 @@ def run_segment(request: SegmentRequest) -> Report:
     stems = output_stems([query.path for query in queries])
     _protect_inputs(request, queries, stems)
     out = make_folder(request.out)
-    segmenter = request.engine.segmenter(request.refine)
-    prepared = segmenter.prepare(_as_supports(request.supports))
+    segmenter = request.engine.segmenter(request.way)
+    prepared = segmenter.prepare(_as_supports(request.supports), list(request.negatives))
 
     report = Report(list(prepared.classes), len(queries))
     try:
@@ -138,7 +140,7 @@ def _images_of(pattern: str, recursive: bool) -> list[Path]:
 def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[str]) -> None:
     outputs = [request.out / name(stem) for stem in stems for name in (mask_name, overlay_name)]
     shots = [shot for shots in request.supports.values() for shot in shots]
-    inputs = [query.path for query in queries] + [shot.path for shot in shots]
+    inputs = [query.path for query in queries] + [shot.path for shot in shots] + list(request.negatives)
     known = [given for query in queries for given in query.known.values()] + [shot.known for shot in shots]
     refuse_overwriting(outputs, inputs + [path for given in known for path in given.files])
 
@@ -162,7 +164,8 @@ def _segment(
     segmenter: Segmenter, prepared: Prepared, queries: list[_Query], request: SegmentRequest
 ) -> Iterator[Segmentation | FewShotError]:
     asked: Iterator[Any] = (_as_query(query) for query in queries if query.error is None)
-    outcomes = segmenter.segment_many(asked, prepared, batch_size=request.batch_size, on_error="yield")
+    segment = segmenter.segment_jointly if request.joint else segmenter.segment_many
+    outcomes = segment(asked, prepared, batch_size=request.batch_size, on_error="yield")
     for query in queries:
         yield DataError(query.error) if query.error is not None else next(outcomes)
 

@@ -13,7 +13,7 @@ from typing import Any
 from fewshot_seg.commands.hints import BOX_FORM, KINDS, POINTS_FORM, Given, read_value
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["Shot", "parse_supports"]
+__all__ = ["Shot", "parse_negatives", "parse_supports"]
 
 NONE = "-"  # nothing is known of this shot
 UNNAMED = "object"  # the class of a support that is given as a path alone
@@ -58,6 +58,17 @@ def parse_supports(
     }
     _refuse_repeats(result)
     return result
+
+
+def parse_negatives(patterns: Sequence[str]) -> list[Path]:
+    """Read `--not`: files, folders or globs to images, each once.
+
+    Raises:
+        DataError: a path that is not there or holds no image.
+    """
+    from fewshot_seg.images import find_images
+
+    return find_images(patterns) if patterns else []
 
 
 def _values(kind: str, texts: Sequence[str], paths: dict[str, list[Path]]) -> dict[str, list[Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewshot_seg.hints import Marks
 from fewshot_seg.locators import Example, Located, Locator, QueryView
@@ -36,8 +37,12 @@ class MirroredLocator:
             return plain
         marks = tuple(_mirrored(one) for one in query.marks)
         turned = self.locator.locate(QueryView(other, marks), prepared)
-        maps = (plain.maps + turned.maps[:, :, ::-1]) / 2
-        return Located(maps, (plain.scores + turned.scores) / 2, plain.probable)
+        maps = _mean(plain.maps, turned.maps[:, :, ::-1])
+        return Located(maps, _mean(plain.scores, turned.scores), plain.probable)
+
+
+def _mean(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray((one + other) * np.float32(0.5), dtype=np.float32)
 
 
 def _mirrored(marks: Marks | None) -> Marks | None:
