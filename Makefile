@@ -8,12 +8,13 @@ OUT ?= demo-out
 ARGS ?=
 DATA ?= $(or $(FEWSHOT_SEG_DATA),../shared/data)/voc
 RUNS ?= eval-dev-out
+ABLATION ?= ablation-out
 BIN := .venv/bin
 PACKAGES := fewshot_seg train_embed eval
 INSTALL := PYTHON="$(PYTHON)" sh tools/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo eval-dev test lint format clean
+.PHONY: help demo eval-dev ablation test lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +26,10 @@ demo: ## install, then segment real photographs; the results are in demo-out/
 eval-dev: ## install, then measure on the development images: one table, in eval-dev-out/
 	@$(INSTALL)
 	$(BIN)/fewshot-eval dev --root "$(DATA)" $(if $(wildcard $(DATA)/dev.txt),--split-list "$(DATA)/dev.txt") --out "$(RUNS)" $(ARGS)
+
+ablation: ## install, then switch off every part in turn on the development images: docs/ablation.md
+	@$(INSTALL)
+	$(BIN)/fewshot-eval ablation --root "$(DATA)" $(if $(wildcard $(DATA)/dev.txt),--split-list "$(DATA)/dev.txt") --out "$(ABLATION)" --table docs/ablation.md $(ARGS)
 
 test: ## install with the test tools, then run every test
 	@$(INSTALL) dev
@@ -43,5 +48,5 @@ format: ## lay out the code, and mend what can be mended by rule
 	$(BIN)/ruff format .
 
 clean: ## remove .venv, demo-out and every cache
-	rm -rf .venv demo-out eval-dev-out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo-out eval-dev-out ablation-out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(PACKAGES) tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -5,6 +5,8 @@ Those modules import the work itself inside functions: `fewshot-eval --help` mus
 
 from __future__ import annotations
 
+from eval.commands.ablation import EPILOG as ABLATION_EPILOG
+from eval.commands.ablation import ablation
 from eval.commands.bench import bench_app
 from eval.commands.common import COMMAND
 from eval.commands.compare import EPILOG as COMPARE_EPILOG
@@ -34,6 +36,7 @@ app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog=DEV_EPILOG)(dev)
+app.command(epilog=ABLATION_EPILOG)(ablation)
 app.command(epilog=HINTS_EPILOG)(hints)
 app.command(epilog=REPORT_EPILOG)(report)
 app.add_typer(bench_app)

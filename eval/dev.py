@@ -10,16 +10,17 @@ from typing import Final
 
 from eval.compare import compare
 from eval.compare_tables import figures_table
+from eval.methods import Engine
 from eval.plan import round_length
 from eval.predictions import Track
 from eval.segmentation import SegmentationTask, build_engine, run_segmentation
 from eval.systems import System, load_systems
 from eval.tables import Table
-from fewshot_seg.datasets import open_dataset
+from fewshot_seg.datasets import SegmentationDataset, open_dataset
 from fewshot_seg.decode import describe
 from fewshot_seg.errors import ConfigError, DataError
 
-__all__ = ["SETTINGS", "DevPlan", "dev_table", "run_dev"]
+__all__ = ["FOLDS", "SETTINGS", "DevPlan", "dev_table", "run_dev", "run_folds"]
 
 SETTINGS: Final = ((1, 1), (1, 5), (2, 1), (2, 5))
 """(ways, shots)."""
@@ -61,22 +62,48 @@ def run_dev(plan: DevPlan, track: Track | None = None) -> Table:
     runs: list[Path] = []
     reasons: dict[str, str] = {}
     for way, shot in plan.settings:
-        for fold in FOLDS:
-            name = f"{way}-way {shot}-shot, fold {fold}"
-            out = task.out / f"{way}way-{shot}shot" / f"fold{fold}"
-            try:
-                one = replace(task, out=out, way=way, shot=shot, fold=fold, skip_small_classes=True)
-                one = replace(one, episodes=one.episodes or round_length(one, dataset))
-                run_segmentation(one, _named(track, name), engine=engine)
-            except (ConfigError, DataError) as error:
-                if out.exists():  # it started, so it isn't the data that is too little for it
-                    raise
-                reasons[name] = str(error)
-            else:
-                runs.append(out)
+        name = f"{way}-way {shot}-shot"
+        one = replace(task, out=task.out / f"{way}way-{shot}shot", way=way, shot=shot)
+        done, left = run_folds(one, dataset, engine, track, name)
+        runs += done
+        reasons |= {f"{name}, {fold}": why for fold, why in left.items()}
     if not runs:
         raise DataError("; ".join(dict.fromkeys(reasons.values())))
     return dev_table(load_systems(runs), reasons, task.scoring.samples)
+
+
+def run_folds(
+    task: SegmentationTask, dataset: SegmentationDataset, engine: Engine | None, track: Track | None, name: str
+) -> tuple[list[Path], dict[str, str]]:
+    """Run a task on every fold that has enough images for it.
+
+    Args:
+        task: its `out` gets a folder for each fold. Without a number of episodes it is one for each entry.
+        dataset: what the task names, opened.
+        engine: from `build_engine`.
+        track: shows progress.
+        name: of the task, for that.
+
+    Returns:
+        The runs' folders; and "fold I" -> why it could not be run.
+
+    Raises:
+        FewShotError: as `run_segmentation`, from a run that had started.
+    """
+    runs, reasons = [], {}
+    for fold in FOLDS:
+        out = task.out / f"fold{fold}"
+        try:
+            one = replace(task, out=out, fold=fold, skip_small_classes=True)
+            one = replace(one, episodes=one.episodes or round_length(one, dataset))
+            run_segmentation(one, _named(track, f"{name}, fold {fold}"), engine=engine)
+        except (ConfigError, DataError) as error:
+            if out.exists():  # it started, so it isn't the data that is too little for it
+                raise
+            reasons[f"fold {fold}"] = str(error)
+        else:
+            runs.append(out)
+    return runs, reasons
 
 
 def dev_table(systems: Sequence[System], reasons: Mapping[str, str], samples: int) -> Table:

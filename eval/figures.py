@@ -10,6 +10,7 @@ import numpy as np
 
 from eval.bootstrap import LEVEL, fold_seed, interval, number_groups, resample_tally
 from eval.counts import RunCounts
+from eval.matchers import matcher_words
 from eval.metrics import SegmentationScore, class_iou, episode_tallies, means, where_present
 from eval.presence import presence_figures
 from fewshot_seg.datasets import SegmentationDataset, fold_classes
@@ -29,6 +30,9 @@ def run_figures(
         dataset: its class names and folds are used.
         samples: resamples for the intervals; 0 gives none.
         main: the method whose figures stand at the top.
+
+    "matcher" says of each method what its matcher knew (`matchers.matcher_words`); "presence_known", whether the
+    segmenter was told that every query shows what is looked for.
     """
     runs = PROTOCOLS[config["protocol"]].runs
     seed = fold_seed(config["fold"])  # the same for all runs of a fold: their resamples are of the same queries
@@ -44,6 +48,8 @@ def run_figures(
         "methods": results,
         "bootstrap": {"samples": samples, "level": LEVEL, "over": "query images", "seed": seed},
         "protocol": config["protocol"],
+        "presence_known": config["way"] == 1 and not config.get("absent"),
+        "matcher": {name: matcher_words(config, name) for name in config["methods"]},
         "missing_images": len(dataset.missing),
         "queries_with_all_classes": int(counts.holding_all(main).sum()),
         "classes_left_out": left_out,

@@ -28,6 +28,8 @@ def print_metrics(metrics: dict[str, Any], out: Path) -> None:
     print_table(("method", *means.values()), rows, names=1)
     if (panet := metrics["as_panet"])["runs"] > 1:
         _print_runs(methods, panet["runs"])
+    if metrics["presence"].get("auroc") is not None:
+        _print_presence(methods)
     names = dict.fromkeys(name for scores in methods.values() for name in scores["per_class"])
     rows = [[name, *(percent(scores["per_class"].get(name)) for scores in methods.values())] for name in names]
     print_table(("class IoU", *methods), rows, names=1, limit=100)
@@ -49,6 +51,20 @@ def _print_runs(methods: dict[str, dict[str, Any]], runs: int) -> None:
     print_table((f"mean of {runs} runs, as PANet counts", "mean IoU", "binary IoU"), rows, names=1)
 
 
+def _print_presence(methods: dict[str, dict[str, Any]]) -> None:
+    columns = ("present or absent", "AUROC", "accuracy", "found", "left empty", "IoU if there", "best threshold")
+    rows = []
+    for name, scores in methods.items():
+        told = scores["presence"]
+        if told.get("auroc") is None:
+            continue
+        spread = {"auroc": told["auroc"], "intervals": {"auroc": told.get("auroc_interval")}}
+        shares = [percent(told[key]) for key in ("accuracy", "present_found", "absent_left_empty")]
+        threshold = f"{told['best_threshold']:.3f} ({percent(told['best_accuracy'])})"
+        rows.append([name, with_interval(spread, "auroc"), *shares, percent(scores["holding_all"]["miou"]), threshold])
+    print_table(columns, rows, names=1)
+
+
 def _print_notes(metrics: dict[str, Any], out: Path) -> None:
     if missing := metrics["missing_images"]:
         typer.echo(f"Without {missing} images that are listed, but not there: other figures than the list's.")
@@ -56,7 +72,19 @@ def _print_notes(metrics: dict[str, Any], out: Path) -> None:
         typer.echo(f"Left out, for having too few images: {', '.join(left_out)}")
     if unseen := metrics["classes_without_episodes"]:
         typer.echo(f"No episode had: {', '.join(unseen)}")
+    for words, names in _by_matcher(metrics["matcher"]).items():
+        typer.echo(f"Matcher: {words} ({', '.join(names)}).")
+    if metrics["presence_known"] and _by_matcher(metrics["matcher"]):
+        typer.echo("Every query shows what is looked for, and the segmenter is told so.")
     if metrics["intervals"]:
         typer.echo(f"In brackets: {metrics['bootstrap']['level']:.0%} intervals, by bootstrap over query images.")
     held, count = metrics["queries_with_all_classes"], metrics["episodes"]
     typer.echo(f"{count} episodes, in {held} of them the query holds all the classes: {out / 'metrics.json'}")
+
+
+def _by_matcher(matchers: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, words in matchers.items():
+        if words != "none":
+            found.setdefault(words, []).append(name)
+    return found

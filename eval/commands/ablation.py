@@ -1,0 +1,126 @@
+"""`fewshot-eval ablation`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.compare import print_tables, write_tables
+from eval.commands.segment import Dataset, Hint, Method, hint_name
+from fewshot_seg.commands.console import complain, tracked
+from fewshot_seg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eval.segmentation import SegmentationTask
+
+__all__ = ["EPILOG", "ablation"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval ablation --root voc --split-list voc/dev.txt --out runs/ablation --table docs/ablation.md
+
+fewshot-eval ablation --root voc --method ours --method no-grabcut --setting 1x1 --seeds 5 --out runs/grabcut
+
+`make ablation` does this on the development images.
+"""
+
+
+def ablation(
+    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a folder for each run.")],
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.md", help="The table.", show_default="DIR/ablation.md"),
+    ] = None,
+    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
+    split_list: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many: 0, 1, 2 and so on.")] = 3,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WAYSxSHOTS", help="May be repeated.", show_default="1x1, 1x5, 2x1"),
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many for each fold and setting.", show_default="one for each entry of the list"),
+    ] = None,
+    method: Annotated[
+        list[Method] | None, typer.Option(help="May be repeated.", show_default="ours, and all parts switched off")
+    ] = None,
+    support_hint: Annotated[
+        Hint | None,
+        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
+    ] = None,
+    matcher: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="As for fewshot-eval segment: auto holds each fold's classes out.")
+    ] = "auto",
+    weights: Annotated[
+        str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
+    ] = "default",
+    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
+    ] = None,
+) -> None:
+    """Every part switched off in turn, on the same episodes, over several seeds: one table of what each is worth.
+
+    The same command goes on where an interrupted one stopped.
+    """
+    from eval.ablation import ABLATED, SETTINGS, AblationPlan, run_ablation
+    from eval.segmentation import SegmentationTask
+
+    task = SegmentationTask(
+        root=root,
+        out=out,
+        dataset=dataset.value,
+        split_list=split_list,
+        episodes=episodes,
+        methods=tuple(one.value for one in method) if method else ABLATED,
+        support_hint=hint_name(support_hint),
+        matcher=matcher,
+        weights=weights,
+        device=device,
+        workers=workers,
+    )
+    plan = AblationPlan(task, range(seeds), [_setting(text) for text in setting] if setting else SETTINGS)
+    try:
+        found = run_ablation(plan, partial(tracked, command=COMMAND))
+    except KeyboardInterrupt:
+        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
+        raise
+    found = replace(found, notes=(*found.notes, f"Made by: {_command(task, seeds, plan.settings)}"))
+    print_tables([found])
+    path = table or out / "ablation.md"
+    write_tables(path, "", "", [found])
+    typer.echo(f"As Markdown: {path}")
+
+
+def _command(task: SegmentationTask, seeds: int, settings: Sequence[tuple[int, int]]) -> str:
+    """What makes this table again, wherever the data lies."""
+    words = ["fewshot-eval", "ablation", "--dataset", task.dataset, "--root", task.root.name]
+    words += ["--split-list", task.split_list.name] if task.split_list else []
+    words += ["--episodes", str(task.episodes)] if task.episodes else []
+    words += ["--support-hint", task.support_hint] if task.support_hint else []
+    words += ["--matcher", task.matcher, "--weights", task.weights, "--seeds", str(seeds)]
+    for way, shot in settings:
+        words += ["--setting", f"{way}x{shot}"]
+    return shlex.join(words)
+
+
+def _setting(text: str) -> tuple[int, int]:
+    """1x5 is 1 way, 5 shots."""
+    ways, _, shots = text.partition("x")
+    if not (ways.isdecimal() and shots.isdecimal() and int(ways) and int(shots)):
+        raise ConfigError(f"--setting {text}: give WAYSxSHOTS, as in 1x5")
+    return int(ways), int(shots)
