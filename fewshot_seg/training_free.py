@@ -32,7 +32,7 @@ LAYERS = ("blocks.5", "blocks.6")
 """Names of the layers that are compared where the trunk gives them (`Embedder.with_layers`); else the last map is."""
 
 _SHARPNESS = 20.0  # of the soft maximum over keys
-_POWER = 0.5  # of each of the parts whose product the map is: none of them alone decides
+_POWER = 0.4  # of the product of a map's three parts. The lower, the more of an object is kept, and of its surroundings
 _EPS = 1e-6
 
 
@@ -42,14 +42,18 @@ class Scene(NamedTuple):
     Attributes:
         emb: feature_map A (B,C,h0,w0) and vector f (B,D).
         stacked: (B,m,h,w), what is compared, not yet centred.
+        salience: (B,h,w) in [0, 1]: what stands out, the norm of the deepest map that is compared. A network
+            answers little to plain background.
     """
 
     emb: Embedding
     stacked: Tensor
+    salience: Tensor
 
     def pick(self, index: Tensor | slice) -> Scene:
         """The scenes of some of the images."""
-        return Scene(Embedding(self.emb.feature_map[index], self.emb.vector[index]), self.stacked[index])
+        emb = Embedding(self.emb.feature_map[index], self.emb.vector[index])
+        return Scene(emb, self.stacked[index], self.salience[index])
 
 
 class Rival(NamedTuple):
@@ -57,7 +61,7 @@ class Rival(NamedTuple):
 
     Attributes:
         scene: of J images, the same for all queries.
-        foreground: (J,h,w) in [0, 1]: where they show it; None: they show nothing that is looked for anywhere.
+        foreground: (J,h,w) in [0, 1]: where they show it; None: their salience.
     """
 
     scene: Scene
@@ -81,8 +85,8 @@ def scene_of(emb: Embedding, layers: Mapping[str, Tensor] | None = None) -> Scen
 
     Args:
         emb: of the images.
-        layers: maps (B,C_i,h_i,w_i) of earlier layers by name, those of `LAYERS`; none: the last map is compared.
-            They are brought to the size of the finest, and each layer counts alike.
+        layers: maps (B,C_i,h_i,w_i) of earlier layers by name, those of `LAYERS`, the deepest last; none: the last
+            map is compared. They are brought to the size of the finest, and each layer counts alike.
     """
     maps = list(layers.values()) if layers else [emb.feature_map]
     size = max((one.shape[2:] for one in maps), key=lambda shape: shape[0] * shape[1])
@@ -91,7 +95,7 @@ def scene_of(emb: Embedding, layers: Mapping[str, Tensor] | None = None) -> Scen
         typical = one.square().sum(1).mean((1, 2)).sqrt()  # (B,)
         even = one / typical.clamp_min(_EPS)[:, None, None, None]
         parts.append(even if one.shape[2:] == size else _resized(even, size))
-    return Scene(emb, torch.cat(parts, 1))
+    return Scene(emb, torch.cat(parts, 1), _stretched(parts[-1].norm(dim=1)))
 
 
 def locate(
@@ -105,8 +109,8 @@ def locate(
 ) -> Located:
     """Where each query shows what its shots show.
 
-    A map is the geometric mean of three, each scaled to [0, 1]: what stands out (the last map's norm), what the
-    images share (class evidence where the embedder keeps a classifier, else contributions; both are variants of
+    A map is a power of the product of three, each scaled to [0, 1]: what stands out, what the images share (class
+    evidence where the embedder keeps a classifier, else contributions; both are variants of
     `attention.similarity_maps`), and how much nearer a position is to the others' foreground than to their
     background (`correspondence.similarities`).
 
@@ -129,7 +133,7 @@ def locate(
     if rounds < 1:
         raise ConfigError(f"rounds {rounds}: must be at least 1")
     episode = _Episode(embedder, query, shots, [_with_foreground(rival) for rival in rivals])
-    soft_query, soft_shots = _told(_salience(query), known_query), _told(_salience(shots), known_shots)
+    soft_query, soft_shots = _told(query.salience, known_query), _told(shots.salience, known_shots)
     for _ in range(rounds):
         soft_shots = _told(episode.of_shots(soft_query, soft_shots, known_shots), known_shots)
         soft_query = _told(episode.of_query(soft_shots, known_query), known_query)
@@ -145,7 +149,6 @@ class _Episode:
         self.variant: Variant = "contributions" if embedder.classifier is None else "class-evidence"
         centre = self._centre()  # (B,m,1,1)
         self.vectors = unit(query.stacked - centre), unit(shots.stacked - centre.repeat_interleave(self.k, 0))
-        self.salience = _salience(query), _salience(shots)
         self.rivals = [self._rival_keys(rival, centre) for rival in rivals]
         self.negatives = [_shown(embedder, rival.scene, rival.foreground) for rival in rivals]
 
@@ -164,7 +167,7 @@ class _Episode:
         return self._combined(0, shown, [keys, *self.rivals], known)
 
     def _combined(self, which: int, shown: Shots, keys: list[Keys], known: Known | None) -> Tensor:
-        """The geometric mean of what stands out, what is shared, and what the keys say."""
+        """What stands out, what is shared, and what the keys say, as one map."""
         scene, vectors = (self.query, self.shots)[which], self.vectors[which]
         if known is not None:
             keys = [*keys, _keys(vectors, known.foreground, known.where)]
@@ -172,7 +175,7 @@ class _Episode:
         negatives = self.negatives if which == 0 else []
         shared = similarity_maps(self.embedder, scene.emb, shown, negatives, self.variant)
         parts = _stretched(alike), _stretched(_resized(shared[:, None], alike.shape[1:])[:, 0])
-        return _stretched((self.salience[which] * parts[0] * parts[1]) ** _POWER)
+        return _stretched((scene.salience * parts[0] * parts[1]) ** _POWER)
 
     def _centre(self) -> Tensor:
         """(B,m,1,1): the mean position of each episode's images."""
@@ -226,13 +229,7 @@ def _shown(embedder: Embedder, scene: Scene, soft: Tensor | None) -> Shots:
 
 
 def _with_foreground(rival: Rival) -> Rival:
-    return rival if rival.foreground is not None else Rival(rival.scene, _salience(rival.scene))
-
-
-def _salience(scene: Scene) -> Tensor:
-    """(B,h,w) in [0, 1]: what stands out, the norm of the last map. A network answers little to plain background."""
-    norm = scene.emb.feature_map.norm(dim=1, keepdim=True)
-    return _stretched(_resized(norm, scene.stacked.shape[2:])[:, 0])
+    return rival if rival.foreground is not None else Rival(rival.scene, rival.scene.salience)
 
 
 def _told(soft: Tensor, known: Known | None) -> Tensor:
