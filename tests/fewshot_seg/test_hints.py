@@ -15,6 +15,7 @@ from fewshot_seg.hints import (
     Hint,
     Marks,
     Query,
+    apply_to_map,
     apply_to_mask,
     apply_to_trimap,
     known_on_grid,
@@ -246,3 +247,21 @@ def test_what_a_support_shows_as_far_as_it_is_known() -> None:
 def test_one_image_may_show_two_classes_where_points_tell_them_apart() -> None:
     shots = {"cat": Support("a.jpg", points=[(1, 1)]), "dog": Support("a.jpg", scribble="b.png")}
     assert len(group_supports(shots)) == 2
+
+
+def test_a_map_is_brought_towards_what_is_known() -> None:
+    marks = marks_of(points=[(58, 2), (2, 38, False)])
+    told = apply_to_map(np.full((20, 30), 0.5, np.float32), marks)
+    assert told.dtype == np.float32
+    assert (told[1, 29], told[19, 1]) == (1, 0)
+    assert told[4, 26] > 0.6, "beside the point, too"
+    assert told[15, 4] < 0.4
+    assert told[10, 15] == pytest.approx(0.5, abs=0.05), "but not far from it"
+    mask = square(8, 8, 16)
+    np.testing.assert_array_equal(apply_to_map(np.zeros((10, 15), np.float32), marks_of(mask=mask))[2:6, 2:6], 1)
+
+
+def test_what_is_marked_or_boxed_is_there() -> None:
+    assert marks_of(points=[(3, 3)]).says_present
+    assert marks_of(box=(0, 0, 9, 9)).says_present
+    assert not marks_of(points=[(3, 3, False)]).says_present

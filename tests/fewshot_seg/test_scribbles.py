@@ -90,7 +90,7 @@ def test_labels(tmp_path: Path) -> None:
 
 
 def test_a_photo_without_strokes_marks_nothing_much_and_with_them_just_these() -> None:
-    photo = skimage.data.chelsea().copy()
+    photo = skimage.data.chelsea().copy()  # type: ignore[no-untyped-call]
     with pytest.raises(DataError, match="no stroke"):
         read_scribble(photo)
     photo[100:110, 200:300], photo[10:20, 10:60] = GREEN, RED
