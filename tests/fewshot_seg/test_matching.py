@@ -1,0 +1,169 @@
+"""The matcher and its episodes: a slow rewriting, what is known is used, and what must change nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from fewshot_seg.correspondence import join, keys_of, unit
+from fewshot_seg.errors import CheckpointError, ShapeError
+from fewshot_seg.evidence import class_evidence, contributions
+from fewshot_seg.matcher import EVIDENCE, Matcher, MatcherSpec
+from fewshot_seg.matching import TEMPERATURE, Known, View, common, decide_with, match, rival_keys, shown_by
+
+C, L, H, W = 5, 7, 6, 8
+SPEC = MatcherSpec("timm/tiny", {"fine": 3, "grid": 4, "coarse": 2}, "grid", C, objects=6, vectors=4, hidden=5)
+
+
+@pytest.fixture(scope="module")
+def matcher() -> Matcher:
+    torch.manual_seed(0)
+    return Matcher(SPEC).double().eval()
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Tensor:
+    return torch.randn(L, C, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def layers(count: int, seed: int) -> dict[str, Tensor]:
+    made = torch.Generator().manual_seed(seed)
+    sizes = {"fine": (3, 2 * H, 2 * W), "grid": (4, H, W), "coarse": (2, H // 2, W // 2)}
+    return {name: torch.randn(count, *size, generator=made, dtype=torch.float64) for name, size in sizes.items()}
+
+
+def view(matcher: Matcher, count: int, seed: int) -> View:
+    made = torch.Generator().manual_seed(seed)
+    feature_map = torch.rand(count, C, H // 2, W // 2, generator=made, dtype=torch.float64)
+    return View(feature_map, matcher.encode(matcher.stack(layers(count, seed))))
+
+
+def square(count: int) -> Tensor:
+    mask = torch.zeros(count, H, W, dtype=torch.float64)
+    mask[:, 1:4, 2:6] = 1
+    return mask
+
+
+def test_the_stack_is_every_layer_on_the_grid(matcher: Matcher) -> None:
+    given_layers = layers(2, 0)
+    stacked = matcher.stack(given_layers)
+    assert stacked.shape == (2, 9, H, W)
+    for y, x in ((0, 0), (2, 5), (H - 1, W - 1)):
+        mean = given_layers["fine"][:, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean((2, 3))
+        assert torch.allclose(stacked[:, :3, y, x], mean)
+    assert torch.equal(stacked[:, 3:7], given_layers["grid"])
+    with pytest.raises(ShapeError, match="reads 2 channels of 'coarse'"):
+        matcher.stack({name: one for name, one in given_layers.items() if name != "coarse"})
+
+
+@settings(max_examples=10, deadline=None)
+@given(b=st.integers(1, 2), k=st.integers(1, 3), rounds=st.integers(1, 2), known=st.booleans())
+def test_every_round_has_logits_of_query_and_shots(b: int, k: int, rounds: int, known: bool) -> None:
+    torch.manual_seed(0)
+    network, weights = Matcher(SPEC).double().eval(), torch.randn(L, C, dtype=torch.float64)
+    told = Known(square(b * k), torch.ones(b * k, H, W, dtype=torch.float64)) if known else None
+    found = match(network, weights, view(network, b, 1), view(network, b * k, 2), told, None, rounds)
+    assert len(found) == rounds
+    for one in found:
+        assert one.query.shape == (b, H, W)
+        assert one.shots.shape == (b, k, H, W)
+        assert torch.isfinite(one.query).all()
+
+
+def test_order_of_shots_changes_nothing(matcher: Matcher, classifier: Tensor) -> None:
+    query, shots, order = view(matcher, 1, 1), view(matcher, 3, 2), torch.tensor([2, 0, 1])
+    told = Known(square(3), torch.tensor([1.0, 0, 0], dtype=torch.float64)[:, None, None].expand(3, H, W))
+    turned = Known(told.foreground[order], told.where[order])
+    one = match(matcher, classifier, query, shots, told)[-1]
+    other = match(matcher, classifier, query, shots.pick(order), turned)[-1]
+    assert torch.allclose(one.query, other.query, atol=1e-6)
+    assert torch.allclose(one.shots[:, order], other.shots, atol=1e-6)
+
+
+def test_a_batch_is_its_episodes_one_by_one(matcher: Matcher, classifier: Tensor) -> None:
+    query, shots = view(matcher, 2, 1), view(matcher, 4, 2)
+    together = match(matcher, classifier, query, shots)[-1].query
+    for i in range(2):
+        alone = match(matcher, classifier, query.pick(slice(i, i + 1)), shots.pick(slice(2 * i, 2 * i + 2)))[-1]
+        assert torch.allclose(together[i], alone.query[0], atol=1e-9)
+
+
+def test_a_known_mask_is_what_the_query_is_decided_by(matcher: Matcher, classifier: Tensor) -> None:
+    query, shots, mask = view(matcher, 1, 1), view(matcher, 2, 2), square(2)
+    known = Known(mask, torch.ones_like(mask))
+    told = match(matcher, classifier, query, shots, known)[-1].query
+    assert torch.allclose(told, decide_with(matcher, classifier, query, shots, mask), atol=1e-9)
+    assert not torch.allclose(told, match(matcher, classifier, query, shots)[-1].query, atol=1e-4)
+    nothing = Known(mask, torch.zeros_like(mask))
+    unknown = match(matcher, classifier, query, shots, nothing)[-1].query
+    silent = match(matcher, classifier, query, shots)[-1].query
+    assert (unknown - silent).abs().max() < (told - silent).abs().max()  # silent keys have a floor, no more
+
+
+def test_what_is_known_of_the_query_moves_it(matcher: Matcher, classifier: Tensor) -> None:
+    query, shots = view(matcher, 1, 1), view(matcher, 1, 2)
+    told = match(matcher, classifier, query, shots, None, Known(square(1), torch.ones_like(square(1))))[-1].query
+    assert not torch.allclose(told, match(matcher, classifier, query, shots)[-1].query, atol=1e-4)
+
+
+def test_a_query_is_decided_by_one_rounds_steps(matcher: Matcher, classifier: Tensor) -> None:
+    """One query with one shot of known mask, written out."""
+    query, shots, mask = view(matcher, 1, 1), view(matcher, 1, 2), square(1)
+    shown = torch.zeros(1, C, dtype=torch.float64)
+    total = torch.tensor(1e-4, dtype=torch.float64)
+    for y in range(H // 2):
+        for x in range(W // 2):
+            weight = mask[0, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean()
+            shown[0] += weight * shots.feature_map[0, :, y, x]
+            total = total + weight
+    shown = shown / total
+    assert torch.allclose(shown_by(shots, mask), shown)
+    evidence = common(query, shown, classifier)
+    assert evidence.shape == (1, EVIDENCE, H, W)
+    own = query.feature_map.mean((2, 3))
+    raw = (
+        contributions(query.feature_map, unit(own), unit(shown)),
+        class_evidence(query.feature_map, classifier, own, shown, TEMPERATURE),
+    )
+    for place, (part, scale) in enumerate(zip(raw, (0.3, 0.1), strict=True)):
+        spread = (part - part.min()) / (part.max() - part.min() + 1e-6)
+        for at, expected in ((place, spread), (place + 2, part * scale)):
+            large = nn.functional.interpolate(expected[None], (H, W), mode="bilinear", align_corners=False)[0]
+            assert torch.allclose(evidence[:, at], large)
+    expected = matcher.decide(query.encoded, evidence, keys_of(shots.encoded.vectors, mask))
+    assert torch.allclose(decide_with(matcher, classifier, query, shots, mask), expected)
+
+
+def test_rivals_are_background_alone_and_change_the_query(matcher: Matcher, classifier: Tensor) -> None:
+    query, shots, others = view(matcher, 1, 1), view(matcher, 1, 2), view(matcher, 2, 3)
+    keys = rival_keys(others, square(2))
+    separate = [keys_of(others.pick(slice(i, i + 1)).encoded.vectors, square(1)) for i in range(2)]
+    assert torch.equal(keys.vectors, join(*separate).vectors)
+    assert torch.equal(keys.background, join(*separate).foreground)
+    assert not keys.foreground.any()
+    soft = square(1)
+    with_, without = (decide_with(matcher, classifier, query, shots, soft, more) for more in ([keys], []))
+    assert not torch.allclose(with_, without, atol=1e-4)
+
+
+def test_gradients_reach_every_weight_that_decides(classifier: Tensor) -> None:
+    torch.manual_seed(0)
+    network = Matcher(SPEC).double().eval()
+    torch.autograd.backward(
+        match(network, classifier, view(network, 1, 1), view(network, 2, 2))[-1].query.square().sum()
+    )
+    for name, parameter in network.named_parameters():
+        if not name.startswith("presence"):  # decides of the whole image, not of positions
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad.any(), name
+
+
+def test_a_spec_reads_what_it_wrote_and_says_what_is_wrong() -> None:
+    assert MatcherSpec.from_dict(SPEC.to_dict()) == SPEC
+    for bad in ({}, SPEC.to_dict() | {"layers": 3}, SPEC.to_dict() | {"hidden": "many"}):
+        with pytest.raises(CheckpointError, match="no matcher's description"):
+            MatcherSpec.from_dict(bad)
