@@ -20,7 +20,8 @@ __all__ = ["SIMILARITIES", "Keys", "join", "keys_of", "similarities", "unit"]
 SIMILARITIES = ("neighbour margin", "foreground neighbour", "prototype margin", "foreground prototype")
 """What `similarities` gives, in order."""
 
-_FLOOR = 1e-3  # a key never counts for less than this: the logarithm of its weight stays finite
+_FLOOR = 1e-3  # a key counts at least this share of its weight on either side: a guess may be wrong
+_NOTHING = 1e-12  # the logarithm of a key's weight stays finite
 _COARSER = 2  # keys are averaged over this many positions a side: a quarter of them says as much, four times as fast
 
 
@@ -93,8 +94,9 @@ def similarities(vectors: Tensor, keys: Keys, sharpness: float | Tensor = 12.0) 
         raise ShapeError(f"vectors {tuple(vectors.shape)} and keys {tuple(keys.vectors.shape)} don't belong together")
     queries = vectors.flatten(2)  # (B,m,hw)
     scaled = torch.bmm(queries.transpose(1, 2), keys.vectors) * sharpness  # (B,hw,n)
+    least = _FLOOR * (keys.foreground + keys.background) + _NOTHING
     near, far = (
-        torch.logsumexp(scaled + torch.log(weight + _FLOOR)[:, None], 2) / sharpness
+        torch.logsumexp(scaled + torch.log(weight + least)[:, None], 2) / sharpness
         for weight in (keys.foreground, keys.background)
     )  # (B,hw)
     alike, unlike = (

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fewshot_seg.correspondence import SIMILARITIES, Keys, similarities, unit
 from fewshot_seg.errors import CheckpointError, ShapeError
+from fewshot_seg.presence import Presence
 
 __all__ = ["EVIDENCE", "Encoded", "Matcher", "MatcherSpec"]
 
@@ -38,6 +39,7 @@ class MatcherSpec:
         backbone: the full name of the one whose layers it reads.
         layers: the layers' names, with their channels.
         grid: the layer whose size (h,w) the others are brought to.
+        channels: C of the last map, which evidence and presence read.
         objects: channels of the object features.
         vectors: m, dimensions of the vectors to be matched.
         hidden: channels of the decision.
@@ -46,6 +48,7 @@ class MatcherSpec:
     backbone: str
     layers: Mapping[str, int]
     grid: str
+    channels: int
     objects: int = 48
     vectors: int = 64
     hidden: int = 32
@@ -62,7 +65,7 @@ class MatcherSpec:
             CheckpointError: another form.
         """
         try:
-            numbers = {name: int(values[name]) for name in ("objects", "vectors", "hidden")}
+            numbers = {name: int(values[name]) for name in ("channels", "objects", "vectors", "hidden")}
             layers = {str(name): int(count) for name, count in values["layers"].items()}
             return cls(str(values["backbone"]), layers, str(values["grid"]), **numbers)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -109,6 +112,7 @@ class Matcher(nn.Module):
         self.first = nn.Conv2d(d + 1 + EVIDENCE + len(SIMILARITIES), k, 3, padding=1)
         self.second = nn.Conv2d(k, k, 3, padding=1)
         self.last = nn.Conv2d(k, 1, 1)
+        self.presence = Presence(spec.channels)  # last: what stands before it begins with the same values without it
 
     def stack(self, layers: Mapping[str, Tensor]) -> Tensor:
         """The layers (B,C_i,h_i,w_i) on one grid: (B,C,h,w). Finer ones are averaged, coarser ones interpolated.

@@ -1,42 +1,63 @@
-"""Whether the object is there at all: a calibrated probability from what the matching found."""
+"""Whether the object is there at all: a learnt metric on the last map, and a calibrated probability from it.
+
+Trained by `train-embed matcher` after the matcher, on queries that show the supports' class and as many that don't.
+
+Shapes: B queries, K shots of each, C channels and h0 x w0 positions of the last map.
+"""
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from fewshot_seg.correspondence import unit
-from fewshot_seg.matching import Matched, View, shown_by
+__all__ = ["Presence"]
 
-__all__ = ["presence", "signs"]
-
-_WEIGHTS = (1.0, 0.0, 0.0, 0.0)
-_OFFSET = 0.0
-_TOP = 0.03  # of the positions: the surest
+_DROPOUT = 0.3
+_TOP = 0.05  # of the positions: the most alike
+_FLOOR = 0.02  # of the soft foreground, so that no shot is empty
+_SIGNS = 4
 
 
-def signs(query: View, shots: View, found: Matched) -> Tensor:
-    """What speaks for one query's showing the shots' object: (4,).
+class Presence(nn.Module):
+    """Compares what the shots' foreground shows with every position of a query, and with all of it.
 
-    The mean of the surest logits; the cosine of what query and shots show on their foregrounds, in the last map;
-    the same of the vectors to be matched; and the share of the query that is found.
+    Args:
+        channels: C.
+        dimensions: of the metric.
     """
-    logits = found.query.flatten(1)  # (1,hw)
-    surest = logits.topk(max(1, round(_TOP * logits.shape[1]))).values.mean()
-    soft, others = torch.sigmoid(found.query), torch.sigmoid(found.shots[0])
-    last = _cosine(shown_by(query, soft), shown_by(shots, others).mean(0, keepdim=True))
-    vectors = _cosine(
-        (query.encoded.vectors * soft[:, None]).sum((2, 3)),
-        (shots.encoded.vectors * others[:, None]).sum((0, 2, 3))[None],
-    )
-    return torch.stack([surest, last, vectors, soft.mean()])
 
+    def __init__(self, channels: int, dimensions: int = 64) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(_DROPOUT)
+        self.metric = nn.Linear(channels, dimensions)
+        self.log_sharpness = nn.Parameter(torch.tensor(3.0))
+        self.decide = nn.Linear(_SIGNS, 1)
 
-def presence(query: View, shots: View, found: Matched) -> Tensor:
-    """The probability, a scalar in [0, 1], that one query shows the shots' object; calibrated on other images."""
-    evidence = signs(query, shots, found)
-    return torch.sigmoid((evidence * evidence.new_tensor(_WEIGHTS)).sum() + _OFFSET)
+    def forward(self, queries: Tensor, shots: Tensor, soft: Tensor) -> Tensor:
+        """Logits (B,): 0 where it is as likely there as not, if half of all queries show their object.
 
+        Args:
+            queries: (B,C,h0,w0) last maps.
+            shots: (B,K,C,h0,w0).
+            soft: (B,K,h,w) in [0, 1], the shots' foreground, on any grid.
+        """
+        size = shots.shape[3], shots.shape[4]
+        weight = (F.adaptive_avg_pool2d(soft, size) + _FLOOR).flatten(2)  # (B,K,n)
+        weight = weight / weight.sum(2, keepdim=True)
+        shown = torch.einsum("bkcn,bkn->bc", shots.flatten(3), weight) / shots.shape[1]
+        places = self.dropout(queries.flatten(2).transpose(1, 2))  # (B,n,C)
+        object_ = F.normalize(self.metric(self.dropout(shown)), dim=1)  # (B,m)
+        alike = (F.normalize(self.metric(places), dim=2) * object_[:, None]).sum(2)  # (B,n)
+        whole = (F.normalize(self.metric(places.mean(1)), dim=1) * object_).sum(1)
+        return self._decide(alike, whole)
 
-def _cosine(first: Tensor, second: Tensor) -> Tensor:
-    return (unit(first) * unit(second)).sum()
+    def _decide(self, alike: Tensor, whole: Tensor) -> Tensor:
+        count = alike.shape[1]
+        sharpness = self.log_sharpness.exp()
+        best = alike.topk(max(1, round(_TOP * count)), dim=1).values.mean(1)
+        softest = (torch.logsumexp(alike * sharpness, 1) - math.log(count)) / sharpness
+        logits: Tensor = self.decide(torch.stack([best, softest, whole, alike.mean(1)], 1))
+        return logits[:, 0]

@@ -14,7 +14,6 @@ from fewshot_seg.features import LAST, Features
 from fewshot_seg.locators import Example, Located, QueryView, known_of, to_numpy
 from fewshot_seg.matcher import Encoded, Matcher
 from fewshot_seg.matching import Known, Matched, View, decide_with, match, rival_keys
-from fewshot_seg.presence import presence
 
 __all__ = ["MatchingLocator", "Shots"]
 
@@ -57,11 +56,16 @@ class MatchingLocator:
         logits = torch.stack([one.query[0] for one in found])  # (N,h,w)
         if len(prepared) > 1:
             logits = self._against_rivals(view, prepared, found, known)
-        scores = [presence(view, shots.view, one) for shots, one in zip(prepared, found, strict=True)]
+        scores = [self._presence(view, shots, one) for shots, one in zip(prepared, found, strict=True)]
         return Located(to_numpy(_joint(logits)), to_numpy(torch.stack(scores)), probable=True)
 
     def _match(self, view: View, shots: Shots, told: Known | None) -> Matched:
         return match(self.matcher, self.classifier, view, shots.view, shots.known, told, self.rounds)[-1]
+
+    def _presence(self, view: View, shots: Shots, found: Matched) -> Tensor:
+        """The probability that one query shows the shots' object."""
+        soft = _soft(shots, found)[None]
+        return torch.sigmoid(self.matcher.presence(view.feature_map, shots.view.feature_map[None], soft))[0]
 
     def _against_rivals(
         self, view: View, prepared: Sequence[Shots], found: Sequence[Matched], known: Sequence[Known | None]

@@ -27,7 +27,7 @@ from fewshot_seg.matcher_files import (
 )
 
 BACKBONE = "timm/test_efficientnet"
-SPEC = MatcherSpec(BACKBONE, {"blocks.2": 32, "blocks.3": 48}, "blocks.3", 4, 6, 5)
+SPEC = MatcherSpec(BACKBONE, {"blocks.2": 32, "blocks.3": 48}, "blocks.3", 960, 4, 6, 5)
 
 
 def embedder(classes: int = 10, **changes: str) -> Embedder:
@@ -94,7 +94,7 @@ def test_tensors_must_fit_and_be_finite(tmp_path: Path) -> None:
     matcher.mean.fill_(1e6)  # more than float16 holds
     with pytest.raises(ConfigError, match="too large for float16: mean"):
         save_matcher(tmp_path / "m.safetensors", matcher, header())
-    other = MatcherSpec(BACKBONE, {"blocks.2": 33}, "blocks.2", 4, 6, 5)
+    other = MatcherSpec(BACKBONE, {"blocks.2": 33}, "blocks.2", 960, 4, 6, 5)
     save_matcher(tmp_path / "n.safetensors", Matcher(SPEC), MatcherHeader(other, "0"))
     with pytest.raises(CheckpointError, match="mis-shaped"):
         load_matcher(tmp_path / "n.safetensors")

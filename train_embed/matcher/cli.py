@@ -39,6 +39,9 @@ def matcher(
         str, typer.Option(metavar="0|1|2|3|none", help="A fold of PASCAL-5i whose classes are not learnt.")
     ] = "none",
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 500,
+    presence_steps: Annotated[
+        int, typer.Option(min=1, help="Then: whether the object is there at all, learnt over the fixed matcher.")
+    ] = 500,
     batch: Annotated[int, typer.Option(min=2, help="Episodes in a step.")] = 16,
     rate: Annotated[float, typer.Option(help="The learning rate's peak.")] = 3e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
@@ -75,6 +78,7 @@ def matcher(
         parse_sources(data),
         _fold(hold_out),
         steps=steps,
+        presence_steps=presence_steps,
         batch=batch,
         seed=seed,
         views=views,

@@ -104,12 +104,12 @@ def spec_for(embedder: Embedder) -> MatcherSpec:
         raise ConfigError(f"{name} keeps no classifier, whose class evidence a matcher reads")
     numbers = [f"blocks.{number}" for number in range(_MOST_BLOCKS)]
     with torch.inference_mode():
-        _, layers = embedder.with_layers(torch.zeros(1, 3, side, side), numbers)
+        emb, layers = embedder.with_layers(torch.zeros(1, 3, side, side), numbers)
     read = {key: layer.shape[1] for key, layer in layers.items() if layer.shape[2] <= side // _FINEST}
     grids = [key for key in read if layers[key].shape[2] >= side // _COARSEST]
     if not grids:
         raise ConfigError(f"{name} gives no layers to read: train over default, lite1, lite2 or another EfficientNet")
-    return MatcherSpec(name, read, grids[-1])
+    return MatcherSpec(name, read, grids[-1], emb.feature_map.shape[1])
 
 
 def _workers() -> int:

@@ -34,6 +34,7 @@ class MatcherTraining:
         sources: where the images and masks are from.
         hold_out: the fold of PASCAL-5i whose classes, in all sources, are never learnt; None: all are.
         steps: of the optimiser.
+        presence_steps: of the second stage, which learns whether the object is there at all.
         batch: episodes in a step with one support each; half as many with three.
         seed: of everything that is drawn but the views.
         views: of each image: whole, mirrored, then random parts.
@@ -52,6 +53,7 @@ class MatcherTraining:
     sources: tuple[Source, ...]
     hold_out: int | None = None
     steps: int = 500
+    presence_steps: int = 500
     batch: int = 16
     seed: int = 0
     views: int = 5
@@ -68,9 +70,16 @@ class MatcherTraining:
             raise ConfigError("nothing to learn from: give --data KIND=DIR at least once")
         if self.hold_out is not None and self.hold_out not in range(FOLDS):
             raise ConfigError(f"--hold-out {self.hold_out}: PASCAL-5i has folds 0 to {FOLDS - 1}, or none")
-        for name, least in (("steps", 1), ("batch", 2), ("seed", 0), ("views", 1), ("threads", 1)):
+        for name, least in (
+            ("steps", 1),
+            ("presence_steps", 1),
+            ("batch", 2),
+            ("seed", 0),
+            ("views", 1),
+            ("threads", 1),
+        ):
             if getattr(self, name) < least:
-                raise ConfigError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
         for name in ("absent", "masked", "several"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"--{name} is a share, 0 to 1, got {getattr(self, name)}")
@@ -80,7 +89,7 @@ class MatcherTraining:
     def to_dict(self) -> dict[str, Any]:
         """Everything that determines the result, as JSON values; not where the data was."""
         shares = ("absent", "masked", "several")
-        names = ("hold_out", "steps", "batch", "seed", "views", *shares, "rate", "threads")
+        names = ("hold_out", "steps", "presence_steps", "batch", "seed", "views", *shares, "rate", "threads")
         return {name: getattr(self, name) for name in names}
 
 

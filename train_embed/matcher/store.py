@@ -67,9 +67,11 @@ class Store:
 
     def get(self, index: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
         """Layers (B,C,h,w) and last maps (B,C0,h0,w0) of some views, float32."""
-        parts = (torch.from_numpy(array[index]).to(device, torch.float32) for array in (self.stacked, self.last))
-        stacked, last = parts
-        return stacked, last
+        return torch.from_numpy(self.stacked[index]).to(device, torch.float32), self.last_of(index, device)
+
+    def last_of(self, index: NDArray[np.int64], device: torch.device) -> Tensor:
+        """Last maps (B,C0,h0,w0) of some views, float32."""
+        return torch.from_numpy(self.last[index]).to(device, torch.float32)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (1,C,1,1) of each channel of the layers, over whole images, float32."""

@@ -27,6 +27,7 @@ from train_embed.matcher.gallery import fold_names
 from train_embed.matcher.ground import Ground
 from train_embed.matcher.losses import any_object, map_loss, one_class
 from train_embed.matcher.options import MatcherTraining
+from train_embed.matcher.presence import train_presence
 from train_embed.matcher.schedule import cycle_at, set_cycle
 from train_embed.matcher.states import TrainingState
 from train_embed.memory import keep_freed_memory
@@ -43,6 +44,7 @@ TERMS = (
 
 _DECAY = 1e-2
 _CLIP = 1.0
+_SECOND_STAGE = "presence."
 _SHOT_LOSS, _OBJECT_LOSS = 0.5, 0.5
 _NEWS = 0.05  # a step's part of the mean loss that is shown
 _KEEP_EVERY = 100  # steps between states
@@ -82,6 +84,7 @@ def train_matcher(options: MatcherTraining, ground: Ground, out: Path, keep_ever
                         f"stopped by {stop.name} after step {loop.done} of {options.steps}; the state is saved: the "
                         "same command goes on"
                     )
+        train_presence(options, ground, loop.matcher, loop.areas, stop)
     matcher = loop.matcher.eval()
     save_matcher(out, matcher, MatcherHeader(matcher.spec, ground.weights, about))
     state.remove()
@@ -94,14 +97,15 @@ class _Loop:
     def __init__(self, options: MatcherTraining, ground: Ground) -> None:
         self.options, self.ground = options, ground
         self.matcher = ground.matcher.train()
-        self.optimizer = torch.optim.AdamW(self.matcher.parameters(), lr=options.rate, weight_decay=_DECAY)
+        own = [value for name, value in self.matcher.named_parameters() if not name.startswith(_SECOND_STAGE)]
+        self.optimizer = torch.optim.AdamW(own, lr=options.rate, weight_decay=_DECAY)
         labels = ground.labels[:, ::2, ::2].copy()
         labels[np.isin(labels, list(ground.held))] = VOID
         self._labels = labels
         images = np.arange(len(ground.store)) // ground.store.views
-        areas = _areas(ground.labels[:, ::2, ::2], len(ground.gallery.names))
+        self.areas = _areas(ground.labels[:, ::2, ::2], len(ground.gallery.names))
         shares = Shares(options.absent, options.masked, options.several)
-        self._episodes = EpisodeSource(areas, images, ground.held, shares)
+        self._episodes = EpisodeSource(self.areas, images, ground.held, shares)
         self.done = 0
 
     def step(self) -> float:

@@ -1,0 +1,85 @@
+"""The second stage: whether a query shows the supports' class at all. The matcher itself stays as it is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fewshot_seg.errors import FewShotError
+from fewshot_seg.matcher import Matcher
+from train_embed.matcher.draws import Draws, EpisodeSource, Shares
+from train_embed.matcher.ground import Ground
+from train_embed.matcher.losses import one_class
+from train_embed.matcher.options import MatcherTraining
+from train_embed.matcher.schedule import cycle_at, set_cycle
+from train_embed.progress import Progress
+from train_embed.signals import Interrupted, StopSignal
+
+__all__ = ["train_presence"]
+
+_STREAM: Final = 2**32  # steps of this stage are drawn from here on: its episodes are not the first stage's
+_BATCH: Final = 48
+_RATE: Final = 2e-3
+_DECAY: Final = 1e-2
+_WHOLE: Final = 0.3  # share of supports that count as a whole: the matcher's foreground is not always right
+
+
+def train_presence(
+    options: MatcherTraining, ground: Ground, matcher: Matcher, areas: NDArray[np.float32], stop: StopSignal
+) -> None:
+    """Trains `matcher.presence` in place, with the true masks as the supports' foreground.
+
+    Args:
+        options: of the training; `presence_steps` and `seed` are read.
+        ground: its data.
+        matcher: after the first stage.
+        areas: (T,L) each class's share of each view.
+        stop: asked after each step.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; this stage begins anew when the training goes on.
+        FewShotError: a loss that is no number.
+    """
+    images = np.arange(len(ground.store)) // ground.store.views
+    half = Shares(absent=0.5, masked=0.0, several=0.0)
+    episodes = EpisodeSource(areas, images, ground.held, half)
+    head = matcher.presence.train()
+    optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=_DECAY)
+    with Progress(options.presence_steps, 0, 0) as progress:
+        for step in range(options.presence_steps):
+            draws = episodes.draw(options.seed, _STREAM + step, _BATCH)
+            torch.manual_seed(draws.dropout)
+            set_cycle(optimizer, cycle_at(step, options.presence_steps, _RATE))
+            loss = _loss(matcher, ground, draws)
+            if not torch.isfinite(loss):
+                raise FewShotError(f"presence: the loss of step {step + 1} is no number: lower --presence-steps")
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            progress.step(0, {"presence": loss.item()})
+            if stop.name is not None:
+                raise Interrupted(f"stopped by {stop.name} in the second stage; the same command goes on")
+    head.eval()
+
+
+def _loss(matcher: Matcher, ground: Ground, draws: Draws) -> Tensor:
+    device = ground.embedder.device
+    shots = draws.shots.reshape(-1)
+    last = ground.store.last_of(np.concatenate([draws.queries, shots]), device)
+    queries, shown = last[: len(draws.queries)], last[len(draws.queries) :]
+    labels = torch.from_numpy(ground.labels[shots]).to(device).long()
+    soft, _ = one_class(labels, torch.from_numpy(draws.classes).to(device))  # (B,H,W)
+    soft = torch.where(_whole(draws)[:, None, None].to(device), torch.ones_like(soft), soft)
+    logits = matcher.presence(queries, shown[:, None], soft[:, None])
+    there = torch.from_numpy(~draws.absent).to(device, logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits, there)
+
+
+def _whole(draws: Draws) -> Tensor:
+    drawn: NDArray[np.float64] = np.random.default_rng(draws.dropout).random(len(draws.queries))
+    return torch.from_numpy(drawn < _WHOLE)
