@@ -42,6 +42,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "correspondence": "correspondence without training",
     "attention": "attention: overlap of embeddings",
     "contributions": "attention: contributions to the cosine",
+    "class-evidence": "attention: evidence of shared classes",
     "grad-cam": "attention: Grad-CAM",
     "paper": "attention: equation 1, norm held constant",
     "paper-letter": "attention: equation 1 to the letter",

@@ -54,6 +54,7 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "correspondence": {"locate_by": "correspondence"},
     "attention": _ATTENTION,
     "contributions": {**_ATTENTION, "weighting": "contributions"},
+    "class-evidence": {**_ATTENTION, "weighting": "class-evidence"},
     "grad-cam": {**_ATTENTION, "weighting": "grad-cam", "through_norm": True},
     "paper": {**_ATTENTION, "weighting": "paper"},
     "paper-letter": {**_ATTENTION, "weighting": "paper", "through_norm": True},
@@ -149,8 +150,8 @@ def build_method(name: str, engine: Engine | None) -> Method:
       that overlap the one with the strongest map wins), "presence-check" and "no-presence-check" (a class whose
       score is low counts as absent, or none does).
     - Other ways of locating objects, all else as in "ours": "correspondence", without training; "attention", by
-      overlapping embeddings, and with other weights "contributions", "grad-cam", "paper" and "paper-letter", which
-      is equation 1 with the gradient through the norm.
+      overlapping embeddings, and its other variants "contributions", "class-evidence", "grad-cam", "paper" and
+      "paper-letter", which is equation 1 with the gradient through the norm.
     - "ours" with a hint (`eval.hints.HINTS`) of each support or of the query: "support-mask", "query-box" and so on.
     - "all-foreground" and "centre-box" give every pixel, or a centred box of half the area, to the first class.
 

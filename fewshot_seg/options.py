@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from fewshot_seg.attention import Weighting
+from fewshot_seg.attention import Variant
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.refine import GrabCutOptions
 from fewshot_seg.seeds import SeedOptions
@@ -35,7 +35,7 @@ class SegmenterOptions:
         matcher: "auto", the name of one that the package holds, a file, or "none" (see `matcher_files`).
         rounds: of matching and correspondence, from 1 up.
         mirrored: each query is located a second time in its mirror image, and the mean of both counts.
-        weighting: for attention: which dimensions carry the decision (see `weighting.shot_weights`).
+        weighting: for attention: its variant (see `attention.similarity_maps`).
         through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
         rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
         seeds: a map to a trimap; None means what was measured to be best for `locate_by`.
@@ -58,7 +58,7 @@ class SegmenterOptions:
     matcher: str = "auto"
     rounds: int = 2
     mirrored: bool = False
-    weighting: Weighting = "overlap"
+    weighting: Variant = "overlap"
     through_norm: bool = False
     rejection: float = 0.5
     seeds: SeedOptions | None = None
@@ -71,7 +71,7 @@ class SegmenterOptions:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("locate_by", LocateBy), ("weighting", Weighting), ("refine", Refine)):
+        for name, kind in (("locate_by", LocateBy), ("weighting", Variant), ("refine", Refine)):
             if getattr(self, name) not in (choices := get_args(kind)):
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
         if type(self.rounds) is not int or not 1 <= self.rounds <= _MOST_ROUNDS:

@@ -68,6 +68,7 @@ class Method(StrEnum):
     correspondence = "correspondence"
     attention = "attention"
     contributions = "contributions"
+    class_evidence = "class-evidence"
     grad_cam = "grad-cam"
     paper = "paper"
     paper_letter = "paper-letter"
@@ -152,8 +153,9 @@ def segment(
         list[Method] | None,
         typer.Option(
             help="May be repeated: every method gets the same episodes. Parts switched off: no-grabcut, keep-all, "
-            "one-round, no-rivals, no-presence-check; other ways: correspondence, attention, contributions, grad-cam, "
-            "paper, paper-letter; with a hint: support-mask, query-box and so on; blind: all-foreground, centre-box.",
+            "one-round, no-rivals, no-presence-check; other ways: correspondence, attention, contributions, "
+            "class-evidence, grad-cam, paper, paper-letter; with a hint: support-mask, query-box and so on; blind: "
+            "all-foreground, centre-box.",
             show_default="ours",
         ),
     ] = None,
