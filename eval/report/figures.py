@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eval.commands.common import percent
+from eval.matchers import KNOWN, matcher_words
 from eval.report.html import Html, element, join
 from eval.report.page import Section
 from eval.report.parts import Bar, Cell, Column, bars, figure_tile, key_table, table
@@ -67,7 +68,9 @@ def notices_of(config: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
         yield f"Left out, for having too few images: {_listed(left_out)}."
     if unseen := metrics["classes_without_episodes"]:
         yield f"No episode had: {_listed(unseen)}."
-    if config["way"] > 1:
+    if matcher_words(config, str(metrics["method"])) == KNOWN:
+        yield "The matcher was trained with masks of classes that are looked for here, as far as its file tells."
+    if config["way"] > 1 or config.get("absent"):
         held, count = metrics["queries_with_all_classes"], metrics["episodes"]
         yield f"In {held:,} of {count:,} episodes the query holds all of its classes."
 
@@ -106,6 +109,11 @@ def _more(config: Mapping[str, Any], metrics: Metrics) -> dict[str, object]:
         found, empty = percent(presence["present_found"]), percent(presence["absent_left_empty"])
         more["Classes in the query"] = f"{presence['present']:,}, of which {found} % got a mask"
         more["Classes not in the query"] = f"{presence['absent']:,}, of which {empty} % were left without one"
+    if presence.get("auroc") is not None:
+        span = presence.get("auroc_interval")
+        spread = f" ({percent(span[0])} to {percent(span[1])})" if span else ""
+        more["AUROC of the scores, present against absent"] = f"{percent(presence['auroc'])} %{spread}"
+        more["Class mean IoU where the query holds all classes"] = f"{percent(metrics['holding_all']['miou'])} %"
     return more
 
 

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.absent import with_absent
+from eval.commands.figures import print_metrics
+from eval.commands.report import make_report
 from eval.presence import auroc, best_threshold
 from eval.segmentation import run_segmentation
 from fewshot_seg.datasets.pascal import PascalVoc
@@ -106,3 +108,16 @@ def test_a_run_with_absent_queries(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     run_segmentation(task)
     assert contents(task.out) == whole
+
+
+def test_the_report_tells_auroc_and_the_table_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = tiny_task(tmp_path, absent=True, episodes=6)
+    metrics = run_segmentation(task)
+    text = make_report(task.out, examples=1).read_text(encoding="utf-8")
+    assert "AUROC of the scores, present against absent" in text
+    assert "In 6 of 12 episodes the query holds all of its classes." in text
+    capsys.readouterr()
+    print_metrics(metrics, task.out)
+    out = capsys.readouterr().out
+    assert "AUROC" in out
+    assert f"{100 * metrics['presence']['auroc']:.1f}" in out
