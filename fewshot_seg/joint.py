@@ -1,8 +1,8 @@
 """Queries that help each other: the surest of them become further examples for all the others.
 
 A first look at every query finds, for each class, the few whose object is surest. What is sure in their maps is
-then known of them, as of a support with a hint; nothing is known of the rest of them. Measured on development
-images (see ARCHITECTURE.md) a few such helpers do nearly what as many more examples from the user do.
+then known of them, as of a support with a hint; nothing is known of the rest of them. docs/quality.md tells what it
+is worth on development images, and where it is worth nothing.
 """
 
 from __future__ import annotations
