@@ -17,8 +17,8 @@ ORDER = """
     errors streams devices
     decode find masks scribbles images
     weights backbones heads pcb embedder checkpoints embedding
-    weighting evidence attention correspondence matcher matcher_files features matching presence training_free
-    seeds marks hints supports refine upsample options locators results cutting segmenter
+    weighting evidence attention correspondence presence matcher matcher_files features matching training_free
+    seeds marks hints supports refine upsample options locators results cutting prepared joint segmenter
     _sheet _legend render export
     datasets episodes protocols
     commands cli __main__
