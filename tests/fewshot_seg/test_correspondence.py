@@ -29,9 +29,9 @@ def slow(x: Tensor, own: Keys, i: int, s: float) -> list[float]:
     found = []
     both = own.foreground[i] + own.background[i]
     for weights in (own.foreground[i], own.background[i]):
-        total = sum(
-            (float(weights[j]) + 1e-3 * float(both[j]) + 1e-12) * math.exp(s * float(x @ own.vectors[i, :, j])) for j in range(len(weights))
-        )
+        least = [1e-3 * float(both[j]) + 1e-12 for j in range(len(weights))]
+        cosines = [float(x @ own.vectors[i, :, j]) for j in range(len(weights))]
+        total = sum((float(weights[j]) + least[j]) * math.exp(s * cosines[j]) for j in range(len(weights)))
         mean = sum(float(weights[j]) * own.vectors[i, :, j] for j in range(len(weights)))
         assert isinstance(mean, Tensor)
         found.append((math.log(total) / s, float(x @ mean / mean.norm())))
