@@ -34,6 +34,7 @@ _SEVERAL_WAYS_ONLY: Final = ("no-rivals", "no-presence-check")
 _WORDS: Final[Mapping[str, str]] = {
     "ours": "everything, as by default",
     "no-grabcut": "without GrabCut",
+    "random-walk": "a random walk in place of GrabCut",
     "keep-all": "without the check of refined masks",
     "one-round": "one round of matching",
     "no-rivals": "each class by itself",

@@ -12,7 +12,7 @@ from fewshot_seg.hints import Marks, apply_to_mask, apply_to_trimap
 from fewshot_seg.images import resize_map
 from fewshot_seg.locators import Located
 from fewshot_seg.options import SegmenterOptions
-from fewshot_seg.refine import expected_iou, grabcut, working_size
+from fewshot_seg.refine import expected_iou, grabcut, random_walk, working_size
 from fewshot_seg.results import ObjectResult, Segmentation
 from fewshot_seg.seeds import BACKGROUND, SeedOptions, foreground_of, trimap
 from fewshot_seg.upsample import upsample_mask
@@ -79,12 +79,17 @@ class Cutter:
         if marks is not None:
             seeds = apply_to_trimap(seeds, marks)
         start, refined = foreground_of(seeds), False
-        if self.options.refine == "grabcut":
-            found = grabcut(small, seeds, self.options.grabcut, self.options.seed)
+        if self.options.refine != "none":
+            found = self._refine(small, seeds)
             refined = self._better(found, start, map_)
             start = found if refined else start
         mask = upsample_mask(start, small, target.image)
         return _Cut(mask if marks is None else apply_to_mask(mask, marks), seeds, refined)
+
+    def _refine(self, small: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        if self.options.refine == "random-walk":
+            return random_walk(small, seeds)
+        return grabcut(small, seeds, self.options.grabcut, self.options.seed)
 
     def _better(self, found: NDArray[np.bool_], start: NDArray[np.bool_], map_: NDArray[np.float32]) -> bool:
         """Whether a refined mask agrees with the map about as well as the one that it was made from."""

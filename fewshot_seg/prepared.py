@@ -16,7 +16,8 @@ class Prepared:
     """Supports, encoded, in the form that the segmenter's way of locating objects wants.
 
     They mean something to the embedder that made them alone, so it is kept with them. `groups` counts the
-    classes and, where there are any, the negatives as one more; `examples` are those of each.
+    classes and, where there are any, the negatives as one more; `examples` are those of each. `notes` says which
+    examples seem to show two different things, so that it is not clear which is meant; one line each.
     """
 
     classes: tuple[str, ...]
@@ -24,3 +25,4 @@ class Prepared:
     state: Any = field(repr=False)
     embedder: Embedder = field(repr=False)
     examples: tuple[tuple[Example, ...], ...] = field(repr=False)
+    notes: tuple[str, ...] = ()

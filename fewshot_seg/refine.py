@@ -1,10 +1,12 @@
 """Refinement: a trimap and the image's colours to a mask, at a working size.
 
-GrabCut is cv2's (Rother, Kolmogorov, Blake, "GrabCut", SIGGRAPH 2004). `upsample.upsample_mask` is the way back.
+GrabCut is cv2's (Rother, Kolmogorov, Blake, "GrabCut", SIGGRAPH 2004); its rival, the random walker, scikit-image's
+(Grady, "Random Walks for Image Segmentation", TPAMI 2006). `upsample.upsample_mask` is the way back.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.seeds import BACKGROUND, FOREGROUND, foreground_of
+
+_WALK_EDGES = 90.0  # how much a step across an edge costs the random walker (its beta)
+_WALK_TOLERANCE = 1e-2  # of its solver: what matters is which side of a half a pixel is
 
 MIN_PIXELS = 16
 """GrabCut fits 5 Gaussians to either side; with fewer pixels than this on one it isn't run."""
@@ -68,8 +73,7 @@ def grabcut(
         ShapeError: image and seeds don't fit.
     """
     options = options or GrabCutOptions()
-    if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != seeds.shape:
-        raise ShapeError(f"image of shape {image.shape} and seeds of shape {seeds.shape} don't belong together")
+    _check_fit(image, seeds)
     start = foreground_of(seeds)
     inside = int(start.sum())
     if min(inside, start.size - inside) < MIN_PIXELS or min(start.shape) < 2 or not _unknown(seeds):
@@ -81,6 +85,36 @@ def grabcut(
     cv2.grabCut(image, labels, whole, models[0], models[1], options.iterations, cv2.GC_INIT_WITH_MASK)
     found = foreground_of(labels)
     return found if found.any() else start
+
+
+def random_walk(image: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The pixels from which a random walker, slow to cross edges, sooner meets sure foreground than sure background.
+
+    Unlike GrabCut it knows no colour models: only what is connected counts. Where one side has no sure pixel, the
+    trimap's own foreground is the result.
+
+    Args:
+        image: (h,w,3) uint8 RGB at working size.
+        seeds: (h,w) uint8, as `seeds.trimap` gives it; what is probable counts as unknown.
+
+    Returns:
+        (h,w) bool.
+
+    Raises:
+        ShapeError: image and seeds don't fit.
+    """
+    _check_fit(image, seeds)
+    markers = np.where(seeds == FOREGROUND, 1, np.where(seeds == BACKGROUND, 2, 0))
+    if not _unknown(seeds) or not {1, 2} <= set(np.unique(markers).tolist()):
+        return foreground_of(seeds)
+    from skimage.segmentation import random_walker
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a solver that would be faster if another package were there
+        reached = random_walker(
+            image / 255.0, markers, beta=_WALK_EDGES, mode="cg_j", tol=_WALK_TOLERANCE, channel_axis=-1
+        )
+    return np.asarray(reached == 1)
 
 
 def expected_iou(mask: NDArray[np.bool_], probability: NDArray[np.float32]) -> float:
@@ -96,6 +130,11 @@ def expected_iou(mask: NDArray[np.bool_], probability: NDArray[np.float32]) -> f
     inside = float(probability[mask].sum())
     union = float(mask.sum()) + float(probability.sum()) - inside
     return inside / union if union > 0 else 0.0
+
+
+def _check_fit(image: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != seeds.shape:
+        raise ShapeError(f"image of shape {image.shape} and seeds of shape {seeds.shape} don't belong together")
 
 
 def _unknown(seeds: NDArray[np.uint8]) -> bool:

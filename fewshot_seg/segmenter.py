@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias, overload
 import numpy as np
 import torch
 
+from fewshot_seg.ambiguity import AMBIGUOUS, likeness_of_parts
 from fewshot_seg.cutting import Cutter, Target
 from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, FewShotError
@@ -87,7 +88,9 @@ class Segmenter:
         shots = [shot for group in groups for shot in group]
         examples = iter([one for batch in in_batches(shots, _SUPPORT_BATCH) for one in self._examples(batch)])
         classes = tuple(tuple(next(examples) for _ in group) for group in groups)
-        return Prepared(names, len(groups), self._locator.prepare(classes), self.embedder, classes)
+        given = [describe(shot.image) for group in grouped.values() for shot in group]
+        notes = _notes(given, [one for group in classes[: len(names)] for one in group])
+        return Prepared(names, len(groups), self._locator.prepare(classes), self.embedder, classes, notes)
 
     def segment(self, query: QueryInput, supports: Supports | Prepared) -> Segmentation:
         """Cuts the supports' objects out of one query.
@@ -295,3 +298,12 @@ class Segmenter:
 def _several(queries: Iterable[QueryInput] | QueryInput) -> Iterable[QueryInput]:
     one = is_one(queries) or isinstance(queries, Query)
     return [queries] if one else queries  # type: ignore[list-item,return-value]
+
+
+def _notes(images: Sequence[str], examples: Sequence[Example]) -> tuple[str, ...]:
+    """Which examples, of which nothing is known, seem to show two different things."""
+    found = []
+    for image, (features, marks) in zip(images, examples, strict=True):
+        if marks is None and features.encoded is not None and likeness_of_parts(features.encoded) < AMBIGUOUS:
+            found.append(f"{image}: may show two different things; a point, box or mask says which is meant")
+    return tuple(found)

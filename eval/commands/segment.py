@@ -60,6 +60,7 @@ class Method(StrEnum):
 
     ours = "ours"
     no_grabcut = "no-grabcut"
+    random_walk = "random-walk"
     keep_all = "keep-all"
     one_round = "one-round"
     no_rivals = "no-rivals"
@@ -152,7 +153,8 @@ def segment(
     method: Annotated[
         list[Method] | None,
         typer.Option(
-            help="May be repeated: every method gets the same episodes. Parts switched off: no-grabcut, keep-all, "
+            help="May be repeated: every method gets the same episodes. Parts switched off or changed: no-grabcut, "
+            "random-walk, keep-all, "
             "one-round, no-rivals, no-presence-check; other ways: correspondence, attention, contributions, "
             "class-evidence, grad-cam, paper, paper-letter; with a hint: support-mask, query-box and so on; blind: "
             "all-foreground, centre-box.",

@@ -87,6 +87,8 @@ def run_segment(request: SegmentRequest) -> Report:
     out = make_folder(request.out)
     segmenter = request.engine.segmenter(request.way)
     prepared = segmenter.prepare(_as_supports(request.supports), list(request.negatives))
+    for note in prepared.notes:
+        complain(note, kind="note")
 
     report = Report(list(prepared.classes), len(queries))
     try:

@@ -52,6 +52,7 @@ class Refine(StrEnum):
     """How a map becomes a mask."""
 
     grabcut = "grabcut"
+    random_walk = "random-walk"
     none = "none"
 
 
@@ -85,7 +86,7 @@ Refined = Annotated[
     Refine | None,
     typer.Option(
         "--refine",
-        help="grabcut: clean edges; none: faster. By default what --quality says.",
+        help="grabcut: clean edges; random-walk: its rival; none: faster. By default what --quality says.",
         rich_help_panel=_PANEL,
         show_default=False,
     ),

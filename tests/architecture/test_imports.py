@@ -17,7 +17,7 @@ ORDER = """
     errors streams devices
     decode find masks scribbles images
     weights backbones heads pcb embedder checkpoints embedding
-    weighting evidence attention correspondence presence matcher matcher_files features matching training_free
+    weighting evidence attention correspondence presence matcher ambiguity matcher_files features matching training_free
     seeds marks hints supports refine upsample options locators results cutting prepared joint segmenter
     _sheet _legend render export
     datasets episodes protocols

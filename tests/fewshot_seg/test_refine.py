@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from fewshot_seg import refine, seeds
 from fewshot_seg.errors import ConfigError, ShapeError
-from fewshot_seg.refine import GrabCutOptions
+from fewshot_seg.refine import GrabCutOptions, random_walk
+from fewshot_seg.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND, PROBABLE_FOREGROUND, foreground_of
 
 Image = NDArray[np.uint8]
 
@@ -135,3 +136,38 @@ def test_shapes_and_options_are_checked() -> None:
         GrabCutOptions(iterations=0)
     with pytest.raises(ConfigError, match="working_size"):
         GrabCutOptions(working_size=2.5)  # type: ignore[arg-type]
+
+
+# The random walker
+
+
+def two_colours(size: tuple[int, int] = (40, 60)) -> tuple[Image, Image]:
+    """An image of two halves, and a trimap that is sure of a spot in each."""
+    image = np.zeros((*size, 3), np.uint8)
+    image[:, size[1] // 2 :] = 200
+    seeds = np.full(size, PROBABLE_BACKGROUND, np.uint8)
+    seeds[15:25, 45:50] = FOREGROUND
+    seeds[15:25, 5:10] = BACKGROUND
+    return image, seeds
+
+
+def test_the_random_walker_stops_at_edges() -> None:
+    image, seeds = two_colours()
+    expected = np.zeros(seeds.shape, bool)
+    expected[:, 30:] = True
+    assert np.array_equal(random_walk(image, seeds), expected)
+
+
+@pytest.mark.parametrize("value", [BACKGROUND, PROBABLE_FOREGROUND, FOREGROUND])
+def test_the_random_walker_needs_both_sides(value: int) -> None:
+    image, _ = two_colours()
+    seeds = np.full(image.shape[:2], value, np.uint8)
+    assert np.array_equal(random_walk(image, seeds), foreground_of(seeds))
+    seeds[0, 0] = PROBABLE_BACKGROUND
+    assert np.array_equal(random_walk(image, seeds), foreground_of(seeds))
+
+
+def test_the_random_walker_refuses_what_does_not_fit() -> None:
+    image, seeds = two_colours()
+    with pytest.raises(ShapeError, match="don't belong together"):
+        random_walk(image[1:], seeds)

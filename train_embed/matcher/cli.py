@@ -41,7 +41,7 @@ def matcher(
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 500,
     presence_steps: Annotated[
         int, typer.Option(min=1, help="Then: whether the object is there at all, learnt over the fixed matcher.")
-    ] = 500,
+    ] = 1500,
     batch: Annotated[int, typer.Option(min=2, help="Episodes in a step.")] = 16,
     rate: Annotated[float, typer.Option(help="The learning rate's peak.")] = 3e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,

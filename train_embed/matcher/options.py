@@ -53,7 +53,7 @@ class MatcherTraining:
     sources: tuple[Source, ...]
     hold_out: int | None = None
     steps: int = 500
-    presence_steps: int = 500
+    presence_steps: int = 1500
     batch: int = 16
     seed: int = 0
     views: int = 5
