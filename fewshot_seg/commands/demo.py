@@ -63,7 +63,7 @@ def _save(out: Path, scene: Scene, result: Segmentation) -> dict[str, Any]:
 
 
 def _rows(scene: Scene, result: Segmentation) -> list[list[Tile | None]]:
-    """One row per class: its support, attention and seeds; the query and the result in the first one."""
+    """One row per class: its support, its map (as a share of its largest value) and seeds; the query and the result in the first one."""
     image = scene.query.image
     rows: list[list[Tile | None]] = []
     for (name, support), found in zip(scene.supports.items(), result.objects, strict=True):
@@ -72,7 +72,7 @@ def _rows(scene: Scene, result: Segmentation) -> list[list[Tile | None]]:
             [
                 _tile(support, f"example: {name}"),
                 _tile(scene.query, "query", scene.title) if first else None,
-                Tile(heat_map(image, found.attention_map), f"similarity attention: {name}"),
+                Tile(heat_map(image, found.attention_map / max(found.attention_map.max(), 1e-6)), f"where: {name}"),
                 Tile(seed_map(image, found.trimap), f"seeds: {name}"),
                 Tile(overlay(image, result.label_map, result.classes), _verdict(result)) if first else None,
             ]
