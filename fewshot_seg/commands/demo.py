@@ -63,7 +63,7 @@ def _save(out: Path, scene: Scene, result: Segmentation) -> dict[str, Any]:
 
 
 def _rows(scene: Scene, result: Segmentation) -> list[list[Tile | None]]:
-    """One row per class: its support, its map (as a share of its largest value) and seeds; the query and the result in the first one."""
+    """One row per class: its support, its map on its own scale, and seeds; query and result in the first one."""
     image = scene.query.image
     rows: list[list[Tile | None]] = []
     for (name, support), found in zip(scene.supports.items(), result.objects, strict=True):
