@@ -17,6 +17,8 @@ FOLDS = 4
 
 _SHORT = {"voc": "pascal5i"}
 
+_MOST_THREADS = 1024
+
 
 @dataclass(frozen=True)
 class Source:
@@ -80,6 +82,8 @@ class MatcherTraining:
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
+        if self.threads > _MOST_THREADS:
+            raise ConfigError(f"--threads must be at most {_MOST_THREADS}, got {self.threads}")
         for name in ("absent", "masked", "several"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"--{name} is a share, 0 to 1, got {getattr(self, name)}")
