@@ -26,13 +26,13 @@ def run(photos: Path, out: Path, *options: str | Path) -> None:
 @pytest.fixture(scope="module")
 def fast(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fast")
-    run(photos, out, "--quality", "fast")
+    run(photos, out, "--quality", "fast", "--always")
     return out
 
 
 def test_fast_is_without_refinement_unless_it_is_asked_for(photos, fast, tmp_path):
     assert not any(one["refined"] for image in results_of(fast)["images"] for one in image["objects"])
-    run(photos, tmp_path / "cut", "-q", "fast", "--refine", "grabcut")
+    run(photos, tmp_path / "cut", "-q", "fast", "--always", "--refine", "grabcut")
     assert any(one["refined"] for image in results_of(tmp_path / "cut")["images"] for one in image["objects"])
     assert not same_files(fast, tmp_path / "cut", MASKS)
 
@@ -43,13 +43,24 @@ def test_each_way_gives_other_masks(photos, fast, tmp_path):
         "not": ("--not", photos / "cup.jpg"),
         "joint": ("--joint",),
     }.items():
-        run(photos, tmp_path / name, "-q", "fast", *options)
+        run(photos, tmp_path / name, "-q", "fast", "--always", *options)
         assert results_of(tmp_path / name)["classes"] == ["cat"], "what is not meant is no class"
         assert not same_files(fast, tmp_path / name, MASKS), name
 
 
+def test_a_cup_is_no_cat_unless_it_must_be(photos, fast, tmp_path):
+    run(photos, tmp_path, "-q", "fast")
+    cat, cup = results_of(tmp_path)["images"]
+    assert not cat["absent"]
+    (absent,) = cup["absent"]
+    assert absent["class"] == "cat"
+    assert absent["score"] < 0.25
+    assert not np.asarray(Image.open(tmp_path / "cup_mask.png")).any()
+    assert np.asarray(Image.open(fast / "cup_mask.png")).any()
+
+
 def test_what_is_not_meant_loses(photos, fast, tmp_path):
-    run(photos, tmp_path, "-q", "fast", "--not", photos / "cup.jpg")
+    run(photos, tmp_path, "-q", "fast", "--always", "--not", photos / "cup.jpg")
     before, after = ((np.asarray(Image.open(out / "cup_mask.png")) > 0).sum() for out in (fast, tmp_path))
     assert after < before
 
