@@ -76,6 +76,12 @@ class SegmenterOptions:
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
         if type(self.rounds) is not int or not 1 <= self.rounds <= _MOST_ROUNDS:
             raise ConfigError(f"rounds {self.rounds!r}: must be a whole number, 1 to {_MOST_ROUNDS}")
+        for name in ("through_norm", "mirrored", "always"):
+            if type(getattr(self, name)) is not bool:
+                raise ConfigError(f"{name} {getattr(self, name)!r}: must be true or false")
+        for name in ("presence", "keep", "rejection"):
+            if type(getattr(self, name)) not in (int, float):
+                raise ConfigError(f"{name} {getattr(self, name)!r}: must be a number")
         if not 0 <= self.presence <= 1:
             raise ConfigError(f"presence {self.presence!r}: must be a number from 0 to 1")
         if not 0 <= self.keep < math.inf:

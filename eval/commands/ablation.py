@@ -77,6 +77,8 @@ def ablation(
 
     The same command goes on where an interrupted one stopped.
     """
+    if table is not None and table.suffix != ".md":
+        raise ConfigError(f"--table {table}: choose a name that ends in .md")
     from eval.ablation import ABLATED, SETTINGS, AblationPlan, run_ablation
     from eval.segmentation import SegmentationTask
 

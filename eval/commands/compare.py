@@ -46,6 +46,8 @@ def compare(
     from eval.systems import load_systems
     from fewshot_seg.export import write_json
 
+    if out is not None:
+        refuse_run_files(out)
     if out is not None and out.suffix not in _ENDINGS:
         raise ConfigError(f"--out {out}: choose a name that ends in {', '.join(_ENDINGS)}")
     found = compare_systems(load_systems(runs), bootstrap)
@@ -55,6 +57,12 @@ def compare(
         write_json(out, found.to_dict())
     elif out is not None:
         write_tables(out, "Comparison", f"fewshot-eval compare {' '.join(map(str, runs))}", tables)
+
+
+def refuse_run_files(out: Path) -> None:
+    """ConfigError where a file stands in a run's folder under a name that the run's own files have."""
+    if out.exists() and (out.parent / "config.json").exists() and out.suffix != ".md":
+        raise ConfigError(f"{out}: a run's own file; choose another name or folder")
 
 
 def print_tables(tables: list[Table]) -> None:

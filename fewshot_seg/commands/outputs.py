@@ -48,6 +48,20 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise ConfigError(f"the output {output} would overwrite an input of the same name; choose another --out")
 
 
+def refuse_foreign(outputs: Iterable[Path], folder: Path) -> None:
+    """Check that no output file is there already, but those that the folder's results.json lists: an earlier run's.
+
+    Raises:
+        ConfigError: one is; it may be anybody's, such as a true mask that goes by the same name.
+    """
+    ours = {folder / name for name in _listed(folder / "results.json")}
+    for output in outputs:
+        if output not in ours and output.exists():
+            raise ConfigError(
+                f"{output} is there, but not as a result in results.json; move it, or choose another --out"
+            )
+
+
 def without_results(paths: Sequence[Path]) -> list[Path]:
     """The paths without the masks and overlays that a results.json beside them lists: an earlier run's."""
     written = {folder / name for folder in {path.parent for path in paths} for name in _listed(folder / "results.json")}

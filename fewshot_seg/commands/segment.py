@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.engine import Engine, Way
 from fewshot_seg.commands.hints import Given, QueryHints, parse_query_hints
-from fewshot_seg.commands.outputs import output_stems, refuse_overwriting, without_results
+from fewshot_seg.commands.outputs import output_stems, refuse_foreign, refuse_overwriting, without_results
 from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
 from fewshot_seg.commands.supports import Shot
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
@@ -141,10 +141,15 @@ def _images_of(pattern: str, recursive: bool) -> list[Path]:
 
 def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[str]) -> None:
     outputs = [request.out / name(stem) for stem in stems for name in (mask_name, overlay_name)]
+    meant = {os.path.realpath(shot.path) for group in request.supports.values() for shot in group}
+    for path in request.negatives:
+        if os.path.realpath(path) in meant:
+            raise ConfigError(f"{path}: given as an example and by --not; choose another image")
     shots = [shot for shots in request.supports.values() for shot in shots]
     inputs = [query.path for query in queries] + [shot.path for shot in shots] + list(request.negatives)
     known = [given for query in queries for given in query.known.values()] + [shot.known for shot in shots]
     refuse_overwriting(outputs, inputs + [path for given in known for path in given.files])
+    refuse_foreign(outputs, request.out)
 
 
 def _as_supports(classes: dict[str, tuple[Shot, ...]]) -> dict[str, list[Support]]:

@@ -137,3 +137,20 @@ def test_a_loop_of_links_is_one_unreadable_query(photos, tmp_path):
         assert [Path(entry["path"]).name for entry in results_of(out)["images"] if entry["error"]] == ["loop.png"]
     refused = fewshot("segment", photos / "cat.png", "-s", tmp_path / "loop.png", "-o", tmp_path / "out")
     assert "loop.png" in error_line(refused)
+
+
+def test_a_file_that_is_no_result_is_not_overwritten(tmp_path, photos):
+    mine = tmp_path / "cup_mask.png"
+    mine.write_bytes((photos / "mask.png").read_bytes())
+    before = mine.read_bytes()
+    result = fewshot("segment", photos / "cup.jpg", "-s", photos / "cat.png", "--quality", "fast", "-o", tmp_path)
+    assert result.exit_code == 1
+    assert f"{mine} is there" in error_line(result)
+    assert mine.read_bytes() == before
+
+
+def test_an_example_is_not_its_own_counterexample(tmp_path, photos):
+    cat = photos / "cat.png"
+    result = fewshot("segment", photos / "cup.jpg", "-s", cat, "--not", cat, "-o", tmp_path)
+    assert result.exit_code == 1
+    assert "given as an example and by --not" in error_line(result)

@@ -74,6 +74,8 @@ def matcher(
         raise ConfigError(f"a matcher's name must end in .safetensors, got {out}")
     if out.exists() and not force:
         raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
+    if cache is not None and cache.resolve() in (out.resolve(), out.with_name(out.name + ".state").resolve()):
+        raise ConfigError(f"--cache {cache} is where the matcher or its state goes: choose another file")
     options = MatcherTraining(
         parse_sources(data),
         _fold(hold_out),

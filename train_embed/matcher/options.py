@@ -18,6 +18,7 @@ FOLDS = 4
 _SHORT = {"voc": "pascal5i"}
 
 _MOST_THREADS = 1024
+_MOST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class MatcherTraining:
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
+        if self.seed > _MOST_SEED:
+            raise ConfigError(f"--seed must be at most {_MOST_SEED}, got {self.seed}")
         if self.threads > _MOST_THREADS:
             raise ConfigError(f"--threads must be at most {_MOST_THREADS}, got {self.threads}")
         for name in ("absent", "masked", "several"):

@@ -57,13 +57,15 @@ def train_presence(
             set_cycle(optimizer, cycle_at(step, options.presence_steps, _RATE))
             loss = _loss(matcher, ground, draws)
             if not torch.isfinite(loss):
-                raise FewShotError(f"presence: the loss of step {step + 1} is no number: lower --presence-steps")
+                raise FewShotError(
+                    f"presence: the loss of step {step + 1} is no number: the features or labels are at fault"
+                )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             progress.step(0, {"presence": loss.item()})
             if stop.name is not None:
-                raise Interrupted(f"stopped by {stop.name} in the second stage; the same command goes on")
+                raise Interrupted(f"stopped by {stop.name} in the second stage; the same command does this stage anew")
     head.eval()
 
 

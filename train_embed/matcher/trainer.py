@@ -77,7 +77,7 @@ def train_matcher(options: MatcherTraining, ground: Ground, out: Path, keep_ever
                 loss = loop.step()
                 mean = loss if mean is None else mean + _NEWS * (loss - mean)
                 progress.step(0, {"loss": mean})
-                if stop.name is not None or (loop.done % keep_every == 0 and loop.done < options.steps):
+                if stop.name is not None or loop.done % keep_every == 0 or loop.done == options.steps:
                     state.save(loop.done, loop.matcher, loop.optimizer)
                 if stop.name is not None:
                     raise Interrupted(
