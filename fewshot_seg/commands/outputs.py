@@ -48,18 +48,32 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise ConfigError(f"the output {output} would overwrite an input of the same name; choose another --out")
 
 
-def refuse_foreign(outputs: Iterable[Path], folder: Path) -> None:
-    """Check that no output file is there already, but those that the folder's results.json lists: an earlier run's.
+def refuse_foreign(masks: Iterable[Path], folder: Path) -> None:
+    """Check that no mask is there already, but those of earlier runs.
+
+    Those are listed by the folder's results.json, or are label maps in the colours that this program gives them
+    (after a run that was killed, or one of other queries).
 
     Raises:
-        ConfigError: one is; it may be anybody's, such as a true mask that goes by the same name.
+        ConfigError: another file is; it may be anybody's, such as a true mask that goes by the same name.
     """
     ours = {folder / name for name in _listed(folder / "results.json")}
-    for output in outputs:
-        if output not in ours and output.exists():
-            raise ConfigError(
-                f"{output} is there, but not as a result in results.json; move it, or choose another --out"
-            )
+    for mask in masks:
+        if mask not in ours and mask.exists() and not _has_our_colours(mask):
+            raise ConfigError(f"{mask} is there, and no result of an earlier run; move it, or choose another --out")
+
+
+def _has_our_colours(mask: Path) -> bool:
+    from PIL import Image
+
+    from fewshot_seg.render import PALETTE
+
+    try:
+        with Image.open(mask) as image:
+            palette = image.getpalette()
+    except OSError:
+        return False
+    return palette is not None and palette == PALETTE.reshape(-1).tolist()[: len(palette)]
 
 
 def without_results(paths: Sequence[Path]) -> list[Path]:

@@ -149,7 +149,7 @@ def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[
     inputs = [query.path for query in queries] + [shot.path for shot in shots] + list(request.negatives)
     known = [given for query in queries for given in query.known.values()] + [shot.known for shot in shots]
     refuse_overwriting(outputs, inputs + [path for given in known for path in given.files])
-    refuse_foreign(outputs, request.out)
+    refuse_foreign([request.out / mask_name(stem) for stem in stems], request.out)
 
 
 def _as_supports(classes: dict[str, tuple[Shot, ...]]) -> dict[str, list[Support]]:

@@ -149,6 +149,13 @@ def test_a_file_that_is_no_result_is_not_overwritten(tmp_path, photos):
     assert mine.read_bytes() == before
 
 
+def test_masks_of_an_earlier_run_are_replaced_whatever_it_listed(tmp_path, photos):
+    queries = (photos / "cup.jpg", "-s", photos / "cat.png", "--quality", "fast", "-o", tmp_path)
+    assert fewshot("segment", *queries).exit_code == 0
+    (tmp_path / "results.json").unlink()  # as after a kill
+    assert fewshot("segment", *queries).exit_code == 0
+
+
 def test_an_example_is_not_its_own_counterexample(tmp_path, photos):
     cat = photos / "cat.png"
     result = fewshot("segment", photos / "cup.jpg", "-s", cat, "--not", cat, "-o", tmp_path)
