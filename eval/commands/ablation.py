@@ -13,7 +13,8 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.segment import Dataset, Hint, Method, hint_name
+from eval.commands.options import Device, SplitList, SupportHint, Weights, Workers, hint_name
+from eval.commands.segment import Dataset, Method
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.errors import ConfigError
 
@@ -41,10 +42,7 @@ def ablation(
         typer.Option(metavar="FILE.md", help="The table.", show_default="DIR/ablation.md"),
     ] = None,
     dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
-    split_list: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
-    ] = None,
+    split_list: SplitList = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many: 0, 1, 2 and so on.")] = 3,
     setting: Annotated[
         list[str] | None,
@@ -57,21 +55,13 @@ def ablation(
     method: Annotated[
         list[Method] | None, typer.Option(help="May be repeated.", show_default="ours, and all parts switched off")
     ] = None,
-    support_hint: Annotated[
-        Hint | None,
-        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
-    ] = None,
+    support_hint: SupportHint = None,
     matcher: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="As for fewshot-eval segment: auto holds each fold's classes out.")
     ] = "auto",
-    weights: Annotated[
-        str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
-    ] = "default",
-    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
-    ] = None,
+    weights: Weights = "default",
+    device: Device = "auto",
+    workers: Workers = None,
 ) -> None:
     """Every part switched off in turn, on the same episodes, over several seeds: one table of what each is worth.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eval.commands.common import COMMAND
-from eval.commands.segment import Dataset, Fold, Hint, Method, hint_name
+from eval.commands.options import Hint, hint_name
+from eval.commands.segment import Dataset, Fold, Method
 from fewshot_seg.commands.console import print_table, tracked
 
 if TYPE_CHECKING:

@@ -10,7 +10,19 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.segment import Hint, Method, hint_name
+from eval.commands.options import (
+    Device,
+    MatcherChoice,
+    QueryHint,
+    Seed,
+    SplitList,
+    SupportHint,
+    SupportMasks,
+    Weights,
+    Workers,
+    hint_name,
+)
+from eval.commands.segment import Method
 from fewshot_seg.commands.console import complain, tracked
 
 __all__ = ["EPILOG", "dev"]
@@ -27,43 +39,22 @@ fewshot-eval dev --root voc --split-list voc/dev.txt --out runs/dev
 def dev(
     root: Annotated[Path, typer.Option(metavar="DIR", help="A folder in VOC's layout.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a folder for each run, and dev.md.")],
-    split_list: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
-    ] = None,
+    split_list: SplitList = None,
     episodes: Annotated[
         int | None,
         typer.Option(min=1, help="How many for each fold and setting.", show_default="one for each entry of the list"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
+    seed: Seed = 0,
     method: Annotated[
         list[Method] | None, typer.Option(help="May be repeated.", show_default="ours and centre-box")
     ] = None,
-    support_hint: Annotated[
-        Hint | None,
-        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
-    ] = None,
-    support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False,
-    query_hint: Annotated[
-        Hint | None,
-        typer.Option(help="What the segmenter is told of each query, made from its mask.", show_default="nothing"),
-    ] = None,
-    matcher: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="auto: for a fold of pascal5i the one trained without its classes (fold0 to fold3), else the default; "
-            "none; or a name or file.",
-        ),
-    ] = "auto",
-    weights: Annotated[
-        str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
-    ] = "default",
-    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
-    ] = None,
+    support_hint: SupportHint = None,
+    support_masks: SupportMasks = False,
+    query_hint: QueryHint = None,
+    matcher: MatcherChoice = "auto",
+    weights: Weights = "default",
+    device: Device = "auto",
+    workers: Workers = None,
 ) -> None:
     """All four folds, 1- and 2-way, 1- and 5-shot, in one table: figures for development.
 

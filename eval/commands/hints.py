@@ -11,6 +11,7 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.compare import print_tables, write_tables
+from eval.commands.options import Device, Seed, SplitList, Weights, Workers
 from eval.commands.segment import Fold
 from fewshot_seg.commands.console import complain, tracked
 
@@ -45,10 +46,7 @@ class Setting(StrEnum):
 def hints(
     root: Annotated[Path, typer.Option(metavar="DIR", help="A folder in VOC's layout.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a folder for each run, and hints.md.")],
-    split_list: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
-    ] = None,
+    split_list: SplitList = None,
     hint: Annotated[
         list[Setting] | None,
         typer.Option(help="Whose, and of which kind. May be repeated.", show_default="all of them"),
@@ -59,18 +57,13 @@ def hints(
         int | None,
         typer.Option(min=1, help="How many for each fold.", show_default="one for each entry of the list"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
+    seed: Seed = 0,
     matcher: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="auto: of each fold the one trained without its classes.")
     ] = "auto",
-    weights: Annotated[
-        str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
-    ] = "default",
-    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
-    ] = None,
+    weights: Weights = "default",
+    device: Device = "auto",
+    workers: Workers = None,
 ) -> None:
     """What masks, boxes, points and scribbles of supports and queries are worth, each against none.
 

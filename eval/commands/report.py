@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from eval.commands.common import COMMAND
+from eval.commands.options import FinishedRun, RootNow, SplitListNow
 from fewshot_seg.commands.console import tracked
 
 __all__ = ["EPILOG", "command_line", "make_report", "report"]
@@ -27,15 +28,9 @@ fewshot-eval report runs/fold0 --root /other/place/VOC2012 --examples 20
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)],
-    root: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The data's folder now.", show_default="where it was for the run"),
-    ] = None,
-    split_list: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The split list now.", show_default="where it was for the run"),
-    ] = None,
+    run: FinishedRun,
+    root: RootNow = None,
+    split_list: SplitListNow = None,
     examples: Annotated[
         int, typer.Option(min=0, max=100, help="Episodes to draw of the worst, of the best and at random.")
     ] = 8,

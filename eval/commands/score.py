@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.figures import print_metrics
+from eval.commands.options import Boundary, FinishedRun, RootNow, SplitListNow
 from fewshot_seg.commands.console import tracked
 
 __all__ = ["EPILOG", "score"]
@@ -24,18 +24,10 @@ fewshot-eval score runs/fold0 --root /other/place/VOC2012 --bootstrap 10000
 
 
 def score(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)],
-    root: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The data's folder now.", show_default="where it was for the run"),
-    ] = None,
-    split_list: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The split list now.", show_default="where it was for the run"),
-    ] = None,
-    boundary: Annotated[
-        bool, typer.Option("--boundary", help="Boundary F too, within 0.75 % of the diagonal.")
-    ] = False,
+    run: FinishedRun,
+    root: RootNow = None,
+    split_list: SplitListNow = None,
+    boundary: Boundary = False,
     bootstrap: Annotated[
         int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")
     ] = 1000,

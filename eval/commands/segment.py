@@ -12,11 +12,23 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.figures import print_metrics
+from eval.commands.options import (
+    Boundary,
+    Device,
+    MatcherChoice,
+    QueryHint,
+    SkipSmallClasses,
+    SplitList,
+    SupportHint,
+    SupportMasks,
+    Weights,
+    Workers,
+    hint_name,
+)
 from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, tracked
-from fewshot_seg.errors import ConfigError
 
-__all__ = ["EPILOG", "Hint", "Method", "hint_name", "segment"]
+__all__ = ["EPILOG", "Method", "segment"]
 
 EPILOG = """
 [bold]Examples[/]
@@ -86,27 +98,6 @@ class Method(StrEnum):
     centre_box = "centre-box"
 
 
-class Hint(StrEnum):
-    """What is told of where an object is."""
-
-    mask = "mask"
-    box = "box"
-    point = "point"
-    points = "points"
-    scribble = "scribble"
-
-
-def hint_name(hint: Hint | None, masks: bool = False) -> str | None:
-    """A hint's name, of an option and of the older flag that is short for one of its values.
-
-    Raises:
-        ConfigError: they contradict each other.
-    """
-    if masks and hint not in (None, Hint.mask):
-        raise ConfigError(f"--support-masks and --support-hint {hint}: give one of them")
-    return Hint.mask.value if masks else None if hint is None else hint.value
-
-
 def segment(
     root: Annotated[
         Path,
@@ -118,10 +109,7 @@ def segment(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")],
     dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
-    split_list: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
-    ] = None,
+    split_list: SplitList = None,
     fold: Annotated[Fold, typer.Option(help="The classes to test; all is for development.")] = Fold.zero,
     way: Annotated[int, typer.Option(min=1, help="Classes of an episode.")] = 1,
     shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
@@ -169,27 +157,12 @@ def segment(
             help="An option of the segmenter, as seeds.background=0.2. May be repeated.",
         ),
     ] = None,
-    support_hint: Annotated[
-        Hint | None,
-        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
-    ] = None,
-    support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False,
-    query_hint: Annotated[
-        Hint | None,
-        typer.Option(help="What the segmenter is told of each query, made from its mask.", show_default="nothing"),
-    ] = None,
-    matcher: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="auto: for a fold of pascal5i the one trained without its classes (fold0 to fold3), else the default; "
-            "none; or a name or file.",
-        ),
-    ] = "auto",
-    weights: Annotated[
-        str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
-    ] = "default",
-    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    support_hint: SupportHint = None,
+    support_masks: SupportMasks = False,
+    query_hint: QueryHint = None,
+    matcher: MatcherChoice = "auto",
+    weights: Weights = "default",
+    device: Device = "auto",
     absent: Annotated[
         bool,
         typer.Option(
@@ -198,23 +171,15 @@ def segment(
             "absent. AUROC of the scores is in metrics.json.",
         ),
     ] = False,
-    skip_small_classes: Annotated[
-        bool,
-        typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
-    ] = False,
+    skip_small_classes: SkipSmallClasses = False,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out images that are listed but not there, and say how many.")
     ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
-    ] = None,
+    workers: Workers = None,
     cache_memory: Annotated[
         int, typer.Option(min=0, metavar="MIB", help="Memory for what the network has said of images.")
     ] = 1024,
-    boundary: Annotated[
-        bool, typer.Option("--boundary", help="Boundary F too, within 0.75 % of the diagonal.")
-    ] = False,
+    boundary: Boundary = False,
     bootstrap: Annotated[
         int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")
     ] = 1000,

@@ -10,7 +10,18 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.compare import print_tables
-from eval.commands.segment import Dataset, Fold, Hint, Protocol, hint_name
+from eval.commands.options import (
+    Device,
+    MatcherChoice,
+    QueryHint,
+    Seed,
+    SkipSmallClasses,
+    SupportHint,
+    SupportMasks,
+    Weights,
+    hint_name,
+)
+from eval.commands.segment import Dataset, Fold, Protocol
 from fewshot_seg.commands.console import complain, tracked
 
 __all__ = ["EPILOG", "sweep"]
@@ -53,33 +64,15 @@ def sweep(
         int | None,
         typer.Option(min=1, help="How many for each point.", show_default="one for each entry of the list"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")] = 0,
+    seed: Seed = 0,
     groups: Annotated[int, typer.Option(min=2, help="Of classes, for cross-validation.")] = 4,
-    support_hint: Annotated[
-        Hint | None,
-        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
-    ] = None,
-    support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False,
-    query_hint: Annotated[
-        Hint | None,
-        typer.Option(help="What the segmenter is told of each query, made from its mask.", show_default="nothing"),
-    ] = None,
-    matcher: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="auto: for a fold of pascal5i the one trained without its classes (fold0 to fold3), else the default; "
-            "none; or a name or file.",
-        ),
-    ] = "auto",
-    weights: Annotated[
-        str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
-    ] = "default",
-    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    skip_small_classes: Annotated[
-        bool,
-        typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
-    ] = False,
+    support_hint: SupportHint = None,
+    support_masks: SupportMasks = False,
+    query_hint: QueryHint = None,
+    matcher: MatcherChoice = "auto",
+    weights: Weights = "default",
+    device: Device = "auto",
+    skip_small_classes: SkipSmallClasses = False,
     bootstrap: Annotated[
         int, typer.Option(min=0, metavar="N", help="Resamples for intervals and p-values; 0: none.")
     ] = 1000,
