@@ -21,7 +21,7 @@ from fewshot_seg.correspondence import Keys, join, keys_of, unit
 from fewshot_seg.evidence import class_evidence, contributions
 from fewshot_seg.matcher import Encoded, Matcher
 
-__all__ = ["Known", "Matched", "View", "common", "decide_with", "match", "rival_keys"]
+__all__ = ["Known", "Matched", "View", "common", "decide_with", "match", "rival_keys", "with_known"]
 
 ROUNDS = 2
 TEMPERATURE = 2.0
@@ -94,19 +94,15 @@ def match(
     b = len(query.feature_map)
     k = len(shots.feature_map) // b
     ahead = _guess(matcher, classifier, query, shots, k)
-    softs = [_told(ahead[0], known_query), _told(ahead[1], known_shots)]
+    softs = [with_known(ahead[0], known_query), with_known(ahead[1], known_shots)]
     outcome = []
     for _ in range(rounds):
         around = _around_shots(query, shots, softs[0], softs[1], k, known_shots)
         shown = _partners(query, shots, softs[0], softs[1], k)
         shot_logits = matcher.decide(shots.encoded, common(shots, shown, classifier), around)
-        softs[1] = _told(torch.sigmoid(shot_logits), known_shots)
-        keys = _of_shots(shots, softs[1], b, k)
-        if known_query is not None:
-            keys = join(keys, keys_of(query.encoded.vectors, known_query.foreground, known_query.where))
-        shown = _mean_of_shots(shown_by(shots, softs[1]), k)
-        query_logits = matcher.decide(query.encoded, common(query, shown, classifier), keys)
-        softs[0] = _told(torch.sigmoid(query_logits), known_query)
+        softs[1] = with_known(torch.sigmoid(shot_logits), known_shots)
+        query_logits = decide_with(matcher, classifier, query, shots, softs[1], known_query=known_query)
+        softs[0] = with_known(torch.sigmoid(query_logits), known_query)
         outcome.append(Matched(query_logits, shot_logits.view(b, k, *shot_logits.shape[1:])))
     return outcome
 
@@ -142,11 +138,8 @@ def decide_with(
 
 def rival_keys(shots: View, soft_shots: Tensor) -> Keys:
     """Another class's foreground as background: (1, of all its shots). What else its shots show says nothing."""
-    keys = keys_of(shots.encoded.vectors, soft_shots)
-    m = keys.vectors.shape[1]
-    vectors = keys.vectors.transpose(0, 1).reshape(1, m, -1)
-    foreground = keys.foreground.reshape(1, -1)
-    return Keys(vectors, torch.zeros_like(foreground), foreground)
+    keys = _of_shots(shots, soft_shots, 1, len(soft_shots))
+    return Keys(keys.vectors, torch.zeros_like(keys.foreground), keys.foreground)
 
 
 def common(view: View, shown: Tensor, classifier: Tensor) -> Tensor:
@@ -190,7 +183,8 @@ def _guess(matcher: Matcher, classifier: Tensor, query: View, shots: View, k: in
     return guesses[0], guesses[1]
 
 
-def _told(soft: Tensor, known: Known | None) -> Tensor:
+def with_known(soft: Tensor, known: Known | None) -> Tensor:
+    """A soft foreground (B,h,w) with what is known in place of the guess."""
     return soft if known is None else soft + known.where * (known.foreground - soft)
 
 

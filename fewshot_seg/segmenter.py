@@ -84,7 +84,7 @@ class Segmenter:
         """
         grouped = group_supports(supports)
         names = tuple(grouped)
-        groups = [*grouped.values(), *([as_shots(negatives)] if as_shots(negatives) else [])]
+        groups = [group for group in (*grouped.values(), as_shots(negatives)) if group]
         shots = [shot for group in groups for shot in group]
         examples = iter([one for batch in in_batches(shots, _SUPPORT_BATCH) for one in self._examples(batch)])
         classes = tuple(tuple(next(examples) for _ in group) for group in groups)

@@ -13,7 +13,7 @@ from fewshot_seg.correspondence import Keys, join
 from fewshot_seg.features import LAST, Features
 from fewshot_seg.locators import Example, Located, QueryView, known_of, to_numpy
 from fewshot_seg.matcher import Encoded, Matcher
-from fewshot_seg.matching import Known, Matched, View, decide_with, match, rival_keys
+from fewshot_seg.matching import Known, Matched, View, decide_with, match, rival_keys, with_known
 
 __all__ = ["MatchingLocator", "Shots"]
 
@@ -89,9 +89,7 @@ def _joint(logits: Tensor) -> Tensor:
 
 def _soft(shots: Shots, found: Matched) -> Tensor:
     """The shots' foreground (K,h,w) as matched, or as known."""
-    soft = torch.sigmoid(found.shots[0])
-    known = shots.known
-    return soft if known is None else soft + known.where * (known.foreground - soft)
+    return with_known(torch.sigmoid(found.shots[0]), shots.known)
 
 
 def _shots(examples: Sequence[Example]) -> Shots:
