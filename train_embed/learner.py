@@ -60,7 +60,7 @@ class Learner:
 
     def start(self) -> None:
         """Puts the network into the mode that it trains in."""
-        train_mode(self.embedder, freeze_bn=self.config.model.freeze_bn, freeze_trunk=self.frozen_trunk)
+        train_mode(self.embedder, self.config.model, freeze_trunk=self.frozen_trunk)
 
     def accumulate(self, batch: Batch, count: int, progress: float, share: float) -> dict[str, float]:
         """Adds the gradient of a batch's loss times `share`; returns the loss's parts.

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from fewshot_seg.errors import ConfigError, ShapeError
+from train_embed.proxies import ProxyAnchorLoss
 from train_embed.selection import Selection, distances, select_pairs, select_quadruplets, select_triplets
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def make_loss(config: LossConfig, classes: int, dim: int) -> nn.Module:
         dim: D.
 
     Raises:
-        ConfigError: an unknown loss, or one that needs pytorch-metric-learning, which isn't installed.
+        ConfigError: an unknown loss, or "multi-similarity" where pytorch-metric-learning isn't installed.
     """
     name = config.name
     if name == "contrastive":
@@ -186,8 +187,7 @@ def make_loss(config: LossConfig, classes: int, dim: int) -> nn.Module:
         loss = library.MultiSimilarityLoss(**_given(config, "alpha", "beta", "base"))
         return _LibraryLoss(loss, miners.MultiSimilarityMiner())
     if name == "proxy-anchor":
-        library, _ = _library(name)
-        return _LibraryLoss(library.ProxyAnchorLoss(classes, dim, **_given(config, "margin", "alpha")))
+        return ProxyAnchorLoss(classes, dim, **_given(config, "margin", "alpha"))
     raise ConfigError(
         f"unknown loss {name!r}: choose contrastive, triplet, quadruplet, multi-similarity or proxy-anchor"
     )

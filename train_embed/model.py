@@ -15,6 +15,7 @@ from fewshot_seg.devices import Precision
 from fewshot_seg.embedder import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.errors import ConfigError
 from train_embed.config import ModelConfig
+from train_embed.stages import first_stages
 
 __all__ = ["build_model", "keep_statistics", "train_mode"]
 
@@ -50,6 +51,8 @@ def build_model(config: ModelConfig, *, freeze_trunk: bool = False, precision: P
     if config.freeze_bn:
         for norm in _norms(embedder.trunk):
             norm.requires_grad_(False)
+    for stage in first_stages(embedder.trunk, config.freeze_stages):
+        stage.requires_grad_(False)
     return embedder
 
 
@@ -66,14 +69,17 @@ def _start_from(embedder: Embedder, path: str) -> None:
         embedder.head.load_state_dict(theirs)
 
 
-def train_mode(embedder: Embedder, *, freeze_bn: bool, freeze_trunk: bool) -> None:
-    """Training mode; frozen batch norms of the trunk, and those of a trunk that is frozen whole, stay in eval mode."""
+def train_mode(embedder: Embedder, config: ModelConfig, *, freeze_trunk: bool = False) -> None:
+    """Training mode; frozen batch norms of the trunk, its frozen stages, or all of it if frozen, stay in eval mode."""
     embedder.train()
     if freeze_trunk:
         embedder.trunk.eval()
-    elif freeze_bn:
-        for norm in _norms(embedder.trunk):
-            norm.eval()
+        return
+    frozen = list(first_stages(embedder.trunk, config.freeze_stages))
+    if config.freeze_bn:
+        frozen += _norms(embedder.trunk)
+    for module in frozen:
+        module.eval()
 
 
 @contextmanager

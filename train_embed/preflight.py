@@ -31,7 +31,7 @@ def check_ready(config: RunConfig) -> None:
     canonical_name(config.model.backbone)
     if config.model.weights not in ("imagenet", "random"):
         read_header(config.model.weights)
-    if config.loss.name in ("multi-similarity", "proxy-anchor"):
+    if config.loss.name == "multi-similarity":
         _need("pytorch_metric_learning", f"loss.name {config.loss.name}", "'fewshot-seg[metric]'")
     if config.run.tensorboard:
         _need("tensorboard", "run.tensorboard", "tensorboard")

@@ -84,6 +84,8 @@ class ModelConfig(Section):
         stripes: of "pcb"; null: 6.
         size: pixels a side that images are brought to.
         freeze_bn: the trunk's batch norms keep their ImageNet statistics and scales.
+        freeze_stages: so many of the trunk's first stages, and the stem before them, keep their weights; with
+            mining.detach_maps no gradient goes through them, which is much of a step's time.
     """
 
     backbone: Annotated[str, Field(min_length=1)] = "default"
@@ -95,6 +97,7 @@ class ModelConfig(Section):
     stripes: Annotated[int, Field(ge=1, le=32)] | None = None
     size: Annotated[int, Field(ge=32, le=4096)] = 224
     freeze_bn: bool = True
+    freeze_stages: Whole = 0
 
     @model_validator(mode="before")
     @classmethod

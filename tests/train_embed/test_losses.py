@@ -290,9 +290,11 @@ from train_embed import losses
 from train_embed.schema import LossConfig
 losses.make_loss(LossConfig(name="triplet"), 2, 2)
 try:
-    losses.make_loss(LossConfig(name="proxy-anchor"), 2, 2)
+    losses.make_loss(LossConfig(name="multi-similarity"), 2, 2)
 except losses.ConfigError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ("loss proxy-anchor needs pytorch-metric-learning: pip install 'fewshot-seg[metric]'")
+    assert done.stdout.strip() == (
+        "loss multi-similarity needs pytorch-metric-learning: pip install 'fewshot-seg[metric]'"
+    )

@@ -127,7 +127,7 @@ def test_a_damaged_state_is_one_line(content: bytes, tmp_path: Path) -> None:
 def test_frozen_norms_stay_as_they_are() -> None:
     config = ModelConfig(backbone="timm/test_efficientnet", weights="random", dim=8, size=32, neck="linear+bn")
     embedder = build_model(config)
-    train_mode(embedder, freeze_bn=True, freeze_trunk=False)
+    train_mode(embedder, config)
     norms = [m for m in embedder.trunk.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms
     assert not any(m.training or m.weight.requires_grad for m in norms)
