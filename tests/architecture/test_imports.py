@@ -19,7 +19,7 @@ ORDER = """
     weights backbones heads pcb embedder checkpoints embedding
     weighting evidence attention correspondence presence matcher ambiguity matcher_files features matching training_free
     seeds marks hints supports refine upsample options locators results cutting prepared joint segmenter
-    _sheet _legend render export
+    _sheet _legend render export retrieval
     datasets episodes protocols
     commands cli __main__
 """.split()

@@ -1,0 +1,1 @@
+"""Searching a collection of images by their embeddings."""
