@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.hints import HINTS
-from eval.locks import sole_user
 from eval.matchers import choose_matcher
 from eval.methods import Engine, Told, build_method, needs_network
 from eval.plan import Plan, plan_episodes
@@ -28,6 +27,7 @@ from fewshot_seg.decode import describe
 from fewshot_seg.episodes import Episode, read_episodes, write_episodes
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.export import make_folder
+from fewshot_seg.locks import sole_user
 from fewshot_seg.protocols import PROTOCOLS
 
 if TYPE_CHECKING:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fewshot_seg.features import FeatureCache
     from fewshot_seg.hints import Hint, Query
     from fewshot_seg.images import Preprocessing
+    from fewshot_seg.retrieval.index import Index
     from fewshot_seg.segmenter import Segmentation, Segmenter, SegmenterOptions, Support
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ __all__ = [
     "FewShotError",
     "Hint",
     "ImageError",
+    "Index",
     "OutputError",
     "Preprocessing",
     "Query",
@@ -72,6 +74,7 @@ _HOMES = {
     "Embedding": "embedding",
     "FeatureCache": "features",
     "Hint": "hints",
+    "Index": "retrieval.index",
     "Preprocessing": "images",
     "Query": "hints",
     "Segmentation": "segmenter",

@@ -107,6 +107,9 @@ class Embedder(nn.Module):
         classifier: the pretrained network's own last layer, for class evidence; frozen, no part of `forward`.
         precision: arithmetic of the trunk: "fp32" (the module's own), or autocast to "bf16" or "fp16".
             The head always runs in the module's own, and so do the outputs.
+
+    Attributes:
+        source: what `load_embedder` made it from, a name or a checkpoint's absolute path; None for others.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class Embedder(nn.Module):
         self.spec = spec
         self.classifier = classifier
         self.precision: Precision = precision
+        self.source: str | None = None
 
     if TYPE_CHECKING:
 

@@ -79,9 +79,11 @@ def load_embedder(
     name = str(name_or_path)
     if _is_file_name(name):
         embedder = load_checkpoint(name, target)
+        embedder.source = os.path.abspath(name)  # noqa: PTH100 - not resolved: a link may be moved on to newer weights
     else:
         spec = EmbedderSpec(_known_name(name), preprocessing=default_preprocessing(name))
         embedder = build_embedder(spec, weights=True).requires_grad_(False).to(target)
+        embedder.source = name
     embedder.precision = checked
     return embedder
 

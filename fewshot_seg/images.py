@@ -38,7 +38,7 @@ INTERPOLATIONS: Final = ("bilinear", "bicubic")
 _SIZES: Final = (32, 4096)
 # A JPEG decoded at a reduced size is still at least this many times as large as what is needed of it, so that
 # the resize after it, not the JPEG decoder, decides the result.
-_DRAFT_MARGIN: Final = 2
+DRAFT_MARGIN: Final = 2
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def load_batch(sources: Sequence[ImageInput], embedder: _Prepares) -> torch.Tens
     if len(sources) == 0:
         raise DataError("no images to load; give at least one")
     wanted = embedder.preprocessing
-    min_side = _DRAFT_MARGIN * wanted.size
+    min_side = DRAFT_MARGIN * wanted.size
     inputs = [preprocess(read_image(source, min_side=min_side), wanted) for source in sources]
     return torch.stack(inputs).to(embedder.device)
 

@@ -8,7 +8,6 @@ network that it was trained over) and "training" (how: options, data, held-out c
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -29,7 +27,7 @@ from fewshot_seg.checkpoints import SUFFIX
 from fewshot_seg.embedder import Embedder
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
 from fewshot_seg.matcher import Matcher, MatcherSpec
-from fewshot_seg.weights import first_line, load_strict
+from fewshot_seg.weights import digest_of, first_line, load_strict
 
 __all__ = [
     "AUTO",
@@ -221,18 +219,8 @@ def backbone_digest(embedder: Embedder) -> str:
     state = tuple((value.data_ptr(), _version(value)) for value in tensors.values())
     known = _digests.get(embedder)
     if known is None or known[0] != state:
-        known = _digests[embedder] = state, _digest(tensors)
+        known = _digests[embedder] = state, digest_of(tensors)
     return known[1]
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, value in tensors.items():
-        plain = value.detach().cpu()
-        plain = (plain.float() if plain.is_floating_point() else plain).contiguous()  # float64 after `double()`
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _version(value: Tensor) -> int:

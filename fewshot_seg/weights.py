@@ -201,6 +201,17 @@ def _download(url: str, path: Path, what: str) -> None:
         ) from error
 
 
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors with their names, types and shapes; the same whatever their device, float64 as float32."""
+    digest = hashlib.sha256()
+    for name, value in tensors.items():
+        plain = value.detach().cpu()
+        plain = (plain.float() if plain.is_floating_point() else plain).contiguous()  # float64 after `double()`
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def first_line(error: Exception) -> str:
     """The first line of an error's message, or its class where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -15,7 +15,7 @@ from tests.architecture.imports import ROOT, Arrow, arrows
 # A folder counts as one. A new module takes its place here.
 ORDER = """
     errors streams devices
-    decode find masks scribbles images
+    decode locks find masks scribbles images
     weights backbones heads pcb embedder checkpoints embedding
     weighting evidence attention correspondence presence matcher ambiguity matcher_files features matching training_free
     seeds marks hints supports refine upsample options locators results cutting prepared joint segmenter

@@ -30,7 +30,7 @@ def test_the_lazy_names_are_the_typed_ones() -> None:
     modules = set(re.findall(r"from fewshot_seg import (\w+) as \1", typed))
     homes = {
         name: module
-        for module, names in re.findall(r"from fewshot_seg\.(\w+) import (.+)", typed)
+        for module, names in re.findall(r"from fewshot_seg\.([\w.]+) import (.+)", typed)
         for name in names.split(", ")
     }
     assert modules == fs._MODULES

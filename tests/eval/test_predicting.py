@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import torch
 
-from eval.locks import sole_user
 from eval.methods import Engine, Told, build_method
 from eval.predictions import predict, predict_run
 from eval.provenance import code_digest, libraries
@@ -29,6 +28,7 @@ from fewshot_seg.embedding import Embedder
 from fewshot_seg.episodes import Episode
 from fewshot_seg.errors import ConfigError, OutputError
 from fewshot_seg.features import FeatureCache
+from fewshot_seg.locks import sole_user
 from fewshot_seg.protocols import build_protocol, draw_episodes
 from tests.conftest import ROOT
 from tests.eval.tiny import contents, options_of, tiny_embedder, tiny_task
@@ -335,7 +335,7 @@ def test_a_second_process_in_the_folder_is_refused(task: SegmentationTask) -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
 def test_a_lock_ends_with_its_process_and_leaves_no_file(tmp_path: Path) -> None:
-    hold = "from pathlib import Path; from eval.locks import sole_user; import sys\n"
+    hold = "from pathlib import Path; from fewshot_seg.locks import sole_user; import sys\n"
     hold += "with sole_user(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     process = subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)],

@@ -1,0 +1,94 @@
+"""Whose vectors an index holds: vectors of two embedders must never be compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fewshot_seg.embedding import Embedder, load_embedder
+from fewshot_seg.errors import CheckpointError, ConfigError
+from fewshot_seg.weights import digest_of
+
+__all__ = ["Identity", "check_same", "identity_of", "load_for"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything about an embedder that its vectors depend on.
+
+    Attributes:
+        source: what `load_embedder` takes to make it again, a name or a checkpoint's path; None if that isn't known.
+        spec: `EmbedderSpec.to_dict()`: backbone, head, preprocessing.
+        weights: SHA-256 of the trunk's and the head's weights.
+        dim: D.
+    """
+
+    source: str | None
+    spec: Mapping[str, Any]
+    weights: str
+    dim: int
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.source or f"an embedder over {self.spec['backbone']} ({self.weights[:8]})"
+
+
+def identity_of(embedder: Embedder) -> Identity:
+    """The embedder's identity; its weights are read, which takes milliseconds."""
+    parts = (("trunk", embedder.trunk), ("head", embedder.head))
+    tensors = {f"{part}.{name}": value for part, module in parts for name, value in module.state_dict().items()}
+    return Identity(embedder.source, embedder.spec.to_dict(), digest_of(tensors), embedder.dim)
+
+
+def check_same(index: Identity, other: Identity, where: str) -> None:
+    """Check that another embedder's vectors may be compared with an index's.
+
+    Args:
+        index: whose vectors the index holds.
+        other: the embedder's that is to be used with it.
+        where: the index, for the message.
+
+    Raises:
+        ConfigError: they may not; the message says what differs.
+    """
+    differing = _differing(index, other)
+    if differing:
+        raise ConfigError(
+            f"{where}: was made with {index.name}, and {other.name} has {differing}: "
+            "search with the index's own weights, or build another index"
+        )
+
+
+def load_for(identity: Identity, where: str, device: str | torch.device = "auto") -> Embedder:
+    """The embedder that an index was made with, from its source.
+
+    Raises:
+        CheckpointError: its source isn't known or not there. ConfigError: what is there now is another embedder.
+    """
+    if identity.source is None:
+        raise CheckpointError(
+            f"{where}: was made with {identity.name}, which was never saved: give the embedder, or its checkpoint"
+        )
+    try:
+        embedder = load_embedder(identity.source, device=device)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: the weights that it was made with cannot be loaded: {error}") from error
+    check_same(identity, identity_of(embedder), where)
+    return embedder
+
+
+def _differing(index: Identity, other: Identity) -> str:
+    """What differs, in words; empty if nothing does."""
+    for key in ("backbone", "pooling", "neck", "dim", "stripes"):
+        ours, theirs = index.spec.get(key), other.spec.get(key)
+        if ours != theirs:
+            return f"another {key} ({theirs}, not {ours})"
+    if index.spec["preprocessing"] != other.spec["preprocessing"]:
+        ours, theirs = (spec["preprocessing"] for spec in (index.spec, other.spec))
+        keys = [key for key in ours if ours[key] != theirs.get(key)]
+        return "another preprocessing (" + ", ".join(f"{key} {theirs.get(key)}, not {ours[key]}" for key in keys) + ")"
+    return "" if (index.weights, index.dim) == (other.weights, other.dim) else "other weights"

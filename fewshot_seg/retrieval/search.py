@@ -1,0 +1,229 @@
+"""A query to hits: images to vectors, vectors to rows, rows to what a person wants to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Literal, NamedTuple, cast, get_args
+
+import numpy as np
+import torch
+from fewshot_seg.retrieval.exact import TopK
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fewshot_seg.attention import scale_maps, shots_of, similarity_maps
+from fewshot_seg.decode import describe, read_image
+from fewshot_seg.embedding import Embedder, Embedding
+from fewshot_seg.errors import ConfigError, DataError, FewShotError
+from fewshot_seg.images import ImageInput, is_one, load_batch
+from fewshot_seg.retrieval.contents import Contents
+from fewshot_seg.streams import in_batches, ordered_map, worker_pool
+
+__all__ = ["Box", "Combine", "Hit", "Maps", "Searcher", "cut_out"]
+
+Box = Sequence[float]
+Combine = Literal["average", "any"]
+
+UNLIKE_SHARE: Final = 0.5
+"""How much of what is not meant is taken out of the query, measured on the grocery pictures; see docs/retrieval.md."""
+
+
+class Maps(NamedTuple):
+    """Where two images' similarity comes from: (h, w) float32 in 0..1 of the query and of the hit."""
+
+    query: NDArray[np.float32]
+    hit: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """An image that was found.
+
+    Attributes:
+        path: as it was given when it was indexed.
+        score: cosine to what was searched for, at most 1.
+        row: its number in the index as it was then.
+        columns: what else is known of it.
+        location: where its file is now.
+    """
+
+    path: str
+    score: float
+    row: int
+    columns: Mapping[str, str]
+    location: str
+    _explain: Callable[[Hit], Maps] = field(repr=False)
+
+    def maps(self) -> Maps:
+        """Why it was found: similarity attention of the query and of the hit, computed now.
+
+        Of several query images it is the one most like the hit; of a query with a box, its part.
+
+        Raises:
+            ImageError: the hit's file can't be read any more.
+        """
+        return self._explain(self)
+
+
+class Searcher:
+    """Searches an index with images.
+
+    Args:
+        contents: the index's.
+        embedder: its own.
+        search_vectors: (Q,D) vectors and k -> the best rows; exact, or a backend's.
+    """
+
+    def __init__(self, contents: Contents, embedder: Embedder, search_vectors: Callable[[Tensor, int], TopK]) -> None:
+        self._contents = contents
+        self._embedder = embedder
+        self._search_vectors = search_vectors
+
+    def search(
+        self,
+        query: ImageInput | Sequence[ImageInput],
+        k: int,
+        threshold: float | None,
+        box: Box | None,
+        unlike: Sequence[ImageInput],
+        combine: Combine,
+    ) -> list[Hit]:
+        """See `Index.search`."""
+        _check(k, combine)
+        images = _several(query)
+        if not images:
+            raise DataError("no query was given; give at least one image")
+        if box is not None:
+            if len(images) > 1:
+                raise ConfigError(f"a box is a part of one image, and {len(images)} were given; cut them out first")
+            images = [cut_out(images[0], box)]
+        asked = self._embed(load_batch(images, self._embedder))
+        directions = _directions(asked.vector, self._unlike(unlike), combine)
+        found = _merged(self._search_vectors(directions, k), k)
+        return self._hits(found.scores[0], found.rows[0], threshold, asked)
+
+    def search_each(
+        self,
+        queries: Iterable[ImageInput],
+        k: int,
+        threshold: float | None,
+        unlike: Sequence[ImageInput],
+        batch_size: int,
+        workers: int,
+    ) -> Iterator[list[Hit] | FewShotError]:
+        """Each query's hits, in order; for one that can't be read, its error in their place."""
+        _check(k, "average")
+        away = self._unlike(unlike)
+        with worker_pool(workers, None) as pool:
+            read = ordered_map(pool, partial(_read, self._embedder), queries, ahead=batch_size + workers)
+            for batch in in_batches(read, batch_size):
+                yield from self._search_batch(batch, k, threshold, away)
+
+    def _search_batch(
+        self, batch: list[Tensor | FewShotError], k: int, threshold: float | None, away: Tensor | None
+    ) -> list[list[Hit] | FewShotError]:
+        tensors = [one for one in batch if isinstance(one, Tensor)]
+        if not tensors:
+            return [one for one in batch if isinstance(one, FewShotError)]
+        asked = self._embed(torch.stack(tensors))
+        found = self._search_vectors(_directions(asked.vector, away, "any"), k)
+        hits = (
+            self._hits(scores, rows, threshold, Embedding(*(part[place : place + 1] for part in asked)))
+            for place, (scores, rows) in enumerate(zip(found.scores, found.rows, strict=True))
+        )
+        return [one if isinstance(one, FewShotError) else next(hits) for one in batch]
+
+    def _unlike(self, unlike: Sequence[ImageInput]) -> Tensor | None:
+        """(D,) the direction of what is not meant."""
+        images = _several(unlike)
+        if not images:
+            return None
+        vectors = self._embed(load_batch(images, self._embedder)).vector
+        return torch.nn.functional.normalize(vectors.mean(0), dim=0)
+
+    @torch.inference_mode()
+    def _embed(self, batch: Tensor) -> Embedding:
+        return self._embedder(batch.to(self._embedder.device))
+
+    def _hits(self, scores: Tensor, rows: Tensor, threshold: float | None, asked: Embedding) -> list[Hit]:
+        hits = []
+        for score, number in zip(scores.tolist(), rows.tolist(), strict=True):
+            if threshold is not None and score < threshold:
+                break
+            row = self._contents.row(number)
+            location = self._contents.locate(row)
+            vector = self._contents.vectors[number]
+            explain = partial(_maps, self._embedder, asked, torch.from_numpy(vector))
+            hits.append(Hit(row.path, min(score, 1.0), number, row.columns, location, explain))
+        return hits
+
+
+def cut_out(image: ImageInput, box: Box) -> NDArray[np.uint8]:
+    """The part of an image within a box (x, y, w, h), in pixels of the image as a viewer shows it.
+
+    Raises:
+        ConfigError: no four numbers, or no part of the image. ImageError: the image can't be read.
+    """
+    pixels = read_image(image)
+    height, width = pixels.shape[:2]
+    if len(box) != 4 or not all(np.isfinite(box)) or min(box[2:]) <= 0:
+        raise ConfigError(f"box {tuple(box)}: must be x, y, width and height in pixels, width and height above 0")
+    x, y, w, h = box
+    left, top = max(0, int(np.floor(x))), max(0, int(np.floor(y)))
+    right, bottom = min(width, int(np.ceil(x + w))), min(height, int(np.ceil(y + h)))
+    if left >= right or top >= bottom:
+        raise ConfigError(f"box {tuple(box)}: lies outside {describe(image)}, which is {width}x{height}")
+    return np.ascontiguousarray(pixels[top:bottom, left:right])
+
+
+def _several(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
+    return [cast(ImageInput, images)] if is_one(images) else list(cast(Sequence[ImageInput], images))
+
+
+def _check(k: int, combine: str) -> None:
+    if type(k) is not int or k < 1:
+        raise ConfigError(f"k is {k!r}: must be a whole number, at least 1")
+    if combine not in get_args(Combine):
+        raise ConfigError(f"unknown combine {combine!r}: choose {' or '.join(get_args(Combine))}")
+
+
+def _read(embedder: Embedder, query: ImageInput) -> Tensor | FewShotError:
+    try:
+        return load_batch([query], embedder)[0]
+    except FewShotError as error:
+        return error
+
+
+def _directions(vectors: Tensor, away: Tensor | None, combine: Combine) -> Tensor:
+    """(1 or n, D) of unit norm: what to search with, for query vectors (n,D)."""
+    directions = vectors.float()
+    if combine == "average":
+        directions = torch.nn.functional.normalize(directions.mean(0, keepdim=True), dim=1)
+    if away is not None:
+        directions = torch.nn.functional.normalize(directions - UNLIKE_SHARE * away.float(), dim=1)
+    return directions
+
+
+def _merged(found: TopK, k: int) -> TopK:
+    """The best k rows (1,k) of what several queries found, each by its best score; the lower row first among equals."""
+    if len(found.rows) == 1:
+        return found
+    best: dict[int, float] = {}
+    for row, score in zip(found.rows.flatten().tolist(), found.scores.flatten().tolist(), strict=True):
+        best[row] = max(score, best.get(row, score))
+    ranked = sorted(best.items(), key=lambda one: (-one[1], one[0]))[:k]
+    return TopK(torch.tensor([[score for _, score in ranked]]), torch.tensor([[row for row, _ in ranked]]))
+
+
+@torch.inference_mode()
+def _maps(embedder: Embedder, asked: Embedding, vector: Tensor, hit: Hit) -> Maps:
+    """Contributions of every position to the similarity, of the most alike query image and of the hit."""
+    found = embedder(load_batch([hit.location], embedder))
+    alike = int((asked.vector.float() @ vector.to(asked.vector.device)).argmax())
+    query = Embedding(*(part[alike : alike + 1] for part in asked))
+    pairs = ((query, found), (found, query))
+    maps = [similarity_maps(embedder, one, shots_of(embedder, other)) for one, other in pairs]
+    query_map, hit_map = (scale_maps(each)[0].float().cpu().numpy() for each in maps)
+    return Maps(query_map, hit_map)
