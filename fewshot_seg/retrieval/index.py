@@ -11,7 +11,6 @@ from typing import Final, cast
 
 import numpy as np
 import torch
-from fewshot_seg.retrieval.exact import TopK, top_k
 from torch import Tensor
 
 from fewshot_seg.decode import describe
@@ -20,6 +19,7 @@ from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.images import ImageInput
 from fewshot_seg.retrieval.contents import Contents, claim, commit, open_contents, write_part
 from fewshot_seg.retrieval.editing import regrouped
+from fewshot_seg.retrieval.exact import TopK, top_k
 from fewshot_seg.retrieval.identity import Identity, check_same, identity_of, load_for
 from fewshot_seg.retrieval.ingest import Changes, Options, Track, column_names, ingest
 from fewshot_seg.retrieval.roots import rebased, with_root

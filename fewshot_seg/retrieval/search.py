@@ -9,7 +9,6 @@ from typing import Final, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import torch
-from fewshot_seg.retrieval.exact import TopK
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from fewshot_seg.embedding import Embedder, Embedding
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
 from fewshot_seg.images import ImageInput, is_one, load_batch
 from fewshot_seg.retrieval.contents import Contents
+from fewshot_seg.retrieval.exact import TopK
 from fewshot_seg.streams import in_batches, ordered_map, worker_pool
 
 __all__ = ["Box", "Combine", "Hit", "Maps", "Searcher", "cut_out"]
