@@ -21,6 +21,7 @@ ORDER = """
     seeds marks hints supports refine upsample options locators results cutting prepared joint segmenter
     _sheet _legend render export retrieval
     datasets episodes protocols
+    reid
     commands cli __main__
 """.split()
 

@@ -1,0 +1,1 @@
+"""Re-identification: who is that, among pictures of other cameras? Ranks and scores, re-ranking, ranked lists."""
