@@ -13,9 +13,9 @@ from torch.nn import functional
 from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.embedder import Embedder
 from fewshot_seg.heads import PooledHead
+from fewshot_seg.retrieval.recall import recall_at_k
 from train_embed.data import EvaluationLoader
 from train_embed.mining import MiningOptions, mining_tuples, similarity_survival, soft_mask, tuple_attention
-from train_embed.recall import recall_at_k
 
 __all__ = ["Validator"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot_seg.errors import ConfigError, DataError, ShapeError
-from train_embed.recall import recall_at_k
+from fewshot_seg.retrieval.recall import first_hits, nearest_others, recall_at_k
 
 
 def looped(f: Tensor, labels: Tensor, k: int) -> float:
@@ -60,3 +60,24 @@ def test_what_cannot_be() -> None:
     for ks in ((), (0,)):
         with pytest.raises(ConfigError):
             recall_at_k(f, labels, ks)
+
+
+def test_equal_similarities_go_to_the_lower_row() -> None:
+    f = torch.eye(2)[torch.zeros(4, dtype=torch.int64)]
+    found = nearest_others(f, f, torch.arange(4), 2)
+    assert found.rows.tolist() == [[1, 2], [0, 2], [0, 1], [0, 1]]
+
+
+def test_queries_of_which_some_are_in_the_gallery() -> None:
+    gallery = torch.eye(3)
+    found = nearest_others(gallery[[0, 1]], gallery, torch.tensor([0, -1]), 5)
+    assert found.rows.tolist() == [[1, 2, -1], [1, 0, 2]]
+    assert found.scores.tolist() == [[0, 0, -torch.inf], [1, 0, 0]]
+    with pytest.raises(ShapeError, match="one own row for each of 2 queries"):
+        nearest_others(gallery[:2], gallery, torch.arange(3), 1)
+
+
+def test_the_first_hit() -> None:
+    hits = torch.tensor([[False, True, True], [True, False, False], [False, False, False]])
+    assert first_hits(hits).tolist() == [1, 0, torch.iinfo(torch.int64).max]
+    assert (first_hits(hits[:, :0]) == torch.iinfo(torch.int64).max).all()

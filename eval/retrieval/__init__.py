@@ -1,0 +1,1 @@
+"""How well an embedding finds images of a query's class: `fewshot-eval retrieval`."""
