@@ -36,9 +36,10 @@ def load(root: Path, split: str, *, check_counts: bool = True) -> LabelledImages
         DataError: another layout, a line of another form, or images missing.
     """
     listed = data_folder(root, _LIST, _INNER, _LAYOUT) / _LIST
+    folder = listed.parent.parent if listed.parent.name == "Eval" else listed.parent
+    prefix = "Img/" if (folder / "Img" / "img").is_dir() else ""
     rows: dict[str, list[Row]] = {part: [] for part in IMAGES}
-    folder, prefix = _images(listed)
-    for path, item, part in read_fields(listed, 3)[_HEADER_LINES(listed) :]:
+    for path, item, part in read_fields(listed, 3, header=2):  # the number of lines, the columns' names
         if part not in rows:
             raise DataError(f"{describe(listed)}: {path} is in part {part!r}, not in train, query or gallery")
         rows[part].append(Row(f"{prefix}{path}", item))

@@ -30,7 +30,7 @@ __all__ = [
     "load_dataset",
 ]
 
-KINDS: Final = ("folder", "csv", "cub", "cars", "sop", "market", "duke", "cuhk03")
+KINDS: Final = ("folder", "csv", "cub", "cars", "sop", "inshop", "market", "duke", "cuhk03")
 """The data sets that `load_dataset` knows."""
 
 SPLITS: Final = ("train", "validation", "test", "query", "gallery")
@@ -130,8 +130,8 @@ def load_dataset(
 ) -> LabelledImages:
     """One part of a data set.
 
-    Retrieval sets (folder, csv, cub, cars, sop): "train" and "test" have different classes; "query" and
-    "gallery" are both "test", unless a table says otherwise. Re-identification sets (market, duke, cuhk03):
+    Retrieval sets (folder, csv, cub, cars, sop, inshop): "train" and "test" have different classes; "query" and
+    "gallery" are both "test", unless a table says otherwise (and In-Shop's list does). Re-identification sets (market, duke, cuhk03):
     "train", "query" and "gallery" as published, "test" is query and gallery together.
 
     "validation" is what a training run looks at: with `holdout` above 0 that share of the training classes,
@@ -204,7 +204,7 @@ _OPTIONS: Final = {"folder": _FREE, "csv": _FREE, "cuhk03": ("boxes",)}
 
 def _loader(kind: str, split_file: str | None) -> Callable[..., LabelledImages]:
     """The function behind a kind; its file is imported only now."""
-    from fewshot_seg.datasets import cars, class_folder, cub, cuhk03, duke, labelled_csv, market, sop
+    from fewshot_seg.datasets import cars, class_folder, cub, cuhk03, duke, inshop, labelled_csv, market, sop
 
     loaders: dict[str, Callable[..., LabelledImages]] = {
         "folder": class_folder.load if split_file is None else labelled_csv.load,
@@ -212,6 +212,7 @@ def _loader(kind: str, split_file: str | None) -> Callable[..., LabelledImages]:
         "cub": cub.load,
         "cars": cars.load,
         "sop": sop.load,
+        "inshop": inshop.load,
         "market": market.load,
         "duke": duke.load,
         "cuhk03": cuhk03.load,

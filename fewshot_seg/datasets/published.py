@@ -35,8 +35,9 @@ def data_folder(root: Path, marker: str, inner: Sequence[str], layout: str) -> P
     raise DataError(f"{describe(root)}: {what}; the layout is {layout}")
 
 
-def read_fields(path: Path, number: int, header: bool = False) -> list[list[str]]:
-    """The lines of a text file, each split at blanks into `number` fields; blank lines are passed over.
+def read_fields(path: Path, number: int, header: int = 0) -> list[list[str]]:
+    """The lines of a text file, each split at blanks into `number` fields; blank lines and the first `header`
+    are passed over.
 
     Raises:
         DataError: no readable UTF-8 text, or a line with fewer fields (which one).
@@ -50,7 +51,7 @@ def read_fields(path: Path, number: int, header: bool = False) -> list[list[str]
     found = []
     for place, line in enumerate(lines, start=1):
         fields = line.split(maxsplit=number - 1)
-        if not fields or (header and place == 1):
+        if not fields or place <= header:
             continue
         if len(fields) < number:
             raise DataError(f"{describe(path)}:{place}: has {len(fields)} fields, not {number}: {line.strip()!r}")

@@ -30,7 +30,7 @@ def load(root: Path, split: str, *, check_counts: bool = True) -> LabelledImages
     """
     part = "train" if split == "train" else "test"
     folder = data_folder(root, LISTS[part], ["Stanford_Online_Products"], _LAYOUT)
-    lines = read_fields(folder / LISTS[part], 4, header=True)  # image_id class_id super_class_id path
+    lines = read_fields(folder / LISTS[part], 4, header=1)  # image_id class_id super_class_id path
     rows = [Row(path, name) for _, name, _, path in lines]
     names = list(dict.fromkeys(row.name for row in rows))
     what = f"Stanford Online Products {part}"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from fewshot_seg.datasets import cars, cub, cuhk03, duke, labelled, market, sop
+from fewshot_seg.datasets import cars, cub, cuhk03, duke, inshop, labelled, market, sop
 from fewshot_seg.datasets.labelled import load_dataset
 from fewshot_seg.errors import DataError
 
@@ -77,6 +77,8 @@ def test_the_published_numbers():
     assert sum(cub.IMAGES.values()) == 11788
     assert (cars.IMAGES["train"], cars.IMAGES["test"]) == (8054, 8131)
     assert (sop.IMAGES["train"], sop.IMAGES["test"]) == (59551, 60502)
+    assert inshop.IMAGES == {"train": 25882, "query": 14218, "gallery": 12612}
+    assert sum(inshop.IMAGES.values()) == 52712
     assert market.IMAGES == {"train": 12936, "query": 3368, "gallery": 19732 - 3819}
     assert duke.IMAGES == {"train": 16522, "query": 2228, "gallery": 17661}
     assert cuhk03.IMAGES["detected"] == {"train": 7365, "query": 1400, "gallery": 5332}
@@ -267,3 +269,50 @@ def test_a_real_set_in_markets_layout(shared_data):
         assert {*zip(part.paths, part.cameras, strict=True)} == {*zip(table.paths, table.cameras, strict=True)}
     with pytest.raises(DataError, match="Market-1501 train has 672 images, published are 12936"):
         load_dataset("market", root, "train")
+
+
+GARMENTS = {
+    "img/WOMEN/Dresses/id_00000001/02_1_front.jpg": ("id_00000001", "train"),
+    "img/WOMEN/Dresses/id_00000002/02_1_front.jpg": ("id_00000002", "query"),
+    "img/WOMEN/Dresses/id_00000002/02_3_back.jpg": ("id_00000002", "gallery"),
+    "img/MEN/Denim/id_00000080/01_1_front.jpg": ("id_00000080", "gallery"),
+}
+
+
+def write_inshop(
+    root: Path, garments: dict[str, tuple[str, str]], evaluation: str = "Eval", images: str = "Img"
+) -> Path:
+    """The benchmark as its archives unpack to; columns are padded with blanks, as in the published list."""
+    folder = root / "In-shop Clothes Retrieval Benchmark"
+    touch(folder / images, *garments)
+    (folder / evaluation).mkdir(exist_ok=True)
+    lines = [f"{path:<70} {item} {part}" for path, (item, part) in garments.items()]
+    text = "\n".join([str(len(garments)), "image_name item_id evaluation_status", *lines])
+    (folder / evaluation / "list_eval_partition.txt").write_text(text + "\n")
+    return root
+
+
+@pytest.mark.parametrize(("evaluation", "images"), [("Eval", "Img"), (".", "."), ("Eval", ".")])
+def test_inshop(tmp_path, evaluation, images):
+    root = write_inshop(tmp_path, GARMENTS, evaluation, images)
+    query, gallery = (load_dataset("inshop", root, part, check_counts=False) for part in ("query", "gallery"))
+    assert query.names == gallery.names == ("id_00000002", "id_00000080")
+    assert (query.labels, gallery.labels) == ((0,), (0, 1))
+    assert all(path.is_file() for path in query.paths + gallery.paths)
+    inner = root / "In-shop Clothes Retrieval Benchmark"
+    assert load_dataset("inshop", inner, "test", check_counts=False).labels == (0, 0, 1)
+    train = load_dataset("inshop", inner, "train", check_counts=False)
+    assert (train.names, len(train)) == (("id_00000001",), 1)
+
+
+def test_an_incomplete_inshop(tmp_path):
+    root = write_inshop(tmp_path, GARMENTS)
+    with pytest.raises(DataError, match="In-Shop query has 1 images, published are 14218"):
+        load_dataset("inshop", root, "query")
+    path = next(iter(GARMENTS))
+    (root / "In-shop Clothes Retrieval Benchmark" / "Img" / path).unlink()
+    with pytest.raises(DataError, match="1 of 1 images of In-Shop train are missing: .*02_1_front"):
+        load_dataset("inshop", root, "train")
+    write_inshop(tmp_path, {path: ("id_00000001", "validation")})
+    with pytest.raises(DataError, match="is in part 'validation', not in train, query or gallery"):
+        load_dataset("inshop", root, "train", check_counts=False)
