@@ -97,7 +97,7 @@ def normalized_mutual_information(first: Tensor, second: Tensor) -> float:
 
 def _numbered(labels: Tensor) -> Tensor:
     """The labels as numbers from 0, none left out."""
-    found: Tensor = torch.unique(labels.cpu(), return_inverse=True)[1]  # type: ignore[no-untyped-call]
+    found: Tensor = torch.unique(labels.cpu(), return_inverse=True)[1]
     return found
 
 

@@ -78,7 +78,7 @@ def rank(
 def relevant_of(query_labels: Tensor, gallery_labels: Tensor, own: Tensor) -> Tensor:
     """R of each query (Q,) int64; arguments as `rank` takes them."""
     labels = torch.cat([query_labels, gallery_labels])
-    place: Tensor = torch.unique(labels, return_inverse=True)[1]  # type: ignore[no-untyped-call]
+    place: Tensor = torch.unique(labels, return_inverse=True)[1]
     counts = place[len(query_labels) :].bincount(minlength=len(labels))  # gallery images of each class
     return counts[place[: len(query_labels)]] - (own >= 0).long()
 

@@ -131,8 +131,9 @@ def load_dataset(
     """One part of a data set.
 
     Retrieval sets (folder, csv, cub, cars, sop, inshop): "train" and "test" have different classes; "query" and
-    "gallery" are both "test", unless a table says otherwise (and In-Shop's list does). Re-identification sets (market, duke, cuhk03):
-    "train", "query" and "gallery" as published, "test" is query and gallery together.
+    "gallery" are both "test", unless a table says otherwise (and In-Shop's list does).
+    Re-identification sets (market, duke, cuhk03): "train", "query" and "gallery" as published, "test" is query and
+    gallery together.
 
     "validation" is what a training run looks at: with `holdout` above 0 that share of the training classes,
     which "train" then leaves out; with 0 it is the same as "test".

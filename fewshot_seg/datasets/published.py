@@ -36,8 +36,7 @@ def data_folder(root: Path, marker: str, inner: Sequence[str], layout: str) -> P
 
 
 def read_fields(path: Path, number: int, header: int = 0) -> list[list[str]]:
-    """The lines of a text file, each split at blanks into `number` fields; blank lines and the first `header`
-    are passed over.
+    """The lines of a text file after the first `header`, each split at blanks into `number` fields, none blank.
 
     Raises:
         DataError: no readable UTF-8 text, or a line with fewer fields (which one).

@@ -253,7 +253,7 @@ def test_reid_folders_that_cannot_be(tmp_path):
 
 
 def test_every_kind_of_set_is_tested_here_or_beside():
-    tested = {"cub", "cars", "sop", "market", "duke", "cuhk03"}
+    tested = {"cub", "cars", "sop", "inshop", "market", "duke", "cuhk03"}
     assert set(labelled.KINDS) == tested | {"folder", "csv"}
 
 
@@ -311,7 +311,7 @@ def test_an_incomplete_inshop(tmp_path):
         load_dataset("inshop", root, "query")
     path = next(iter(GARMENTS))
     (root / "In-shop Clothes Retrieval Benchmark" / "Img" / path).unlink()
-    with pytest.raises(DataError, match="1 of 1 images of In-Shop train are missing: .*02_1_front"):
+    with pytest.raises(DataError, match=r"1 of 1 images of In-Shop train are missing: .*02_1_front"):
         load_dataset("inshop", root, "train")
     write_inshop(tmp_path, {path: ("id_00000001", "validation")})
     with pytest.raises(DataError, match="is in part 'validation', not in train, query or gallery"):
