@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eval.commands.bench_rerank import EPILOG as RERANK_EPILOG
+from eval.commands.bench_rerank import rerank
 from eval.commands.common import COMMAND
 from eval.commands.options import Hint, hint_name
 from eval.commands.segment import Dataset, Fold, Method
@@ -34,6 +36,9 @@ bench_app = typer.Typer(name="bench", help="Compare speeds.", no_args_is_help=Tr
 @bench_app.callback()
 def _bench() -> None:
     """Compare speeds, side by side in one process."""
+
+
+bench_app.command(epilog=RERANK_EPILOG)(rerank)
 
 
 @bench_app.command(epilog=EPILOG)

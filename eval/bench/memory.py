@@ -1,0 +1,29 @@
+"""Peak memory, of work that has a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import ParamSpec, TypeVar
+
+__all__ = ["in_child", "peak_mib"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def peak_mib() -> float:
+    """The most memory that this process ever had resident, in MiB."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def in_child(function: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
+    """What a function of a module's top level gives in a fresh process; its exceptions are raised here."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args, **options).result()

@@ -1,0 +1,155 @@
+"""k-reciprocal re-ranking, sparse and in chunks, beside the dense textbook form: time, memory, the same distances."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from eval.bench.dense_rerank import dense_rerank
+from eval.bench.memory import in_child, peak_mib
+from eval.bench.timing import Progress, Timing, side_by_side
+from fewshot_seg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["DENSE", "SPARSE", "Alone", "Crowd", "RerankBench", "bench_rerank"]
+
+DENSE, SPARSE = "dense textbook form", "sparse, in chunks"
+SPREAD: Final = 0.8  # of a person's images around their centre, whose numbers are of standard deviation 1
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Random unit vectors around random centres.
+
+    Attributes:
+        queries, gallery: how many.
+        dim: of the vectors.
+        people: centres.
+        seed: of them all.
+    """
+
+    queries: int = 3368
+    gallery: int = 15913
+    dim: int = 2048
+    people: int = 750
+    seed: int = 0
+
+    def shrunk(self, images: int) -> Crowd:
+        """About as many queries a gallery entry, and images a person, among fewer images."""
+        whole = self.queries + self.gallery
+        if images >= whole:
+            return self
+        queries = max(1, self.queries * images // whole)
+        people = max(1, self.people * images // whole)
+        return Crowd(queries, max(1, images - queries), self.dim, people, self.seed)
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """(Q,D) and (G,D) float32."""
+        import torch
+
+        generator = torch.Generator().manual_seed(self.seed)
+        number = self.queries + self.gallery
+        centres = torch.randn(self.people, self.dim, generator=generator)
+        vectors = torch.randn(number, self.dim, generator=generator).mul_(SPREAD)
+        vectors += centres[torch.randint(0, self.people, (number,), generator=generator)]
+        vectors = torch.nn.functional.normalize(vectors, dim=1)
+        return vectors[: self.queries], vectors[self.queries :]
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What one form took in a process of its own.
+
+    Attributes:
+        variant: which form.
+        queries, gallery: of how many.
+        seconds: without making the vectors.
+        peak_mib: the most memory that the process had, vectors, Python and torch among it.
+        before_mib: of that, what it had before.
+    """
+
+    variant: str
+    queries: int
+    gallery: int
+    seconds: float
+    peak_mib: float
+    before_mib: float
+
+
+@dataclass(frozen=True)
+class RerankBench:
+    """What was found.
+
+    Attributes:
+        alone: each in a process of its own: the sparse form on the whole crowd, both forms on the shrunk one.
+        timings: both forms on the shrunk one, in turns in one process; ratios are to the dense form.
+        furthest: the largest difference of a distance between the two forms, both in float32.
+    """
+
+    alone: list[Alone]
+    timings: list[Timing]
+    furthest: float
+
+
+def bench_rerank(
+    crowd: Crowd,
+    dense_images: int,
+    *,
+    alone: bool = True,
+    threads: int | None = None,
+    rounds: int = 3,
+    progress: Progress | None = None,
+) -> RerankBench:
+    """Times both forms.
+
+    Args:
+        crowd: what is re-ranked.
+        dense_images: the dense form's share of it; it needs about 28 bytes for each pair of images.
+        alone: whether each is run in a process of its own, too, for its memory.
+        threads: of torch and numpy's libraries in the child processes; None is their own choice.
+        rounds: how often both are timed in turns.
+        progress: shows it.
+
+    Raises:
+        ConfigError: fewer than 2 images for the dense form.
+    """
+    if dense_images < 2:
+        raise ConfigError(f"{dense_images} images for the dense form: at least 2 are needed")
+    small = crowd.shrunk(dense_images)
+    steps = [(SPARSE, crowd), (SPARSE, small), (DENSE, small)] if alone else []
+    shown = progress(steps, len(steps), "measuring alone") if progress else steps
+    measured = [in_child(_alone, variant, who, threads) for variant, who in shown]
+    queries, gallery = small.vectors()
+    found: dict[str, Tensor] = {}
+
+    def run(variant: str) -> None:
+        found[variant] = _run(variant, queries, gallery)
+
+    variants = {name: lambda name=name: run(name) for name in (DENSE, SPARSE)}
+    timings = side_by_side(variants, len(queries), rounds, progress)
+    return RerankBench(measured, timings, float((found[DENSE] - found[SPARSE]).abs().max()))
+
+
+def _alone(variant: str, crowd: Crowd, threads: int | None) -> Alone:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    queries, gallery = crowd.vectors()
+    before = peak_mib()
+    start = time.perf_counter()
+    _run(variant, queries, gallery)
+    return Alone(variant, len(queries), len(gallery), time.perf_counter() - start, peak_mib(), before)
+
+
+def _run(variant: str, queries: Tensor, gallery: Tensor) -> Tensor:
+    import torch
+
+    from fewshot_seg.reid.rerank import rerank
+
+    if variant == SPARSE:
+        return rerank(queries, gallery)
+    return torch.from_numpy(dense_rerank(queries.numpy(), gallery.numpy()))
