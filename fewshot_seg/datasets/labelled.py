@@ -30,7 +30,10 @@ __all__ = [
     "load_dataset",
 ]
 
-KINDS: Final = ("folder", "csv", "cub", "cars", "sop", "inshop", "market", "duke", "cuhk03")
+KINDS: Final = (
+    *("folder", "csv", "named", "cub", "cars", "sop", "inshop"),
+    *("market", "duke", "cuhk03", "msmt17", "veri", "vehicleid"),
+)
 """The data sets that `load_dataset` knows."""
 
 SPLITS: Final = ("train", "validation", "test", "query", "gallery")
@@ -125,15 +128,17 @@ def load_dataset(
     train_classes: TrainClasses | None = None,
     split_file: str | None = None,
     boxes: str | None = None,
+    vehicles: int | None = None,
+    pattern: str | None = None,
     holdout: float = 0.0,
     check_counts: bool = True,
 ) -> LabelledImages:
     """One part of a data set.
 
-    Retrieval sets (folder, csv, cub, cars, sop, inshop): "train" and "test" have different classes; "query" and
+    Retrieval sets (folder, csv, named, cub, cars, sop, inshop): "train" and "test" have different classes; "query" and
     "gallery" are both "test", unless a table says otherwise (and In-Shop's list does).
-    Re-identification sets (market, duke, cuhk03): "train", "query" and "gallery" as published, "test" is query and
-    gallery together.
+    Re-identification sets (market, duke, cuhk03, msmt17, veri): "train", "query" and "gallery" as published, "test" is
+    query and gallery together; of vehicleid all three are one list.
 
     "validation" is what a training run looks at: with `holdout` above 0 that share of the training classes,
     which "train" then leaves out; with 0 it is the same as "test".
@@ -142,11 +147,13 @@ def load_dataset(
         kind: one of `KINDS`.
         root: the data set's folder; for "csv" also the table itself.
         split: one of `SPLITS`.
-        train_classes: folder and csv (where the table has no column `split`): which classes are trained on,
+        train_classes: folder, named and csv (where the table has no column `split`): which classes are trained on,
             by share, number, names or ranges, as `class_folder.choose_classes` takes them. Half by default.
         split_file: folder and csv: the name of a CSV file in `root`, see `labelled_csv`. Of "folder" there is none
             by default, and the folders are what counts; of "csv" it is df.csv.
         boxes: cuhk03: "detected" (default) or "labeled".
+        vehicles: vehicleid: which of its test lists, by how many vehicles it holds; 800 by default.
+        pattern: named: the regular expression that tells class and camera from a path, see `named.load`.
         holdout: share of the training classes to hold out for validation, 0 to below 1.
         check_counts: refuse a published set that is not complete; False takes what is there.
 
@@ -158,7 +165,8 @@ def load_dataset(
     _refuse_unknown("split", split, SPLITS)
     if not 0 <= holdout < 1:
         raise ConfigError(f"share of classes to hold out {holdout!r}: must be 0 or more, and below 1")
-    given = {"train_classes": train_classes, "split_file": split_file, "boxes": boxes}
+    given: dict[str, Any] = {"train_classes": train_classes, "split_file": split_file, "boxes": boxes}
+    given |= {"vehicles": vehicles, "pattern": pattern}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name in options:
         if name not in _OPTIONS.get(kind, ()):
@@ -200,12 +208,32 @@ def examples(names: Sequence[object]) -> str:
 
 
 _FREE: Final = ("train_classes", "split_file")
-_OPTIONS: Final = {"folder": _FREE, "csv": _FREE, "cuhk03": ("boxes",)}
+_OPTIONS: Final = {
+    "folder": _FREE,
+    "csv": _FREE,
+    "named": ("train_classes", "pattern"),
+    "cuhk03": ("boxes",),
+    "vehicleid": ("vehicles",),
+}
 
 
 def _loader(kind: str, split_file: str | None) -> Callable[..., LabelledImages]:
     """The function behind a kind; its file is imported only now."""
-    from fewshot_seg.datasets import cars, class_folder, cub, cuhk03, duke, inshop, labelled_csv, market, sop
+    from fewshot_seg.datasets import (
+        cars,
+        class_folder,
+        cub,
+        cuhk03,
+        duke,
+        inshop,
+        labelled_csv,
+        market,
+        msmt17,
+        named,
+        sop,
+        vehicleid,
+        veri,
+    )
 
     loaders: dict[str, Callable[..., LabelledImages]] = {
         "folder": class_folder.load if split_file is None else labelled_csv.load,
@@ -217,6 +245,10 @@ def _loader(kind: str, split_file: str | None) -> Callable[..., LabelledImages]:
         "market": market.load,
         "duke": duke.load,
         "cuhk03": cuhk03.load,
+        "msmt17": msmt17.load,
+        "veri": veri.load,
+        "vehicleid": vehicleid.load,
+        "named": named.load,
     }
     return loaders[kind]
 

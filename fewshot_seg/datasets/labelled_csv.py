@@ -1,7 +1,7 @@
 """A CSV table of images: a column path and, if wanted, label, class_name, split, camera, is_query, is_gallery.
 
-- `path` counts from the table's folder; `label` is any text, one for each class. Without the column the first
-  folder of the path is the class, so that a table can share out class folders.
+- `path` counts from the table's folder; `label`, or `id`, which is another word for it, is any text, one for each
+  class. Without the column the first folder of the path is the class, so that a table can share out class folders.
 - `split` is train, or validation (also val, valid, test): the classes of the two must differ. Without the column
   the training classes are chosen as those of class folders are.
 - `is_query`, `is_gallery` (1 or 0) tell the test images that ask from those that are asked for. Without them every
@@ -89,6 +89,8 @@ def _record(path: Path, number: int, raw: dict[str | Any, Any]) -> _Record:
         raise DataError(f"{_line(path, number)}: has more fields than the header; quote what holds a comma")
     record = {column: (value or "").strip() for column, value in raw.items()}
     parts = PurePath(record["path"]).parts
+    if "label" not in record and "id" in record:
+        record["label"] = record["id"]
     if "label" not in record and len(parts) > 1:
         record["label"] = parts[0]
     if not record["path"] or not record.get("label"):

@@ -253,7 +253,8 @@ def test_reid_folders_that_cannot_be(tmp_path):
 
 
 def test_every_kind_of_set_is_tested_here_or_beside():
-    tested = {"cub", "cars", "sop", "inshop", "market", "duke", "cuhk03"}
+    elsewhere = {"msmt17", "veri", "vehicleid", "named"}  # re-identification's
+    tested = {"cub", "cars", "sop", "inshop", "market", "duke", "cuhk03"} | elsewhere
     assert set(labelled.KINDS) == tested | {"folder", "csv"}
 
 
