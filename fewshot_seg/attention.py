@@ -20,7 +20,7 @@ from torch import Tensor
 from fewshot_seg.embedding import Embedding
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.evidence import class_shares
-from fewshot_seg.heads import Head, PooledHead
+from fewshot_seg.heads import Head
 from fewshot_seg.weighting import Weighting, pair_weights, quadruplet_weights, shot_weights, triplet_weights
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def _class_evidence(
     return torch.einsum("bc,bchw->bhw", chosen @ classifier, feature_map).relu()
 
 
-def _closed_form(head: PooledHead, feature_map: Tensor, w: Tensor, through_norm: bool) -> Tensor:
+def _closed_form(head: Head, feature_map: Tensor, w: Tensor, through_norm: bool) -> Tensor:
     """``alpha = W^T (w - (w.f) f) / ||z|| * c`` (B,C); without the norm's gradient ``W^T w / ||z|| * c``."""
     z = head.project(feature_map)  # (B,D)
     norm = z.norm(dim=1, keepdim=True).clamp_min(NORM_EPS)
@@ -257,7 +257,7 @@ def _closed_form(head: PooledHead, feature_map: Tensor, w: Tensor, through_norm:
     if through_norm:
         f = z / norm
         u = u - (u * f).sum(1, keepdim=True) * f
-    return head.pullback(u / norm) * head.pooling_slope(feature_map)
+    return head.averaged_gradient(feature_map, u / norm)
 
 
 def _autograd(head: nn.Module, feature_map: Tensor, w: Tensor, through_norm: bool) -> Tensor:
@@ -282,11 +282,11 @@ def _autograd(head: nn.Module, feature_map: Tensor, w: Tensor, through_norm: boo
     return gradient.mean(dim=(2, 3))
 
 
-def _closed_form_head(head: nn.Module, method: Method) -> PooledHead | None:
+def _closed_form_head(head: nn.Module, method: Method) -> Head | None:
     """The head, if the closed form is to be used with it."""
     if method not in get_args(Method):
         raise ConfigError(f"unknown method {method!r}: choose {', '.join(get_args(Method))}")
-    if method != "autograd" and isinstance(head, PooledHead) and head.has_closed_form:
+    if method != "autograd" and isinstance(head, Head) and head.has_closed_form:
         return head
     if method == "closed_form":
         raise ConfigError(

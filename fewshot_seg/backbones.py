@@ -136,8 +136,10 @@ def _nearest(library: str, name: str, has_library: bool) -> str:
     return f"the nearest are {', '.join(near)}" if near else "timm and torchvision have none of a name like it"
 
 
-def default_preprocessing(name: str, size: int = 384) -> Preprocessing:
+def default_preprocessing(name: str, size: int = 384, width: int | None = None) -> Preprocessing:
     """The preprocessing that the backbone's ImageNet weights were trained with, at `size` pixels a side.
+
+    With `width` the input is `size` pixels high and so wide.
 
     Raises:
         ConfigError: an unknown backbone.
@@ -145,7 +147,7 @@ def default_preprocessing(name: str, size: int = 384) -> Preprocessing:
     name = canonical_name(name)
     library, _, bare = name.partition("/")
     if library == "torchvision" and bare in _TORCHVISION_HALF_RANGE:
-        return Preprocessing(size=size, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        return Preprocessing(size=size, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), width=width)
     # The packages' weights want ImageNet's mean and std, not those that timm knows for its own weights.
     if library == "timm" and name not in PACKAGES:
         import timm
@@ -153,8 +155,8 @@ def default_preprocessing(name: str, size: int = 384) -> Preprocessing:
         config: Any = timm.get_pretrained_cfg(bare)
         if config is not None:
             interpolation = "bicubic" if config.interpolation == "bicubic" else "bilinear"
-            return Preprocessing(size=size, mean=config.mean, std=config.std, interpolation=interpolation)
-    return Preprocessing(size=size)
+            return Preprocessing(size, config.mean, config.std, interpolation, width)
+    return Preprocessing(size=size, width=width)
 
 
 def build_backbone(name: str, weights: bool) -> Backbone:

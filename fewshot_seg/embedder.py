@@ -15,6 +15,7 @@ from fewshot_seg.errors import ConfigError, DataError, ShapeError
 from fewshot_seg.heads import PooledHead
 from fewshot_seg.images import ImageInput, Preprocessing, load_batch
 from fewshot_seg.pcb import PCBHead
+from fewshot_seg.strides import keep_last_size
 
 _MAX_DIM = 65_536
 
@@ -43,9 +44,11 @@ class EmbedderSpec:
         preprocessing: how images are brought to the network.
         classes: class scores that the kept classifier gives; 0 where no classifier is kept.
         stripes: of a PCB head (`fewshot_seg.pcb`), whose parts share `dim` equally; 0: a plain `PooledHead`.
+        refining: of a PCB head, whether it has the layer of refined part pooling.
+        last_stride: 1 lets the trunk's last stage keep the map's size (`fewshot_seg.strides`); 2 is the network's own.
 
     Raises:
-        ConfigError: `dim`, `classes` or `stripes` out of range.
+        ConfigError: `dim`, `classes`, `stripes` or `last_stride` out of range, refining without stripes.
     """
 
     backbone: str
@@ -55,6 +58,8 @@ class EmbedderSpec:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     classes: int = 0
     stripes: int = 0
+    refining: bool = False
+    last_stride: int = 2
 
     def __post_init__(self) -> None:
         if self.dim is not None and not 1 <= self.dim <= _MAX_DIM:
@@ -63,12 +68,17 @@ class EmbedderSpec:
             raise ConfigError(f"number of classes must be 0 to {_MAX_DIM}, got {self.classes}")
         if self.stripes < 0 or (self.stripes and self.dim is not None and self.dim % self.stripes):
             raise ConfigError(f"{self.stripes} stripes cannot share an embedding of {self.dim} dimensions equally")
+        if self.refining and not self.stripes:
+            raise ConfigError("refined part pooling is of a PCB head: set stripes")
+        if self.last_stride not in (1, 2):
+            raise ConfigError(f"last_stride must be 1 or 2, got {self.last_stride}")
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of JSON values; `from_dict` reads it."""
         values = {name: getattr(self, name) for name in ("backbone", "pooling", "neck", "dim", "classes")}
-        if self.stripes:  # left out otherwise, so that older versions read what they can build
-            values["stripes"] = self.stripes
+        usual = {"stripes": 0, "refining": False, "last_stride": 2}
+        # Left out where they are as usual, so that older versions read what they can build.
+        values |= {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
         return values | {"preprocessing": self.preprocessing.to_dict()}
 
     @classmethod
@@ -85,12 +95,15 @@ class EmbedderSpec:
             "dim": (int, type(None)),
             "classes": int,
             "stripes": int,
+            "refining": bool,
+            "last_stride": int,
             "preprocessing": Mapping,
         }
         for name, value in values.items():
             if name not in known:
                 raise ConfigError(f"embedder spec has an unknown entry {name!r}")
-            if not isinstance(value, known[name]) or isinstance(value, bool):  # type: ignore[arg-type]
+            wanted: Any = known[name]
+            if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
                 raise ConfigError(f"embedder spec: {name} cannot be {value!r}")
         if missing := {"backbone", "preprocessing"} - set(values):
             raise ConfigError(f"embedder spec lacks {', '.join(sorted(missing))}")
@@ -248,6 +261,8 @@ def build_embedder(spec: EmbedderSpec, weights: bool, precision: Precision = "fp
     """
     check_precision(precision, torch.device("cpu") if precision != "fp16" else torch.device("cuda"))
     backbone = build_backbone(spec.backbone, weights)
+    if spec.last_stride == 1:
+        keep_last_size(backbone.trunk, backbone.name)
     head = _build_head(spec, backbone.channels)
     classifier = backbone.classifier
     if classifier is None and spec.classes and not weights:
@@ -261,4 +276,4 @@ def _build_head(spec: EmbedderSpec, channels: int) -> PooledHead | PCBHead:
     if not spec.stripes:
         return PooledHead(channels, spec.pooling, spec.neck, spec.dim)
     part = None if spec.dim is None else spec.dim // spec.stripes
-    return PCBHead(channels, spec.stripes, spec.pooling, spec.neck, part)
+    return PCBHead(channels, spec.stripes, spec.pooling, spec.neck, part, spec.refining)

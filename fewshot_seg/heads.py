@@ -23,10 +23,22 @@ GEM_EPS = 1e-6
 
 
 class Head(nn.Module):
-    """A head: a feature map A (B,C,h,w) to a vector. Subclasses write `project`."""
+    """A head: a feature map A (B,C,h,w) to a vector. Subclasses write `project`; a closed form, `averaged_gradient`."""
 
     def project(self, feature_map: Tensor) -> Tensor:
         """The vector z (B,D) of A (B,C,h,w), before it is brought to unit norm."""
+        raise NotImplementedError
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether `averaged_gradient` holds now."""
+        return False
+
+    def averaged_gradient(self, feature_map: Tensor, u: Tensor) -> Tensor:
+        """``GAP(d(u.z)/dA)`` (B,C), the alpha of equation 1, of A (B,C,h,w) and a constant u (B,D), without autograd.
+
+        Differentiable in A, u and the head. Only where `has_closed_form` is True.
+        """
         raise NotImplementedError
 
     def forward(self, feature_map: Tensor) -> Tensor:
@@ -80,15 +92,25 @@ class PooledHead(Head):
 
     def project(self, feature_map: Tensor) -> Tensor:
         """The vector z (B,D) of A (B,C,h,w): the pooled vector through the neck."""
-        z = self.pool(feature_map)
-        if self.linear is not None:
-            z = self.linear(z)
+        return self.apply_neck(self.pool(feature_map))
+
+    def apply_neck(self, pooled: Tensor) -> Tensor:
+        """The vector z (B,D) of a pooled vector (B,C)."""
+        z = pooled if self.linear is None else self.linear(pooled)
         return z if self.bn is None else self.bn(z)
 
     @property
     def has_closed_form(self) -> bool:
         """Whether `pullback` holds now: not while a batch norm uses its batch's statistics (training)."""
         return self.bn is None or not self.bn.training
+
+    def averaged_gradient(self, feature_map: Tensor, u: Tensor) -> Tensor:
+        """See `Head.averaged_gradient`: the pullback of u times the slope of the pooling.
+
+        Raises:
+            ConfigError: `has_closed_form` is False. ShapeError: u is not (B,D).
+        """
+        return self.pullback(u) * self.pooling_slope(feature_map)
 
     def pullback(self, u: Tensor) -> Tensor:
         """``W^T u`` (B,C) of u (B,D): the gradient of u.z with regard to the pooled vector.

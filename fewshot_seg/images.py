@@ -45,11 +45,12 @@ DRAFT_MARGIN: Final = 2
 class Preprocessing:
     """How an image becomes a network's input. Part of every checkpoint, for a network sees as it was trained.
 
-    Every image is stretched to a square, whatever its shape: so any images fit in one batch, and a result
-    never depends on the others in it.
+    Every image is stretched to one shape, whatever its own, a square unless told otherwise: so any images fit in one
+    batch, and a result never depends on the others in it.
 
     Attributes:
-        size: side of the square, pixels, 32 to 4096.
+        size: height of the input, pixels, 32 to 4096.
+        width: its width, likewise; None makes it a square.
         mean, std: per channel RGB, on the scale 0..1 (ImageNet's by default).
         interpolation: "bilinear" or "bicubic", antialiased.
 
@@ -61,11 +62,15 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
+    width: int | None = None
 
     def __post_init__(self) -> None:
         low, high = _SIZES
-        if type(self.size) is not int or not low <= self.size <= high:
-            raise ConfigError(f"preprocessing size {self.size!r}: must be a whole number, {low} to {high}")
+        if self.width == self.size:  # one way to say a thing, so that equal preprocessings are equal
+            object.__setattr__(self, "width", None)
+        for name, side in (("size", self.size), ("width", self.size if self.width is None else self.width)):
+            if type(side) is not int or not low <= side <= high:
+                raise ConfigError(f"preprocessing {name} {side!r}: must be a whole number, {low} to {high}")
         if self.interpolation not in INTERPOLATIONS:
             choices = " or ".join(INTERPOLATIONS)
             raise ConfigError(f"preprocessing interpolation {self.interpolation!r}: must be {choices}")
@@ -74,9 +79,17 @@ class Preprocessing:
         if min(self.std) <= 0:
             raise ConfigError(f"preprocessing std {self.std}: must be above 0")
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the network's input."""
+        return self.size, self.size if self.width is None else self.width
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON; `from_dict` takes them back."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        values = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        if self.width is None:  # left out, so that older versions read what they can
+            del values["width"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -102,25 +115,25 @@ class _Prepares(Protocol):
 
 
 def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> torch.Tensor:
-    """An image as the network takes it: stretched to a square with antialiasing, then normalised.
+    """An image as the network takes it: stretched to its shape with antialiasing, then normalised.
 
     Args:
         image: (H, W, 3) uint8 RGB, any size from 1x1.
         preprocessing: size, normalisation and interpolation.
 
     Returns:
-        (3, size, size) float32 on the CPU, contiguous: (value / 255 - mean) / std.
+        (3, H, W) float32 on the CPU, contiguous, of `preprocessing.shape`: (value / 255 - mean) / std.
 
     Raises:
         ShapeError, ImageError: an array of another shape or type.
     """
     pixels = torch.from_numpy(_writable(read_image(image)))  # (H, W, 3)
     pixels = pixels.permute(2, 0, 1)[None]  # (1, 3, H, W), channels last in memory
-    side = (preprocessing.size, preprocessing.size)
-    if pixels.shape[2:] != side:
+    shape = preprocessing.shape
+    if pixels.shape[2:] != shape:
         # On bytes: several times as fast as on floats, no copy of a large image, within 2 of Pillow's.
         mode = preprocessing.interpolation
-        pixels = torch.nn.functional.interpolate(pixels, side, mode=mode, align_corners=False, antialias=True)
+        pixels = torch.nn.functional.interpolate(pixels, shape, mode=mode, align_corners=False, antialias=True)
     mean = torch.tensor(preprocessing.mean)[:, None, None] * 255
     std = torch.tensor(preprocessing.std)[:, None, None] * 255
     return ((pixels[0].float() - mean) / std).contiguous()
@@ -134,7 +147,7 @@ def load_batch(sources: Sequence[ImageInput], embedder: _Prepares) -> torch.Tens
         embedder: anything with `preprocessing` and `device`.
 
     Returns:
-        (B, 3, size, size) float32 on the embedder's device.
+        (B, 3, H, W) float32 on the embedder's device, (H, W) being `preprocessing.shape`.
 
     Raises:
         ImageError, ShapeError: an input that is no readable image. DataError: no inputs.
@@ -144,7 +157,7 @@ def load_batch(sources: Sequence[ImageInput], embedder: _Prepares) -> torch.Tens
     if len(sources) == 0:
         raise DataError("no images to load; give at least one")
     wanted = embedder.preprocessing
-    min_side = DRAFT_MARGIN * wanted.size
+    min_side = DRAFT_MARGIN * max(wanted.shape)
     inputs = [preprocess(read_image(source, min_side=min_side), wanted) for source in sources]
     return torch.stack(inputs).to(embedder.device)
 

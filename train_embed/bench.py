@@ -90,15 +90,16 @@ def step_costs(config: str | Mapping[str, Any], overrides: Sequence[str] = (), r
 
 def _batch(config: RunConfig) -> Batch:
     """Random images of P classes, K of each."""
-    p, k, size = config.sampler.p, config.sampler.k, config.model.size
+    p, k = config.sampler.p, config.sampler.k
+    shape = config.model.size, config.model.width or config.model.size
     labels = torch.arange(p).repeat_interleave(k)
-    images = torch.randn(len(labels), 3, size, size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(len(labels), 3, *shape, generator=torch.Generator().manual_seed(0))
     return Batch(images, labels, torch.arange(len(labels)), {})
 
 
 def _step(learner: Learner, batch: Batch, number: int) -> float:
     """Seconds of forward, backward and the optimiser's step."""
-    learner.start()
+    learner.start(0)
     start = time.perf_counter()
     learner.accumulate(batch, number, float(number), 1.0)
     learner.step(number, 0.0)

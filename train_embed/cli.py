@@ -86,11 +86,12 @@ def run(
         raise ConfigError("--config is missing: name a preset (train-embed presets lists them) or a YAML file")
     chosen = load_config(config if config is not None else out / "config.yaml", overrides or [])
 
+    from train_embed.curves import summary
     from train_embed.trainer import train
 
     folder = train(chosen, out, resume=resume)
     if os.environ.get("RANK", "0") == "0":  # torchrun starts this once for each process
-        print(_summary(folder))
+        print(summary(folder, chosen.run.keep))
 
 
 @app.command(
@@ -279,15 +280,6 @@ def _seeds(text: str) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ConfigError(f"--seeds must differ and be 0 or more, got {text!r}")
     return seeds
-
-
-def _summary(run: Path) -> str:
-    from train_embed.curves import RECALL, best_record, read_metrics, validations
-
-    records = read_metrics(run)
-    best, key = best_record(records), RECALL.format(1)
-    start = next((f", {100 * r[key]:.1f} before training" for r in validations(records) if r["epoch"] == 0), "")
-    return f"{run}: R@1 {100 * best[key]:.1f} after epoch {best['epoch']:g}{start}"
 
 
 def _prefixes(names: Sequence[str], drop: Sequence[str]) -> dict[str, str | None]:

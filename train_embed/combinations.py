@@ -41,6 +41,16 @@ def _model(config: RunConfig) -> Iterator[str]:
         yield f"model.head pcb has a linear layer a stripe: set model.neck to linear or linear+bn, not {model.neck}"
     if model.stripes is not None and model.head != "pcb":
         yield f"model.stripes is for model.head pcb, not {model.head}"
+    if model.rpp_epoch is None:
+        return
+    if model.head != "pcb":
+        yield f"model.rpp_epoch is for model.head pcb, not {model.head}"
+    if model.pooling != "avg":
+        yield f"model.rpp_epoch: refined parts are means, so set model.pooling to avg, not {model.pooling}"
+    if config.identity.weight == 0 and model.rpp_induction:
+        yield "model.rpp_induction learns the parts from identities: set identity.weight, or model.rpp_induction to 0"
+    if model.rpp_epoch >= config.run.epochs:
+        yield f"model.rpp_epoch {model.rpp_epoch} is after the end: run.epochs is {config.run.epochs}"
 
 
 def _loss(config: RunConfig) -> Iterator[str]:
@@ -53,6 +63,8 @@ def _loss(config: RunConfig) -> Iterator[str]:
         yield f"loss.margin2 is for quadruplet, not {loss.name}"
     if loss.alpha is not None and loss.name not in ("multi-similarity", "proxy-anchor"):
         yield f"loss.alpha is for multi-similarity and proxy-anchor, not {loss.name} (the soft mask's is mining.alpha)"
+    if config.identity.smoothing and not config.identity.weight:
+        yield "identity.smoothing needs an identity loss: set identity.weight"
     for key in ("beta", "base"):
         if getattr(loss, key) is not None and loss.name != "multi-similarity":
             yield f"loss.{key} is for multi-similarity, not {loss.name}"

@@ -16,12 +16,24 @@ from pathlib import Path
 
 from fewshot_seg.errors import DataError
 
-__all__ = ["RECALL", "SURVIVAL", "best_record", "read_metrics", "validations", "write_curves"]
+__all__ = [
+    "MAP",
+    "RECALL",
+    "SURVIVAL",
+    "best_record",
+    "kept_record",
+    "read_metrics",
+    "score_text",
+    "summary",
+    "validations",
+    "write_curves",
+]
 
 RECALL = "recall@{}"
 SURVIVAL = "survival"
+MAP = "map"
 METRICS = "metrics.jsonl"
-GROUPS = (("losses", "loss"), ("recall", "recall@"), ("survival", "survival"), ("rates", "lr"))
+GROUPS = (("losses", "loss"), ("recall", "recall@"), ("mAP", "map"), ("survival", "survival"), ("rates", "lr"))
 """The panels of the picture: title, and how its keys begin. Other numbers are in the CSV alone."""
 
 Record = dict[str, float]
@@ -67,6 +79,34 @@ def best_record(records: Sequence[Record]) -> Record:
     if not found:
         raise DataError("no epoch was validated: let the run go on with --resume")
     return max(found, key=lambda record: record[RECALL.format(1)])
+
+
+def kept_record(records: Sequence[Record], keep: str) -> Record:
+    """The validation whose weights the run keeps, as `run.keep` says: the last one, or `best_record`.
+
+    Raises:
+        DataError: no epoch was validated.
+    """
+    best = best_record(records)
+    return validations(records)[-1] if keep == "last" else best
+
+
+def score_text(record: Record) -> str:
+    """The scores of a validation in a few words."""
+    text = f"R@1 {100 * record[RECALL.format(1)]:.1f}"
+    return f"{text}, mAP {100 * record[MAP]:.1f}" if MAP in record else text
+
+
+def summary(run: Path, keep: str) -> str:
+    """What a run came to, in a line.
+
+    Raises:
+        DataError: as `read_metrics` and `kept_record`.
+    """
+    records = read_metrics(run)
+    kept = kept_record(records, keep)
+    start = next((f" ({score_text(r)} before training)" for r in validations(records) if r["epoch"] == 0), "")
+    return f"{run}: {score_text(kept)} after epoch {kept['epoch']:g}{start}"
 
 
 def write_curves(run: Path) -> tuple[Path, Path]:

@@ -105,7 +105,7 @@ class TrainingImages(Dataset[Item]):
         for candidate in members[first:] + members[:first]:
             path = self.images.paths[candidate]
             try:
-                pixels = read_image(path, min_side=_DRAFT_MARGIN * self.augment.preprocessing.size)
+                pixels = read_image(path, min_side=_DRAFT_MARGIN * max(self.augment.preprocessing.shape))
             except FewShotError as error:
                 unreadable[str(path)] = str(error)
                 continue
@@ -126,7 +126,7 @@ class EvaluationImages(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         label, path = self.images.labels[index], self.images.paths[index]
         try:
-            pixels = read_image(path, min_side=_DRAFT_MARGIN * self.preprocessing.size)
+            pixels = read_image(path, min_side=_DRAFT_MARGIN * max(self.preprocessing.shape))
         except FewShotError as error:
             return Item(None, label, index, {str(path): str(error)})
         return Item(preprocess(pixels, self.preprocessing), label, index, {})
@@ -254,7 +254,7 @@ def _data_loader(
     return DataLoader(
         data,
         num_workers=workers,
-        collate_fn=partial(_collate, size=preprocessing.size),
+        collate_fn=partial(_collate, shape=preprocessing.shape),
         worker_init_fn=_quiet_worker,
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
@@ -263,13 +263,13 @@ def _data_loader(
     )
 
 
-def _collate(items: Sequence[Item], size: int) -> Batch:
+def _collate(items: Sequence[Item], shape: tuple[int, int]) -> Batch:
     """One batch; items without an image are left out, but not their complaints."""
     unreadable = {path: reason for item in items for path, reason in item.unreadable.items()}
     images = [item.image for item in items if item.image is not None]
     there = [item for item in items if item.image is not None]
     return Batch(
-        torch.stack(images) if images else torch.zeros(0, 3, size, size),
+        torch.stack(images) if images else torch.zeros(0, 3, *shape),
         torch.tensor([item.label for item in there], dtype=torch.long),
         torch.tensor([item.index for item in there], dtype=torch.long),
         unreadable,

@@ -13,9 +13,10 @@ from train_embed.config import RunConfig
 from train_embed.data import Batch
 from train_embed.distributed import any_rank, rank, world_size
 from train_embed.ema import MovingAverage
-from train_embed.model import build_model, finite, train_mode
+from train_embed.model import build_model, finite, fix_shifts, train_mode
 from train_embed.objective import Objective, step_seed
 from train_embed.optim import build_optimizer, rate_factor, set_rates
+from train_embed.rpp import keep_induced, refine_parts
 from train_embed.state import optimizer_tensors, part, restore_module, restore_optimizer
 
 __all__ = ["Diverged", "Learner"]
@@ -44,7 +45,9 @@ class Learner:
         precision = check_precision(config.run.precision, device)
         model = build_model(config.model, freeze_trunk=self.frozen_trunk, precision=precision)
         self.embedder = model.to(device)
-        self.objective = Objective(config, classes, model.dim).to(device)
+        if config.identity.weight:
+            fix_shifts(model.head)
+        self.objective = Objective(config, classes, model).to(device)
         self.optimizer = build_optimizer(config.optimizer, self.embedder, [self.objective])
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.average = MovingAverage(self.embedder, config.optimizer.ema) if config.optimizer.ema else None
@@ -58,9 +61,10 @@ class Learner:
         """What is validated and saved, in eval mode."""
         return (self.average.embedder if self.average else self.embedder).eval()
 
-    def start(self) -> None:
-        """Puts the network into the mode that it trains in."""
+    def start(self, epoch: int) -> None:
+        """Puts the network into the mode that it trains in, in this epoch."""
         train_mode(self.embedder, self.config.model, freeze_trunk=self.frozen_trunk)
+        refine_parts(self.embedder, self.config.model, epoch)
 
     def accumulate(self, batch: Batch, count: int, progress: float, share: float) -> dict[str, float]:
         """Adds the gradient of a batch's loss times `share`; returns the loss's parts.
@@ -94,6 +98,7 @@ class Learner:
         """
         set_rates(self.optimizer, rate_factor(self.config.optimizer, progress, self.config.run.epochs))
         self._average_gradients()  # before the scaler looks for overflows, so that all ranks skip a step or none
+        keep_induced(self.embedder, self._shared, self.config.model, int(progress))
         self.scaler.unscale_(self.optimizer)
         trained = [p for p in self._shared if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, self.config.optimizer.clip or float("inf"))

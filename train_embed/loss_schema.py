@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from train_embed.section import Count, NotNegative, Positive, Section
 
-__all__ = ["LOSS_DEFAULTS", "TUPLE_OF_LOSS", "LossConfig", "MiningConfig", "TupleKind"]
+__all__ = ["LOSS_DEFAULTS", "TUPLE_OF_LOSS", "IdentityConfig", "LossConfig", "MiningConfig", "TupleKind"]
 
 LossName = Literal["contrastive", "triplet", "quadruplet", "multi-similarity", "proxy-anchor"]
 Selection = Literal["all", "hard", "semi-hard"]
@@ -31,6 +31,8 @@ class LossConfig(Section):
 
     Attributes:
         name: the loss.
+        feature: what it compares: the "embedding", or what is "pooled" before the neck, not brought to unit norm
+            (then the BN neck is the identity loss's alone; Luo et al., 2019).
         selection: which of the batch's tuples count, for the three losses of the paper.
         margin: of contrastive (distance that different classes keep), triplet, quadruplet and proxy-anchor.
         margin2: of quadruplet, between the two negatives.
@@ -38,6 +40,7 @@ class LossConfig(Section):
     """
 
     name: LossName = "triplet"
+    feature: Literal["embedding", "pooled"] = "embedding"
     selection: Selection | None = None
     margin: NotNegative | None = None
     margin2: NotNegative | None = None
@@ -53,6 +56,25 @@ class LossConfig(Section):
         name = values.get("name", "triplet")
         own = LOSS_DEFAULTS.get(name, {}) if isinstance(name, str) else {}
         return values | {key: value for key, value in own.items() if values.get(key) is None}
+
+
+class IdentityConfig(Section):
+    """Classification of the training identities, beside L_ml: what re-identification adds.
+
+    The classifiers and centres are training's alone: they live in the run's state, not in the embedder.
+
+    Attributes:
+        weight: of the cross-entropy; 0: there is none. A "pcb" head has a classifier for each part, and their losses
+            are added.
+        smoothing: label smoothing: so much of the truth is shared out over all identities alike.
+        center: weight of the centre loss (Wen et al., 2016) on what the metric loss compares; 0: there is none.
+        center_rate: how far a batch moves the centres towards its images.
+    """
+
+    weight: NotNegative = 0.0
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    center: NotNegative = 0.0
+    center_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class MiningConfig(Section):

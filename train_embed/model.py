@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fewshot_seg.backbones import canonical_name, default_preprocessing
@@ -14,10 +14,11 @@ from fewshot_seg.checkpoints import load_checkpoint
 from fewshot_seg.devices import Precision
 from fewshot_seg.embedder import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.heads import Head
 from train_embed.config import ModelConfig
 from train_embed.stages import first_stages
 
-__all__ = ["build_model", "keep_statistics", "train_mode"]
+__all__ = ["build_model", "finite", "fix_shifts", "keep_statistics", "project", "train_mode"]
 
 
 def build_model(config: ModelConfig, *, freeze_trunk: bool = False, precision: Precision = "fp32") -> Embedder:
@@ -39,8 +40,10 @@ def build_model(config: ModelConfig, *, freeze_trunk: bool = False, precision: P
         pooling=config.pooling,
         neck=None if config.neck == "none" else config.neck,
         dim=dim,
-        preprocessing=default_preprocessing(config.backbone, config.size),
+        preprocessing=default_preprocessing(config.backbone, config.size, config.width),
         stripes=stripes,
+        refining=config.rpp_epoch is not None,
+        last_stride=config.last_stride,
     )
     embedder = build_embedder(spec, weights=config.weights == "imagenet")
     if config.weights not in ("imagenet", "random"):
@@ -82,14 +85,23 @@ def train_mode(embedder: Embedder, config: ModelConfig, *, freeze_trunk: bool = 
         module.eval()
 
 
+def fix_shifts(head: nn.Module) -> None:
+    """The head's batch norms keep their shift, 0 at first.
+
+    Classifiers without bias then cut space through 0, as the cosine does (Luo et al., 2019, section 3.5).
+    """
+    for norm in _norms(head):
+        norm.bias.requires_grad_(False)
+
+
 @contextmanager
-def keep_statistics(embedder: Embedder) -> Iterator[None]:
+def keep_statistics(module: nn.Module) -> Iterator[None]:
     """Batch norms that train use the batch's statistics in here and leave their running ones as they are.
 
     For erased images: half their pixels are the mean colour, and no image in use looks like that. Counted in, they
     would draw the running statistics, and with them every later result, towards pictures that don't exist.
     """
-    norms = [norm for norm in _norms(embedder) if norm.track_running_stats]
+    norms = [norm for norm in _norms(module) if norm.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False  # in training mode: the batch's own; in eval mode: still the running ones
     try:
@@ -97,6 +109,17 @@ def keep_statistics(embedder: Embedder) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+def project(embedder: Embedder, feature_map: Tensor) -> Tensor:
+    """The head's vectors z (B,D) of A (B,C,h,w), before unit norm.
+
+    Raises:
+        ConfigError: a head that doesn't say.
+    """
+    if not isinstance(embedder.head, Head):
+        raise ConfigError(f"a {type(embedder.head).__name__} doesn't say what it was before the norm: write `project`")
+    return embedder.head.project(feature_map)
 
 
 def finite(embedder: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""What a step makes smaller: ``L = L_ml + gamma L_sm`` (equation 3), or the Grad-CAM rival's sum.
+"""What a step makes smaller: ``L = L_ml + gamma L_sm`` (equation 3), or the Grad-CAM rival's sum, plus identities.
 
 The only place that knows how the losses, mining and the ranks come together.
 """
@@ -13,15 +13,16 @@ from fewshot_seg.embedder import Embedder, Embedding
 from train_embed.config import RunConfig
 from train_embed.distributed import gather_with_gradient
 from train_embed.gradcam import PairClassifier, gradcam_mining_loss, pair_bce_loss
+from train_embed.identity import CenterLoss, IdentityLoss, part_lengths, pooled_length, pooled_vector
 from train_embed.losses import make_loss
 from train_embed.mining import MiningOptions, mining_loss, mining_tuples
-from train_embed.model import keep_statistics
+from train_embed.model import keep_statistics, project
 
 __all__ = ["Losses", "Objective", "mining_options"]
 
 
 class Losses(NamedTuple):
-    """A batch's loss with its graph, and its parts without: "loss", "loss_ml", and "loss_sm" where there is mining."""
+    """A batch's loss with its graph, and its parts without: "loss", "loss_ml", and others as there are, "loss_sm"."""
 
     total: Tensor
     parts: dict[str, Tensor]
@@ -42,24 +43,28 @@ def mining_options(config: RunConfig) -> MiningOptions:
 
 
 class Objective(nn.Module):
-    """The losses of a run and what they learn themselves (proxies, the rival's classifier).
+    """The losses of a run and what they learn themselves (proxies, classifiers of identities, the rival's).
 
     Args:
         config: of the run.
         classes: how many are trained on.
-        dim: D, the length of the embeddings.
+        embedder: what is trained; its head says how long that is which the losses compare.
 
     Raises:
-        ConfigError: a loss whose library isn't installed.
+        ConfigError: a loss whose library isn't installed, or a head that identities can't be learnt from.
     """
 
-    def __init__(self, config: RunConfig, classes: int, dim: int) -> None:
+    def __init__(self, config: RunConfig, classes: int, embedder: Embedder) -> None:
         super().__init__()
         self.config = config
         self.options = mining_options(config)
-        self.metric = make_loss(config.loss, classes, dim)
+        compared = embedder.dim if config.loss.feature == "embedding" else pooled_length(embedder.head)
+        self.metric = make_loss(config.loss, classes, compared)
         rival = config.mining.enabled and config.mining.rival == "gradcam"
-        self.classifier = PairClassifier(dim) if rival else None
+        self.classifier = PairClassifier(embedder.dim) if rival else None
+        own = config.identity
+        self.identity = IdentityLoss(classes, part_lengths(embedder.head), own.smoothing) if own.weight else None
+        self.center = CenterLoss(classes, compared, own.center_rate) if own.center else None
 
     def forward(self, embedder: Embedder, images: Tensor, labels: Tensor, count: int, progress: float) -> Losses:
         """The losses of a batch.
@@ -72,10 +77,8 @@ class Objective(nn.Module):
             progress: epochs done, with fractions; for the warm-up of gamma.
         """
         emb = embedder(images)
-        ml = self.metric(*gather_with_gradient(emb.vector, labels))
-        parts = {"loss_ml": ml.detach()}
+        total, parts = self._supervised(embedder, emb, labels)
         mining = self.config.mining
-        total = ml
         if mining.enabled:
             ramp = min(1.0, progress / mining.warmup_epochs) if mining.warmup_epochs else 1.0
             if self.classifier is not None:
@@ -88,6 +91,24 @@ class Objective(nn.Module):
                 total = total + gamma * sm
                 parts["loss_sm"] = sm.detach()
         return Losses(total, {"loss": total.detach(), **parts})
+
+    def _supervised(self, embedder: Embedder, emb: Embedding, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_ml, and with it the losses of identities and centres, over all ranks' batch; each part by itself, too."""
+        f = emb.vector if self.config.loss.feature == "embedding" else pooled_vector(embedder.head, emb.feature_map)
+        f, everyone = gather_with_gradient(f, labels)
+        total = self.metric(f, everyone)
+        parts = {"loss_ml": total.detach()}
+        if self.identity is not None:
+            with keep_statistics(embedder.head):  # the forward pass has counted this batch
+                z = project(embedder, emb.feature_map)
+            identity = self.identity(*gather_with_gradient(z, labels))
+            total = total + self.config.identity.weight * identity
+            parts["loss_id"] = identity.detach()
+        if self.center is not None:
+            center = self.center(f, everyone)
+            total = total + self.config.identity.center * center
+            parts["loss_center"] = center.detach()
+        return total, parts
 
     def _mined(self, embedder: Embedder, images: Tensor, emb: Embedding, labels: Tensor, count: int) -> Tensor:
         """L_sm, or L_bce-sm, over the tuples of this rank's part of the batch."""

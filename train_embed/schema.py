@@ -9,13 +9,21 @@ from pydantic import Field, field_validator, model_validator
 
 from fewshot_seg.errors import ConfigError
 from train_embed.combinations import impossible
-from train_embed.loss_schema import LOSS_DEFAULTS, TUPLE_OF_LOSS, LossConfig, MiningConfig, TupleKind
+from train_embed.loss_schema import (
+    LOSS_DEFAULTS,
+    TUPLE_OF_LOSS,
+    IdentityConfig,
+    LossConfig,
+    MiningConfig,
+    TupleKind,
+)
 from train_embed.section import Count, Counts, Names, NotNegative, Positive, Section, Share, Whole
 
 __all__ = [
     "LOSS_DEFAULTS",
     "TUPLE_OF_LOSS",
     "DataConfig",
+    "IdentityConfig",
     "LossConfig",
     "MiningConfig",
     "ModelConfig",
@@ -26,6 +34,7 @@ __all__ = [
     "TupleKind",
 ]
 
+Side = Annotated[int, Field(ge=32, le=4096)]
 DataKind = Literal["folder", "csv", "cub", "cars", "sop", "market", "duke", "cuhk03"]
 
 
@@ -45,6 +54,7 @@ class DataConfig(Section):
             published tables do.
         max_unreadable: so many unreadable images are listed and skipped; one more stops the run.
         augment: "retrieval", "reid" or "none".
+        erasing: probability of random erasing (Zhong et al., 2017); null: 0.5 of "reid", 0 of the others.
     """
 
     kind: DataKind = "folder"
@@ -56,6 +66,7 @@ class DataConfig(Section):
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     max_unreadable: Whole = 20
     augment: Literal["retrieval", "reid", "none"] = "retrieval"
+    erasing: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @field_validator("root")
     @classmethod
@@ -82,7 +93,11 @@ class ModelConfig(Section):
         neck: what follows; "none", "linear", "bn" or "linear+bn".
         dim: length of the embedding, of "pcb" of each stripe's part; null: the backbone's channels.
         stripes: of "pcb"; null: 6.
-        size: pixels a side that images are brought to.
+        rpp_epoch: of "pcb", refined part pooling from this epoch on (the first is 0); null: never.
+        rpp_induction: so many epochs from there on only the layer that refines the parts learns.
+        size: pixels a side that images are brought to, or, with a width, their height.
+        width: pixels in width; null: as many as in height.
+        last_stride: 1: the trunk's last stage keeps the map's size, which gives four times the positions.
         freeze_bn: the trunk's batch norms keep their ImageNet statistics and scales.
         freeze_stages: so many of the trunk's first stages, and the stem before them, keep their weights; with
             mining.detach_maps no gradient goes through them, which is much of a step's time.
@@ -95,7 +110,11 @@ class ModelConfig(Section):
     neck: Literal["none", "linear", "bn", "linear+bn"] = "linear"
     dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
     stripes: Annotated[int, Field(ge=1, le=32)] | None = None
-    size: Annotated[int, Field(ge=32, le=4096)] = 224
+    rpp_epoch: Whole | None = None
+    rpp_induction: Whole = 2
+    size: Side = 224
+    width: Side | None = None
+    last_stride: Literal[1, 2] = 2
     freeze_bn: bool = True
     freeze_stages: Whole = 0
 
@@ -180,6 +199,8 @@ class RunSection(Section):
         workers: processes that read images; 0: none but the trainer.
         threads: torch's; null: its own choice.
         validate_every: epochs between validations.
+        keep: whose weights are kept: of the validation with the "best" R@1, or the "last". Which one was best is
+            itself learnt from the images that validate.
         patience: so many validations without a better R@1 end the run; null: never.
         recall: the K of R@K.
         eval_batch: images a batch in validation.
@@ -195,6 +216,7 @@ class RunSection(Section):
     workers: Whole = 2
     threads: Count | None = None
     validate_every: Count = 1
+    keep: Literal["best", "last"] = "best"
     patience: Count | None = None
     recall: Counts = (1, 2, 4, 8)
     eval_batch: Count = 32
@@ -209,6 +231,7 @@ class RunConfig(Section):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    identity: IdentityConfig = IdentityConfig()
     mining: MiningConfig = MiningConfig()
     sampler: SamplerConfig = SamplerConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -14,9 +14,10 @@ from fewshot_seg.devices import resolve_device
 from fewshot_seg.errors import ConfigError
 from train_embed.config import DataConfig, RunConfig, SamplerConfig
 from train_embed.distributed import local_rank
+from train_embed.ranking import Roles
 from train_embed.samplers import BatchSampler, PairSampler, PKSampler, QuadrupletSampler, TripletSampler
 
-__all__ = ["build_sampler", "process_group", "run_device", "seeded", "training_and_validation"]
+__all__ = ["build_sampler", "process_group", "roles", "run_device", "seeded", "training_and_validation"]
 
 TUPLE_SAMPLERS = {"pair": PairSampler, "triplet": TripletSampler, "quadruplet": QuadrupletSampler}
 
@@ -28,20 +29,38 @@ def training_and_validation(data: DataConfig) -> tuple[LabelledImages, LabelledI
         DataError: files missing, an empty split.
         ConfigError: impossible options.
     """
-    train, validation = (
-        load_dataset(
-            data.kind,
-            data.folder,
-            split,
-            train_classes=data.train_classes,
-            split_file=data.split_file,
-            boxes=data.boxes,
-            holdout=data.holdout,
-            check_counts=data.check_counts,
-        )
-        for split in ("train", "validation")
+    return _part(data, "train"), _part(data, "validation")
+
+
+def roles(data: DataConfig, validation: LabelledImages) -> Roles | None:
+    """Who asks and who is looked through among the validation images, where the data knows cameras; else None.
+
+    The benchmark's own queries and gallery, or, where training identities were held out, all of them both.
+
+    Raises:
+        DataError: files missing. ConfigError: impossible options.
+    """
+    if validation.cameras is None:
+        return None
+    everyone = tuple(range(len(validation)))
+    if data.holdout:
+        return Roles(everyone, everyone, validation.cameras)
+    place = {id_: index for index, id_ in enumerate(validation.ids)}
+    queries, gallery = (tuple(sorted(place[i] for i in _part(data, part).ids)) for part in ("query", "gallery"))
+    return Roles(queries, gallery, validation.cameras)
+
+
+def _part(data: DataConfig, split: str) -> LabelledImages:
+    return load_dataset(
+        data.kind,
+        data.folder,
+        split,
+        train_classes=data.train_classes,
+        split_file=data.split_file,
+        boxes=data.boxes,
+        holdout=data.holdout,
+        check_counts=data.check_counts,
     )
-    return train, validation
 
 
 def build_sampler(config: SamplerConfig, labels: tuple[int, ...], seed: int) -> BatchSampler:

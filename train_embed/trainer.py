@@ -20,7 +20,7 @@ from fewshot_seg.errors import CheckpointError
 from fewshot_seg.export import atomic_file
 from train_embed.augment import Augment
 from train_embed.config import RunConfig, to_mapping
-from train_embed.curves import write_curves
+from train_embed.curves import score_text, write_curves
 from train_embed.data import TrainingLoader
 from train_embed.distributed import any_rank, barrier, is_main, rank, reduce_mean, world_size
 from train_embed.learner import Diverged, Learner
@@ -29,7 +29,7 @@ from train_embed.objective import mining_options
 from train_embed.preflight import check_ready
 from train_embed.progress import Progress
 from train_embed.runfolder import RunFolder
-from train_embed.setup import build_sampler, process_group, run_device, seeded, training_and_validation
+from train_embed.setup import build_sampler, process_group, roles, run_device, seeded, training_and_validation
 from train_embed.sheets import write_sheet
 from train_embed.signals import Interrupted, StopSignal, stop_on_signals
 from train_embed.state import Position, load_state, save_state
@@ -113,11 +113,13 @@ class _Run:
         images, validation = training_and_validation(data)
         self.learner = Learner(config, len(images.present), run_device(config))
         options = mining_options(config)
-        self.validator = Validator(validation, options, run.recall, run.eval_batch, run.workers, data.max_unreadable)
+        self.validator = Validator(
+            validation, options, run.recall, run.eval_batch, run.workers, data.max_unreadable, roles(data, validation)
+        )
         self.loader = TrainingLoader(
             images,
             build_sampler(config.sampler, images.labels, run.seed),
-            Augment(data.augment, self.learner.embedder.preprocessing),
+            Augment(data.augment, self.learner.embedder.preprocessing, data.erasing),
             seed=run.seed,
             rank=rank(),
             world=world_size(),
@@ -156,13 +158,13 @@ class _Run:
         record: dict[str, float] = {}
         if is_main():
             record = self.validator.recall(self.learner.result, self._check, backbone=True)
-            self.progress.say(f"untrained backbone: R@1 {100 * record['recall@1']:.1f}")
+            self.progress.say(f"untrained backbone: {score_text(record)}")
         self._log({"epoch": 0.0, **record})
         self._save()
 
     def _train_epoch(self) -> None:
         """The batches of the epoch that aren't done yet."""
-        self.learner.start()
+        self.learner.start(self.at.epoch)
         accumulate, batches, at = self.config.optimizer.accumulate, len(self.loader), self.at
         for batch in self.loader.epoch(at.epoch, start=at.batch) if at.batch < batches else ():
             first = at.batch - at.batch % accumulate
@@ -209,8 +211,8 @@ class _Run:
             at.stale = 0 if better else at.stale + 1
             if better:
                 at.best, at.best_epoch = scores["recall@1"], done
-        if better and is_main():
-            self._save_best(scores)
+        if is_main() and (better or (due and run.keep == "last")):
+            self._save_kept(done, scores)
         at.epoch, at.batch = done, 0
         at.finished = done == run.epochs or (run.patience is not None and at.stale >= run.patience)
         self._log_losses(float(done), scores)
@@ -226,7 +228,7 @@ class _Run:
             scores = self.validator.recall(embedder, self._check)
             scores |= self.validator.survival(embedder, self._check)
             if run.sheet_every and (done % run.sheet_every == 0 or done == run.epochs):
-                title = f"epoch {done}: R@1 {100 * scores['recall@1']:.1f}, survival {scores['survival']:.2f}"
+                title = f"epoch {done}: {score_text(scores)}, survival {scores['survival']:.2f}"
                 path = self.folder.path / "sheets" / f"epoch_{done:03d}.jpg"
                 write_sheet(path, embedder, self.validator, run.sheet_tuples, title)
         if world_size() > 1:
@@ -235,10 +237,11 @@ class _Run:
             scores = found[0]
         return scores
 
-    def _save_best(self, scores: dict[str, float]) -> None:
+    def _save_kept(self, done: int, scores: dict[str, float]) -> None:
         values = to_mapping(self.config)
         values["data"]["root"] = None  # where the images lay is nobody else's business
-        training = {"config": values, "epoch": self.at.best_epoch, "recall@1": scores["recall@1"]}
+        training = {"config": values, "epoch": done, "recall@1": scores["recall@1"]}
+        training |= {"map": scores["map"]} if "map" in scores else {}
         save_checkpoint(self.learner.result, self.folder.model, training)
 
     def _log_losses(self, epoch: float, scores: dict[str, float]) -> None:
@@ -263,7 +266,7 @@ class _Run:
 
     def _tell(self, scores: dict[str, float], better: bool) -> None:
         at, run = self.at, self.config.run
-        text = f"epoch {at.epoch} of {run.epochs}: R@1 {100 * scores['recall@1']:.1f}{' (best)' if better else ''}"
+        text = f"epoch {at.epoch} of {run.epochs}: {score_text(scores)}{' (best)' if better else ''}"
         if at.finished and at.epoch < run.epochs:
             text += f"; no better for {at.stale} validations, stopping early"
         self.progress.say(f"{text}, similarity that survives erasing {scores['survival']:.2f}")

@@ -16,6 +16,7 @@ from fewshot_seg.heads import PooledHead
 from fewshot_seg.retrieval.recall import recall_at_k
 from train_embed.data import EvaluationLoader
 from train_embed.mining import MiningOptions, mining_tuples, similarity_survival, soft_mask, tuple_attention
+from train_embed.ranking import Roles, reid_scores
 
 __all__ = ["Validator"]
 
@@ -35,6 +36,7 @@ class Validator:
         batch_size: images at once.
         workers: processes that read.
         max_unreadable: so many files may be unreadable.
+        roles: where cameras are known, who asks whom: then re-identification's rules count (`train_embed.ranking`).
     """
 
     images: LabelledImages
@@ -43,9 +45,10 @@ class Validator:
     batch_size: int = 32
     workers: int = 0
     max_unreadable: int = 0
+    roles: Roles | None = None
 
     def recall(self, embedder: Embedder, check: Callable[[], None], backbone: bool = False) -> dict[str, float]:
-        """{"recall@1": ...}, in [0, 1], by cosine.
+        """{"recall@1": ...}, in [0, 1], by cosine; where cameras are known "map", too.
 
         Args:
             embedder: in eval mode.
@@ -53,12 +56,15 @@ class Validator:
             backbone: measure the trunk's pooled map instead, without the neck: what there is before training, with
                 the same size and preprocessing. (A neck starts random: it would be a straw man.)
         """
-        vectors, labels = [], []
-        for images, batch_labels in self._batches(self.images, embedder, check):
+        vectors, labels, indices = [], [], []
+        for images, batch_labels, batch_indices in self._batches(self.images, embedder, check):
             with torch.inference_mode():
                 emb = embedder(images)
                 vectors.append(_pooled(embedder, emb.feature_map) if backbone else emb.vector)
             labels.append(batch_labels)
+            indices.append(batch_indices)
+        if self.roles is not None:
+            return reid_scores(torch.cat(vectors), torch.cat(labels), torch.cat(indices), self.roles, self.ks)
         values = recall_at_k(torch.cat(vectors), torch.cat(labels), self.ks)
         return {f"recall@{k}": value for k, value in values.items()}
 
@@ -104,7 +110,7 @@ class Validator:
 
     def _batches(
         self, images: LabelledImages, embedder: Embedder, check: Callable[[], None]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         loader = EvaluationLoader(
             images,
             embedder.preprocessing,
@@ -114,7 +120,7 @@ class Validator:
         )
         for batch in loader:
             check()
-            yield batch.images, batch.labels
+            yield batch.images, batch.labels, batch.indices
 
 
 @torch.inference_mode()
