@@ -1,4 +1,4 @@
-"""Baseline against mining for the paper's three losses, over seeds: the runs, and the table beside Table 1.
+"""Baseline against mining over seeds, for the paper's three losses or a configuration's own: the runs, and the table.
 
 OUT/LOSS-VARIANT-SEED/ is a run's folder, OUT/LOSS-VARIANT-SEED/result.json stands there when it is finished, with the
 configuration it had. What is finished isn't repeated, what was interrupted is resumed, and another configuration is
@@ -46,7 +46,13 @@ class Job:
 
 
 def run_ablation(
-    root: Path, out: Path, *, seeds: Sequence[int], config: str = "folder-quick", overrides: Sequence[str] = ()
+    root: Path,
+    out: Path,
+    *,
+    seeds: Sequence[int],
+    config: str = "folder-quick",
+    overrides: Sequence[str] = (),
+    own_loss: bool = False,
 ) -> list[str]:
     """Train what isn't finished, then write `out`/table.md and `out`/table.json.
 
@@ -55,7 +61,8 @@ def run_ablation(
         out: folder of the runs and the table.
         seeds: one run of everything for each.
         config: a preset's name or YAML file: what all runs share. Of its loss section nothing is used, for its
-            numbers belong to one loss.
+            numbers belong to one loss, unless
+        own_loss: its own loss, as it stands there, is the only one.
         overrides: "section.key=value", for all runs.
 
     Returns:
@@ -66,7 +73,7 @@ def run_ablation(
     """
     from train_embed.preflight import check_ready
 
-    jobs = plan(root, seeds, config, overrides)
+    jobs = plan(root, seeds, config, overrides, own_loss)
     for job in jobs:
         check_same(job, out)
     check_ready(jobs[0].config)
@@ -87,7 +94,7 @@ def run_ablation(
     return failed
 
 
-def plan(root: Path, seeds: Sequence[int], config: str, overrides: Sequence[str]) -> list[Job]:
+def plan(root: Path, seeds: Sequence[int], config: str, overrides: Sequence[str], own_loss: bool = False) -> list[Job]:
     """The runs, seed by seed, so that an early look at the table compares like with like.
 
     Raises:
@@ -97,20 +104,26 @@ def plan(root: Path, seeds: Sequence[int], config: str, overrides: Sequence[str]
 
     for text in overrides:
         path, _ = parse_override(text)
-        if ".".join(path) in RESERVED or path == ("data",) or len(path) < 2:
+        reserved = [key for key in RESERVED if not (own_loss and key == "loss.name")]
+        if ".".join(path) in reserved or path == ("data",) or len(path) < 2:
             raise ConfigError(
-                f"--set {'.'.join(path)}: the ablation sets {', '.join(RESERVED)} itself; set single keys"
+                f"--set {'.'.join(path)}: the ablation sets {', '.join(reserved)} itself; set single keys"
             )
     load_config(config)  # what is wrong with it by itself is said with its name
-    base = {section: values for section, values in read_mapping(config).items() if section != "loss"}
+    base = read_mapping(config)
+    base["data"] = {**(base.get("data") or {}), "root": str(root)}
+    losses: dict[str, Any]
+    if own_loss:
+        name = Path(config).stem
+        losses = {f"own-{name}" if name in LOSSES else name: base.get("loss") or {}}
+    else:
+        losses = {loss: {"name": entry.loss} for loss, entry in LOSSES.items()}
     jobs = []
     for seed in seeds:
-        for loss, entry in LOSSES.items():
+        for loss, section in losses.items():
             for mining in (False, True):
                 fixed = [f"mining.enabled={str(mining).lower()}", f"run.seed={seed}"]
-                values = {**base, "loss": {"name": entry.loss}}
-                values["data"] = {**(base.get("data") or {}), "root": str(root)}
-                jobs.append(Job(loss, mining, seed, load_config(values, [*overrides, *fixed])))
+                jobs.append(Job(loss, mining, seed, load_config({**base, "loss": section}, [*overrides, *fixed])))
     return jobs
 
 
@@ -120,16 +133,16 @@ def check_same(job: Job, out: Path) -> None:
     Raises:
         ConfigError: so it is; the first key that differs is named.
     """
-    from train_embed.config import to_mapping
+    from train_embed.config import from_mapping, to_mapping
     from train_embed.runfolder import FREE
 
     stored = _stored(out / job.name)
     if stored is None:
         return
-    new = to_mapping(job.config)
-    for section, values in new.items():
+    before = to_mapping(from_mapping(stored["config"]))  # with the defaults of keys that it is too old to have
+    for section, values in to_mapping(job.config).items():
         for key, value in values.items():
-            old = stored.get("config", {}).get(section, {}).get(key)
+            old = before[section][key]
             if old != value and f"{section}.{key}" not in FREE:
                 raise ConfigError(
                     f"{out / job.name} was made with {section}.{key} {old!r}, not {value!r}: choose another --out"
@@ -144,7 +157,7 @@ def finish(job: Job, out: Path) -> Result:
     """
     from fewshot_seg.export import write_json
     from train_embed.config import to_mapping
-    from train_embed.curves import SURVIVAL, best_record, read_metrics, validations
+    from train_embed.curves import kept_record, read_metrics, validations
 
     run = out / job.name
     if (stored := _stored(run)) is not None:
@@ -154,22 +167,24 @@ def finish(job: Job, out: Path) -> Result:
 
     train(job.config, run, resume=(run / "config.yaml").exists())
     records = read_metrics(run)
-    best = best_record(records)
+    kept = kept_record(records, job.config.run.keep)
     start = next((record for record in validations(records) if record["epoch"] == 0), None)
     content = {
         "config": to_mapping(job.config),
-        "epoch": best["epoch"],
-        "recall": _recalls(best),
-        "survival": best.get(SURVIVAL),
-        "untrained": None if start is None else {"recall": _recalls(start), "survival": start.get(SURVIVAL)},
-        "last": {"recall": _recalls(validations(records)[-1]), "survival": validations(records)[-1].get(SURVIVAL)},
+        "epoch": kept["epoch"],
+        **_scores(kept),
+        "untrained": None if start is None else _scores(start),
+        "last": _scores(validations(records)[-1]),
     }
     write_json(run / "result.json", content)
     return _result(job, content)
 
 
-def _recalls(record: dict[str, float]) -> dict[str, float]:
-    return {key.partition("@")[2]: value for key, value in record.items() if key.startswith("recall@")}
+def _scores(record: dict[str, float]) -> dict[str, Any]:
+    from train_embed.curves import MAP, SURVIVAL
+
+    recall = {key.partition("@")[2]: value for key, value in record.items() if key.startswith("recall@")}
+    return {"recall": recall, "map": record.get(MAP), "survival": record.get(SURVIVAL)}
 
 
 def _result(job: Job, content: dict[str, Any]) -> Result:
@@ -182,6 +197,9 @@ def _result(job: Job, content: dict[str, Any]) -> Result:
         survival=content["survival"],
         epoch=content["epoch"],
         untrained=untrained.get("recall", {}).get("1"),
+        map=content.get("map"),
+        untrained_map=untrained.get("map"),
+        keep=job.config.run.keep,
     )
 
 

@@ -232,3 +232,30 @@ def test_resize_map_to_odd_sizes(size: tuple[int, int]) -> None:
 def test_resize_map_refuses(shape: tuple[int, ...], size: tuple[int, int]) -> None:
     with pytest.raises(ShapeError):
         resize_map(np.zeros(shape, dtype=np.float32), size)
+
+
+class TestRectangle:
+    def test_the_image_is_stretched_to_height_and_width(self) -> None:
+        image = picture(90, 50)
+        wide = preprocess(image, Preprocessing(size=64, width=160))
+        assert wide.shape == (3, 64, 160)
+        rows = preprocess(image, Preprocessing(size=64))
+        turned = preprocess(np.ascontiguousarray(image.transpose(1, 0, 2)), Preprocessing(size=160, width=64))
+        torch.testing.assert_close(wide, turned.transpose(1, 2), rtol=0, atol=0.05)  # to a level of 255, with rounding
+        assert (wide.mean((1, 2)) - rows.mean((1, 2))).abs().max() < 0.1
+
+    def test_a_width_as_the_height_is_a_square(self) -> None:
+        assert Preprocessing(size=64, width=64) == Preprocessing(size=64)
+        assert Preprocessing(size=64).shape == (64, 64)
+        assert Preprocessing(size=64, width=32).shape == (64, 32)
+
+    def test_it_is_stored_where_there_is_one_and_old_values_are_read(self) -> None:
+        tall = Preprocessing(size=256, width=128)
+        assert Preprocessing.from_dict(tall.to_dict()) == tall
+        assert "width" not in Preprocessing(size=64).to_dict()
+        assert Preprocessing.from_dict({"size": 64}) == Preprocessing(size=64)
+
+    @pytest.mark.parametrize("width", [31, 4097, 64.0, True, "64"])
+    def test_impossible_widths(self, width: object) -> None:
+        with pytest.raises(ConfigError, match="preprocessing width"):
+            Preprocessing(size=128, width=width)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 from fewshot_seg.errors import ConfigError, DataError
 from train_embed.ablation import check_same, finish, plan, run_ablation
 from train_embed.ablation_table import LOSSES, Result, markdown, summary, write_tables
-from train_embed.config import to_mapping
+from train_embed.config import load_config, to_mapping
 
 SETS = ("run.epochs=1",)
 
@@ -72,7 +72,41 @@ class TestPlan:
         assert not (tmp_path / "out").exists()
 
 
+class TestOwnLoss:
+    def test_the_configurations_own_loss_as_it_stands(self, tmp_path: Path) -> None:
+        sets = ["loss.margin=0.25"]
+        jobs = plan(tmp_path, (0, 1), "reid-quick", sets, own_loss=True)
+        assert [job.name for job in jobs] == [f"reid-quick-{v}-{s}" for s in (0, 1) for v in ("baseline", "mining")]
+        own = load_config("reid-quick", [f"data.root={tmp_path}", *sets])
+        assert to_mapping(jobs[0].config) == to_mapping(own)
+        with pytest.raises(ConfigError, match=r"sets mining\.enabled, run\.seed, data\.root itself"):
+            plan(tmp_path, (0,), "reid-quick", ["run.seed=3"], own_loss=True)
+
+    def test_its_table_has_map_and_its_own_ranks(self) -> None:
+        def one(mining: bool, seed: int, score: float) -> Result:
+            recall = {1: score, 5: score + 0.1}
+            shared = {"map": score - 0.1, "untrained_map": 0.2, "keep": "last"}
+            return Result("people", mining, seed, recall, 0.5, 4.0, 0.1, **shared)  # type: ignore[arg-type]
+
+        text = markdown([one(False, 0, 0.5), one(False, 1, 0.6), one(True, 0, 0.55), one(True, 1, 0.65)])
+        assert text.splitlines()[0] == "| | mAP | R@1 | R@5 | similarity that survives erasing | runs |"
+        assert text.splitlines()[1] == "|---|---|---|---|---|---|"
+        assert "| people | 45.0 ± 7.1 | 55.0 ± 7.1 | 65.0 ± 7.1 | 50.0 ± 0.0 | 2 |" in text
+        assert "| change | +5.0 ± 0.0 | +5.0 ± 0.0 | +5.0 ± 0.0 | +0.0 ± 0.0 | 2 |" in text
+        assert "each run at its last epoch" in text
+        assert "R@1 before training: 10.0 ± 0.0." in text
+        assert "mAP before training: 20.0 ± 0.0." in text
+        assert "paper" not in text
+
+
 class TestResuming:
+    def test_a_result_that_is_older_than_a_key_has_its_default(self, tmp_path: Path) -> None:
+        job = plan(tmp_path, (0,), "folder-quick", SETS)[0]
+        old = to_mapping(job.config)
+        del old["identity"], old["model"]["last_stride"]
+        store(tmp_path / job.name, old)
+        check_same(job, tmp_path)
+
     def test_a_finished_run_is_not_repeated(self, tmp_path: Path) -> None:
         job = plan(tmp_path, (0,), "folder-quick", SETS)[0]
         store(tmp_path / job.name, to_mapping(job.config))

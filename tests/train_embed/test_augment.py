@@ -97,3 +97,33 @@ def test_bicubic_stays_bicubic():
 def test_an_unknown_pipeline():
     with pytest.raises(ConfigError, match=r"'reids' \(did you mean 'reid'\?\)"):
         Augment("reids", SMALL)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_rectangle(name):
+    tall = Augment(name, Preprocessing(size=64, width=32), erasing=0.5)
+    for draw in range(5):
+        assert tall(picture(100, 130), (0, 0, draw, 0)).shape == (3, 64, 32)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_probability_of_erasing(name):
+    """Nothing of a white picture is as the mean colour unless it was padded or erased."""
+    white = np.full((64, 64, 3), 255, np.uint8)
+
+    def erased(probability):
+        augment = Augment(name, SMALL, probability)
+        draws = torch.stack([augment(white, (0, 0, n, 0)) for n in range(20)])[:, :, 6:-6, 6:-6]
+        return int((draws.abs().amax(dim=1) < 0.05).flatten(1).any(1).sum())
+
+    assert erased(0.0) == 0
+    assert erased(1.0) >= 16  # some lie at the border
+    assert 3 <= erased(0.5) <= 17
+
+
+def test_without_a_probability_it_is_the_pipelines_own():
+    image = picture(60, 80)
+    for name, usual in (("retrieval", 0.0), ("reid", 0.5), ("none", 0.0)):
+        for draw in range(4):
+            key = (0, 0, draw, 0)
+            assert torch.equal(AUGMENTS[name](image, key), Augment(name, SMALL, usual)(image, key))

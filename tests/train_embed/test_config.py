@@ -32,6 +32,9 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(T
 WORDS = st.from_regex(r"[a-z_][a-z0-9_]*", fullmatch=True)
 
 
+PCB = ("model.head=pcb", "model.neck=linear")
+
+
 def refusal(*overrides: str, source: str | dict[str, Any] = "folder-quick") -> str:
     with pytest.raises(ConfigError) as caught:
         load_config(source, overrides)
@@ -160,6 +163,11 @@ class TestRefusals:
         ("overrides", "words"),
         [
             (["loss.name=multi-similarity"], "set mining.kind"),
+            (["model.rpp_epoch=1"], "model.rpp_epoch is for model.head pcb, not pooled"),
+            ([*PCB, "model.rpp_epoch=1"], "set identity.weight, or model.rpp_induction"),
+            ([*PCB, "model.pooling=gem", "model.rpp_epoch=1"], "refined parts are means"),
+            ([*PCB, "model.rpp_epoch=3", "model.rpp_induction=0"], "is after the end: run.epochs is 3"),
+            (["identity.smoothing=0.1"], "needs an identity loss: set identity.weight"),
             (["loss.name=proxy-anchor"], "set mining.kind"),
             (["sampler.k=1"], "sampler.k"),
             (["sampler.p=1"], "sampler.p"),

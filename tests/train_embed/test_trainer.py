@@ -32,6 +32,15 @@ STIRRED = {
     "sampler": {"batches": 5},
 }
 """Whatever has a state of its own: running statistics, a step of several batches, a moving average."""
+REID = {
+    "data": {"erasing": 0.5},
+    "model": {"head": "pcb", "stripes": 2, "neck": "linear+bn", "rpp_epoch": 1, "rpp_induction": 1, "last_stride": 1},
+    "loss": {"feature": "pooled"},
+    "identity": {"weight": 1.0, "smoothing": 0.1, "center": 0.01},
+    "optimizer": {"ema": 0.9},
+    "sampler": {"batches": 5},
+}
+"""The same of re-identification: classifiers, centres, parts that are refined from the second epoch on."""
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +156,11 @@ def test_terminated_killed_and_resumed_it_ends_with_the_same_bits(images: Path, 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_inside_an_accumulated_step_ends_with_the_same_bits(images: Path, tmp_path: Path) -> None:
-    config, out = tiny(images, **STIRRED), tmp_path / "run"
+@pytest.mark.parametrize("changes", [STIRRED, REID], ids=["stirred", "reid"])
+def test_ctrl_c_inside_an_accumulated_step_ends_with_the_same_bits(
+    changes: dict[str, dict[str, object]], images: Path, tmp_path: Path
+) -> None:
+    config, out = tiny(images, **changes), tmp_path / "run"
 
     def interrupt() -> None:
         while lines(out) < 6:
@@ -240,8 +252,10 @@ def test_a_class_with_one_image_trains_and_an_empty_split_does_not(tmp_path: Pat
         {"loss": {"name": "quadruplet"}, "model": {"pooling": "gem"}, "mining": {"detach_maps": True}},
         {"model": {"head": "pcb", "stripes": 2, "neck": "linear+bn"}, "run": {"precision": "bf16"}},
         {"optimizer": {"trunk_lr": 0.0, "name": "sgd"}, "sampler": {"name": "triplet", "p": 8, "k": 4, "tuples": 4}},
+        {"identity": {"weight": 1}, "loss": {"name": "proxy-anchor", "feature": "pooled"}, "mining": {"kind": "pair"}},
+        {"data": {"augment": "none", "erasing": 1.0}, "model": {"size": 64, "width": 32, "last_stride": 1}},
     ],
-    ids=["gradcam", "contrastive", "quadruplet", "pcb", "frozen-trunk"],
+    ids=["gradcam", "contrastive", "quadruplet", "pcb", "frozen-trunk", "identities", "rectangle"],
 )
 def test_other_ways_to_train(changes: dict[str, dict[str, object]], images: Path, tmp_path: Path) -> None:
     short = {"epochs": 1, **changes.get("run", {})}
@@ -253,7 +267,12 @@ def test_other_ways_to_train(changes: dict[str, dict[str, object]], images: Path
 
 def test_two_ranks_end_where_one_process_does(images: Path, tmp_path: Path) -> None:
     """Under torchrun, gloo; without mining, whose tuples stay within a rank."""
-    changes = {"mining": {"enabled": False}, "run": {"epochs": 2}, "optimizer": {"name": "sgd"}}
+    changes = {
+        "mining": {"enabled": False},
+        "identity": {"weight": 0.5, "smoothing": 0.1, "center": 0.1},
+        "run": {"epochs": 2},
+        "optimizer": {"name": "sgd"},
+    }
     config = tmp_path / "config.yaml"
     config.write_text(to_yaml_text(settings(images, **changes)))
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train_embed"]
