@@ -111,7 +111,7 @@ def _embed(paths: Sequence[Path], embedder: Embedder, workers: int | None) -> It
 def _load(path: Path, embedder: Embedder) -> Tensor | str:
     wanted: Preprocessing = embedder.preprocessing
     try:
-        return preprocess(read_image(path, min_side=DRAFT_MARGIN * wanted.size), wanted)
+        return preprocess(read_image(path, min_side=DRAFT_MARGIN * max(wanted.shape)), wanted)
     except FewShotError as error:
         return str(error)
 

@@ -79,7 +79,7 @@ def _read(preprocessing: Preprocessing, job: Job) -> _Read | Failure:
         row = Row(item.path, item.root, stamp, digest, item.columns)
         if digest == job.digest:
             return _Read(job, row, None)
-        image = read_image(item.location, min_side=DRAFT_MARGIN * preprocessing.size)
+        image = read_image(item.location, min_side=DRAFT_MARGIN * max(preprocessing.shape))
         return _Read(job, row, preprocess(image, preprocessing))
     except FewShotError as error:
         return Failure(item.path, str(error))
