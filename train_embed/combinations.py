@@ -13,6 +13,7 @@ __all__ = ["impossible"]
 CLASSES_OF_TUPLE = {"pair": 1, "triplet": 2, "quadruplet": 3}
 CLASSES_OF_LOSS = {"quadruplet": 3}  # the others want two
 MARGINS = ("contrastive", "triplet", "quadruplet", "proxy-anchor")
+ALPHAS = ("multi-similarity", "proxy-anchor", "normalized-softmax")
 TUPLE_LOSSES = ("contrastive", "triplet", "quadruplet")
 OPEN_KINDS = ("folder", "csv")
 
@@ -61,8 +62,8 @@ def _loss(config: RunConfig) -> Iterator[str]:
         yield f"loss.margin has no meaning for {loss.name}"
     if loss.margin2 is not None and loss.name != "quadruplet":
         yield f"loss.margin2 is for quadruplet, not {loss.name}"
-    if loss.alpha is not None and loss.name not in ("multi-similarity", "proxy-anchor"):
-        yield f"loss.alpha is for multi-similarity and proxy-anchor, not {loss.name} (the soft mask's is mining.alpha)"
+    if loss.alpha is not None and loss.name not in ALPHAS:
+        yield f"loss.alpha is for {', '.join(ALPHAS)}, not {loss.name} (the soft mask's is mining.alpha)"
     if config.identity.smoothing and not config.identity.weight:
         yield "identity.smoothing needs an identity loss: set identity.weight"
     for key in ("beta", "base"):

@@ -10,7 +10,7 @@ from train_embed.section import Count, NotNegative, Positive, Section
 
 __all__ = ["LOSS_DEFAULTS", "TUPLE_OF_LOSS", "IdentityConfig", "LossConfig", "MiningConfig", "TupleKind"]
 
-LossName = Literal["contrastive", "triplet", "quadruplet", "multi-similarity", "proxy-anchor"]
+LossName = Literal["contrastive", "triplet", "quadruplet", "multi-similarity", "proxy-anchor", "normalized-softmax"]
 Selection = Literal["all", "hard", "semi-hard"]
 TupleKind = Literal["pair", "triplet", "quadruplet"]
 
@@ -20,6 +20,7 @@ LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
     "quadruplet": {"selection": "semi-hard", "margin": 0.2, "margin2": 0.1},
     "multi-similarity": {"alpha": 2.0, "beta": 50.0, "base": 0.5},
     "proxy-anchor": {"margin": 0.1, "alpha": 32.0},
+    "normalized-softmax": {"alpha": 16.0},
 }
 """What a loss takes where the configuration says nothing."""
 TUPLE_OF_LOSS: dict[str, TupleKind] = {"contrastive": "pair", "triplet": "triplet", "quadruplet": "quadruplet"}
@@ -36,7 +37,7 @@ class LossConfig(Section):
         selection: which of the batch's tuples count, for the three losses of the paper.
         margin: of contrastive (distance that different classes keep), triplet, quadruplet and proxy-anchor.
         margin2: of quadruplet, between the two negatives.
-        alpha, beta, base: of multi-similarity; alpha also the scale of proxy-anchor.
+        alpha, beta, base: of multi-similarity; alpha also the scale of proxy-anchor and normalized-softmax.
     """
 
     name: LossName = "triplet"

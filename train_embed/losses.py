@@ -1,4 +1,4 @@
-"""Metric losses L_ml on a batch of embeddings: contrastive, triplet, quadruplet, and two of a later date.
+"""Metric losses L_ml on a batch of embeddings: contrastive, triplet, quadruplet, and three of a later date.
 
 The paper's three (its sections 2.2 and 2.3 add similarity mining to them, equation 3) are functions of embeddings and
 tuples of indices, which `train_embed.selection` finds in a batch; `make_loss` puts the two together. Distances are
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from fewshot_seg.errors import ConfigError, ShapeError
-from train_embed.proxies import ProxyAnchorLoss
+from train_embed.proxies import NormalizedSoftmaxLoss, ProxyAnchorLoss
 from train_embed.selection import Selection, distances, select_pairs, select_quadruplets, select_triplets
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def make_loss(config: LossConfig, classes: int, dim: int) -> nn.Module:
 
     Args:
         config: names the loss, and its numbers; None stands for the class's own default.
-        classes: how many classes are trained on; "proxy-anchor" has a proxy, a parameter, for each. Call
+        classes: how many classes are trained on; the last two losses have a proxy, a parameter, for each. Call
             torch.manual_seed first for proxies that repeat, and move the module to the embeddings' device.
         dim: D.
 
@@ -188,8 +188,11 @@ def make_loss(config: LossConfig, classes: int, dim: int) -> nn.Module:
         return _LibraryLoss(loss, miners.MultiSimilarityMiner())
     if name == "proxy-anchor":
         return ProxyAnchorLoss(classes, dim, **_given(config, "margin", "alpha"))
+    if name == "normalized-softmax":
+        return NormalizedSoftmaxLoss(classes, dim, **_given(config, "alpha"))
     raise ConfigError(
-        f"unknown loss {name!r}: choose contrastive, triplet, quadruplet, multi-similarity or proxy-anchor"
+        f"unknown loss {name!r}: choose contrastive, triplet, quadruplet, multi-similarity, proxy-anchor or "
+        "normalized-softmax"
     )
 
 

@@ -1,7 +1,7 @@
-"""The proxy-anchor loss (Kim et al., 2020): each class has a proxy, a learned vector, and every proxy is an anchor.
+"""Losses with a proxy, a learned vector, for each class: proxy-anchor and the normalised softmax.
 
 A batch's images are compared with C proxies instead of with one another, so that each image meets every class in every
-step; that is why it learns in few epochs.
+step; that is why these losses learn in few epochs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["ProxyAnchorLoss", "proxy_anchor_loss"]
+__all__ = ["NormalizedSoftmaxLoss", "ProxyAnchorLoss", "normalized_softmax_loss", "proxy_anchor_loss"]
 
 
 def proxy_anchor_loss(f: Tensor, labels: Tensor, proxies: Tensor, margin: float, alpha: float) -> Tensor:
-    """Equation 4 of its paper.
+    """Equation 4 of Kim et al., 2020: every proxy is an anchor.
 
     With s(x, p) the cosine, the mean over the batch's classes of ``log(1 + sum exp(-alpha (s(x,p) - margin)))``, x of
     the proxy's own class, plus the mean over all classes of ``log(1 + sum exp(alpha (s(x,p) + margin)))``, x of the
@@ -30,7 +30,7 @@ def proxy_anchor_loss(f: Tensor, labels: Tensor, proxies: Tensor, margin: float,
     Returns:
         A scalar > 0.
     """
-    s = functional.normalize(f, dim=1) @ functional.normalize(proxies, dim=1).t()  # (B,C)
+    s = _cosines(f, proxies)
     own = functional.one_hot(labels, len(proxies)).bool()
     pull = _softplus_sum(-alpha * (s - margin), own)
     push = _softplus_sum(alpha * (s + margin), ~own)
@@ -41,6 +41,26 @@ def _softplus_sum(x: Tensor, chosen: Tensor) -> Tensor:
     """(C,): ``log(1 + sum exp x)`` down each column of x (B,C), over what is chosen; 0 where nothing is."""
     x = x.masked_fill(~chosen, -torch.inf)
     return torch.cat([x.new_zeros(1, x.shape[1]), x]).logsumexp(0)
+
+
+def normalized_softmax_loss(f: Tensor, labels: Tensor, proxies: Tensor, alpha: float) -> Tensor:
+    """Zhai and Wu, 2019, equation 4: the mean of ``-log softmax(alpha s(x, p))`` at the own class, s the cosine.
+
+    Args:
+        f: (B,D) embeddings, B >= 1.
+        labels: (B,) int64 in 0 .. C - 1.
+        proxies: (C,D), of any length but 0.
+        alpha: the scale, one over the temperature, > 0.
+
+    Returns:
+        A scalar >= 0.
+    """
+    return functional.cross_entropy(alpha * _cosines(f, proxies), labels)
+
+
+def _cosines(f: Tensor, proxies: Tensor) -> Tensor:
+    """(B,C)."""
+    return functional.normalize(f, dim=1) @ functional.normalize(proxies, dim=1).t()
 
 
 class ProxyAnchorLoss(nn.Module):
@@ -55,9 +75,34 @@ class ProxyAnchorLoss(nn.Module):
     def __init__(self, classes: int, dim: int, margin: float = 0.1, alpha: float = 32.0) -> None:
         super().__init__()
         self.margin, self.alpha = margin, alpha
-        self.proxies = nn.Parameter(torch.empty(classes, dim))
-        nn.init.kaiming_normal_(self.proxies, mode="fan_out")
+        self.proxies = _new_proxies(classes, dim)
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
         """The loss of f (B,D) with labels (B,), a scalar."""
         return proxy_anchor_loss(f, labels, self.proxies, self.margin, self.alpha)
+
+
+class NormalizedSoftmaxLoss(nn.Module):
+    """`normalized_softmax_loss` with its proxies: (f (B,D), labels (B,)) -> scalar. Call torch.manual_seed first.
+
+    Args:
+        classes: C.
+        dim: D.
+        alpha: see `normalized_softmax_loss`.
+    """
+
+    def __init__(self, classes: int, dim: int, alpha: float = 16.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.proxies = _new_proxies(classes, dim)
+
+    def forward(self, f: Tensor, labels: Tensor) -> Tensor:
+        """The loss of f (B,D) with labels (B,), a scalar."""
+        return normalized_softmax_loss(f, labels, self.proxies, self.alpha)
+
+
+def _new_proxies(classes: int, dim: int) -> nn.Parameter:
+    """(C,D), random."""
+    proxies = torch.empty(classes, dim)
+    nn.init.kaiming_normal_(proxies, mode="fan_out")
+    return nn.Parameter(proxies)

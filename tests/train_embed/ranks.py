@@ -19,7 +19,7 @@ from train_embed.mining import MiningOptions, mining_loss, mining_tuples
 from train_embed.schema import LossConfig
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 1, 2, 0, 2, 4, 4])
-LOSSES = ["contrastive", "triplet", "quadruplet", "multi-similarity", "proxy-anchor"]
+LOSSES = ["contrastive", "triplet", "quadruplet", "multi-similarity", "proxy-anchor", "normalized-softmax"]
 GAMMA = 0.3
 
 

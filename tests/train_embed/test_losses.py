@@ -21,7 +21,8 @@ from train_embed.schema import LossConfig
 LABELS = torch.tensor([0, 1, 0, 2, 1, 0, 2, 3, 3, 1, 4])  # class 4 has one image
 SELECTIONS: list[losses.Selection] = ["all", "hard", "semi-hard"]
 OWN = ["contrastive", "triplet", "quadruplet"]
-EVERY = [*OWN, "multi-similarity", "proxy-anchor"]
+PROXIES = ["proxy-anchor", "normalized-softmax"]
+EVERY = [*OWN, "multi-similarity", *PROXIES]
 
 labels_lists = st.lists(st.integers(0, 3), min_size=0, max_size=9)
 seeds = st.integers(0, 10_000)
@@ -168,8 +169,9 @@ def test_gradients_are_those_of_finite_differences(name: str, selection: str) ->
     assert torch.autograd.grad(loss(f, LABELS), f)[0].abs().max() > 0
 
 
-def test_proxies_are_parameters_with_a_gradient() -> None:
-    loss = make("proxy-anchor")
+@pytest.mark.parametrize("name", PROXIES)
+def test_proxies_are_parameters_with_a_gradient(name: str) -> None:
+    loss = make(name)
     (proxies,) = loss.parameters()
     assert proxies.shape == (5, 5)
     loss(unit(len(LABELS)).float(), LABELS).backward()
@@ -207,6 +209,15 @@ def test_proxy_anchor_is_its_paper() -> None:
     assert loss(f, LABELS).item() == pytest.approx(sum(pull) / len(set(y)) + sum(push) / 5, rel=1e-6)
 
 
+def test_normalized_softmax_is_its_paper() -> None:
+    """Zhai and Wu 2019, equation 4, with a temperature of 1/16."""
+    loss, f = make("normalized-softmax").double(), unit(len(LABELS))
+    proxies = torch.nn.functional.normalize(next(loss.parameters()).detach(), dim=1)
+    s = (16 * f @ proxies.t()).tolist()
+    terms = [math.log(sum(math.exp(x) for x in row)) - row[y] for row, y in zip(s, LABELS.tolist(), strict=True)]
+    assert loss(f, LABELS).item() == pytest.approx(mean(terms), rel=1e-6)
+
+
 @pytest.mark.parametrize("name", EVERY)
 @given(seed=seeds)
 @settings(deadline=None, max_examples=10)
@@ -215,7 +226,7 @@ def test_order_of_the_batch_and_names_of_classes_do_not_matter(name: str, seed: 
     f, order = unit(len(LABELS), seed=seed), torch.randperm(len(LABELS), generator=torch.Generator().manual_seed(seed))
     expected = loss(f, LABELS)
     torch.testing.assert_close(loss(f[order], LABELS[order]), expected)
-    if name != "proxy-anchor":
+    if name not in PROXIES:
         torch.testing.assert_close(loss(f, 7 - LABELS), expected)
 
 
