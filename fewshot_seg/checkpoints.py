@@ -128,12 +128,14 @@ def _check_kind(path: Path) -> None:
     """Says what is wrong with files of another kind in words that help."""
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(9)
     except FileNotFoundError as error:
         raise CheckpointError(f"no such checkpoint: {path}") from error
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    if path.suffix in PICKLE_SUFFIXES or start.startswith((b"PK\x03\x04", b"\x80")):
+    # A header's length comes first, and its lowest byte is 0x80 once in 32 times; the header itself begins with "{".
+    foreign = start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{"
+    if path.suffix in PICKLE_SUFFIXES or foreign:
         raise CheckpointError(
             f"{path} is a PyTorch file, which may carry code, and was not opened: "
             "convert weights that you trust with `train-embed import-weights`"

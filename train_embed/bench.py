@@ -91,7 +91,8 @@ def step_costs(config: str | Mapping[str, Any], overrides: Sequence[str] = (), r
 def _batch(config: RunConfig) -> Batch:
     """Random images of P classes, K of each."""
     p, k = config.sampler.p, config.sampler.k
-    shape = config.model.size, config.model.width or config.model.size
+    size = config.data.train_size or config.model.size
+    shape = size, config.model.width or size
     labels = torch.arange(p).repeat_interleave(k)
     images = torch.randn(len(labels), 3, *shape, generator=torch.Generator().manual_seed(0))
     return Batch(images, labels, torch.arange(len(labels)), {})

@@ -35,6 +35,8 @@ def _data(config: RunConfig) -> Iterator[str]:
 
 def _model(config: RunConfig) -> Iterator[str]:
     model = config.model
+    if model.width is not None and config.data.train_size is not None:
+        yield "data.train_size is a square's side, and model.width makes a rectangle: set one of them to null"
     linear = model.neck in ("linear", "linear+bn")
     if model.dim is not None and not linear:
         yield f"model.dim {model.dim} needs a linear layer: set model.neck to linear or linear+bn, not {model.neck}"

@@ -55,6 +55,9 @@ class DataConfig(Section):
         max_unreadable: so many unreadable images are listed and skipped; one more stops the run.
         augment: "retrieval", "reid" or "none".
         erasing: probability of random erasing (Zhong et al., 2017); null: 0.5 of "reid", 0 of the others.
+        train_size: pixels a side of the images in training; null: model.size, as in validation and use. Crops show
+            things larger than they will be in use, which a smaller size makes up for (Touvron et al., 2019), in
+            less time.
     """
 
     kind: DataKind = "folder"
@@ -67,6 +70,7 @@ class DataConfig(Section):
     max_unreadable: Whole = 20
     augment: Literal["retrieval", "reid", "none"] = "retrieval"
     erasing: Annotated[float, Field(ge=0, le=1)] | None = None
+    train_size: Annotated[int, Field(ge=32, le=4096)] | None = None
 
     @field_validator("root")
     @classmethod

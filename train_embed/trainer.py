@@ -10,6 +10,7 @@ wasn't: see `train_embed.state`.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch.distributed as dist
 from fewshot_seg.checkpoints import read_header, save_checkpoint
 from fewshot_seg.errors import CheckpointError
 from fewshot_seg.export import atomic_file
+from fewshot_seg.images import Preprocessing
 from train_embed.augment import Augment
 from train_embed.config import RunConfig, to_mapping
 from train_embed.curves import score_text, write_curves
@@ -104,6 +106,10 @@ def _open(out: Path, config: RunConfig, resume: bool) -> RunFolder:
     return folder or RunFolder(out, config, resume=True)
 
 
+def _while_training(preprocessing: Preprocessing, size: int | None) -> Preprocessing:
+    return preprocessing if size is None else replace(preprocessing, size=size)
+
+
 class _Run:
     """One run. `at` says where it is."""
 
@@ -119,7 +125,7 @@ class _Run:
         self.loader = TrainingLoader(
             images,
             build_sampler(config.sampler, images.labels, run.seed),
-            Augment(data.augment, self.learner.embedder.preprocessing, data.erasing),
+            Augment(data.augment, _while_training(self.learner.embedder.preprocessing, data.train_size), data.erasing),
             seed=run.seed,
             rank=rank(),
             world=world_size(),

@@ -74,6 +74,16 @@ def test_round_trip(embedder: Embedder, saved: Path) -> None:
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
+def test_any_length_of_the_header(embedder: Embedder, tmp_path: Path) -> None:
+    """A file begins with that length, a multiple of 8; where its lowest byte is 0x80, it begins as pickles do."""
+    path, begun = tmp_path / "model.safetensors", set()
+    for length in range(0, 256, 8):
+        save_checkpoint(embedder, path, {"note": "x" * length})
+        begun.add(path.read_bytes()[0])
+        read_header(path)
+    assert 0x80 in begun
+
+
 def test_header(saved: Path) -> None:
     header = read_header(saved)
     assert header.training == {"loss": "triplet", "epochs": 3}

@@ -180,6 +180,7 @@ class TestRefusals:
             (["run.precision=fp16", "run.device=cpu"], "run.precision"),
             (["loss.margin2=0.1"], "loss.margin2"),
             (["loss.alpha=2"], "mining.alpha"),
+            (["model.width=64", "data.train_size=64"], "set one of them to null"),
             (["loss.base=2"], "loss.base"),
             (["loss.name=proxy-anchor", "mining.enabled=false", "loss.selection=hard"], "loss.selection"),
             (["loss.name=multi-similarity", "mining.enabled=false", "loss.margin=1"], "loss.margin"),

@@ -254,8 +254,9 @@ def test_a_class_with_one_image_trains_and_an_empty_split_does_not(tmp_path: Pat
         {"optimizer": {"trunk_lr": 0.0, "name": "sgd"}, "sampler": {"name": "triplet", "p": 8, "k": 4, "tuples": 4}},
         {"identity": {"weight": 1}, "loss": {"name": "proxy-anchor", "feature": "pooled"}, "mining": {"kind": "pair"}},
         {"data": {"augment": "none", "erasing": 1.0}, "model": {"size": 64, "width": 32, "last_stride": 1}},
+        {"loss": {"name": "normalized-softmax"}, "mining": {"kind": "triplet"}, "data": {"train_size": 48}},
     ],
-    ids=["gradcam", "contrastive", "quadruplet", "pcb", "frozen-trunk", "identities", "rectangle"],
+    ids=["gradcam", "contrastive", "quadruplet", "pcb", "frozen-trunk", "identities", "rectangle", "proxies"],
 )
 def test_other_ways_to_train(changes: dict[str, dict[str, object]], images: Path, tmp_path: Path) -> None:
     short = {"epochs": 1, **changes.get("run", {})}
@@ -263,6 +264,19 @@ def test_other_ways_to_train(changes: dict[str, dict[str, object]], images: Path
                 tmp_path / "run")  # fmt: skip
     load_embedder(run / "model.safetensors", device="cpu")
     assert records(run)[-1]["loss"] == records(run)[-1]["loss"]  # no NaN
+
+
+def test_training_images_of_another_size(images: Path, tmp_path: Path) -> None:
+    """Only training sees that size; and to name the size that images have anyway changes nothing."""
+    one = {"run": {"epochs": 1}, "sampler": {"batches": 2}}
+    whole, named, larger = (
+        tensors(train(tiny(images, data=data, **one), tmp_path / name))
+        for name, data in (("whole", {}), ("named", {"train_size": 32}), ("larger", {"train_size": 40}))
+    )
+    weights = "embedder/trunk.model.conv_head.weight"
+    assert torch.equal(whole[weights], named[weights])
+    assert not torch.equal(whole[weights], larger[weights])
+    assert load_embedder(tmp_path / "larger" / "model.safetensors", device="cpu").preprocessing.size == 32
 
 
 def test_two_ranks_end_where_one_process_does(images: Path, tmp_path: Path) -> None:
