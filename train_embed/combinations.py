@@ -25,12 +25,16 @@ def impossible(config: RunConfig) -> str | None:
 
 def _data(config: RunConfig) -> Iterator[str]:
     data = config.data
-    if data.train_classes is not None and data.kind not in OPEN_KINDS:
+    if data.train_classes is not None and data.kind not in (*OPEN_KINDS, "named"):
         yield f"data.train_classes is for data.kind folder or csv; {data.kind} has a published split, so set it to null"
     if data.split_file is not None and data.kind not in OPEN_KINDS:
         yield f"data.split_file is for data.kind folder or csv, not {data.kind}"
     if data.boxes is not None and data.kind != "cuhk03":
         yield f"data.boxes is for data.kind cuhk03, not {data.kind}"
+    if data.vehicles is not None and data.kind != "vehicleid":
+        yield f"data.vehicles is for data.kind vehicleid, not {data.kind}"
+    if data.pattern is not None and data.kind != "named":
+        yield f"data.pattern is for data.kind named, not {data.kind}"
 
 
 def _model(config: RunConfig) -> Iterator[str]:

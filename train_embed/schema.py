@@ -35,7 +35,11 @@ __all__ = [
 ]
 
 Side = Annotated[int, Field(ge=32, le=4096)]
-DataKind = Literal["folder", "csv", "cub", "cars", "sop", "market", "duke", "cuhk03"]
+# fmt: off
+DataKind = Literal[
+    "folder", "csv", "named", "cub", "cars", "sop", "inshop", "market", "duke", "cuhk03", "msmt17", "veri", "vehicleid",
+]
+# fmt: on
 
 
 class DataConfig(Section):
@@ -44,11 +48,14 @@ class DataConfig(Section):
     Attributes:
         kind: the layout on disk.
         root: its folder; of "csv", the table also does. Needed by every run, in no preset.
-        train_classes: of "folder" and "csv", the classes to train on: the first so many, in natural order; their
-            share, or a list of names, patterns and ranges ("001..100"). The rest validates. Null: half of them.
+        train_classes: of "folder", "csv" and "named", the classes to train on: the first so many, in natural order;
+            their share, or a list of names, patterns and ranges ("001..100"). The rest validates. Null: half of them.
         split_file: of "folder" and "csv", a table in `root`, see `fewshot_seg.datasets.labelled_csv`; where it has a
             column split, train_classes must be null. Null: of "csv" df.csv, of "folder" none.
         boxes: of "cuhk03", the people's boxes "detected" or "labeled".
+        vehicles: of "vehicleid", how many its test list holds; null: 800.
+        pattern: of "named", what a file's name says, see `fewshot_seg.datasets.named`; null: its own.
+        query_camera, gallery_camera: in validation only images of this camera ask, or are looked through; null: any.
         check_counts: whether a published set must be whole.
         holdout: share of the training classes kept back for validation. 0 validates on the test split, as the
             published tables do.
@@ -65,6 +72,10 @@ class DataConfig(Section):
     train_classes: Count | Share | Names | None = None
     split_file: str | None = None
     boxes: Literal["detected", "labeled"] | None = None
+    vehicles: Count | None = None
+    pattern: str | None = None
+    query_camera: Whole | None = None
+    gallery_camera: Whole | None = None
     check_counts: bool = True
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     max_unreadable: Whole = 20

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from fewshot_seg.datasets.labelled import LabelledImages, load_dataset
 from fewshot_seg.devices import resolve_device
-from fewshot_seg.errors import ConfigError
+from fewshot_seg.errors import ConfigError, DataError
 from train_embed.config import DataConfig, RunConfig, SamplerConfig
 from train_embed.distributed import local_rank
 from train_embed.ranking import Roles
@@ -35,19 +35,25 @@ def training_and_validation(data: DataConfig) -> tuple[LabelledImages, LabelledI
 def roles(data: DataConfig, validation: LabelledImages) -> Roles | None:
     """Who asks and who is looked through among the validation images, where the data knows cameras; else None.
 
-    The benchmark's own queries and gallery, or, where training identities were held out, all of them both.
+    The benchmark's own queries and gallery, or, where training identities were held out, all of them both; of either
+    the images of the cameras that were chosen.
 
     Raises:
-        DataError: files missing. ConfigError: impossible options.
+        DataError: files missing, or a camera that no image is of. ConfigError: impossible options.
     """
-    if validation.cameras is None:
+    cameras = validation.cameras
+    if cameras is None:
         return None
-    everyone = tuple(range(len(validation)))
-    if data.holdout:
-        return Roles(everyone, everyone, validation.cameras)
     place = {id_: index for index, id_ in enumerate(validation.ids)}
-    queries, gallery = (tuple(sorted(place[i] for i in _part(data, part).ids)) for part in ("query", "gallery"))
-    return Roles(queries, gallery, validation.cameras)
+
+    def those(part: str, camera: int | None) -> tuple[int, ...]:
+        found = range(len(place)) if data.holdout else (place[id_] for id_ in _part(data, part).ids)
+        kept = tuple(index for index in found if camera in (None, cameras[index]))
+        if not kept:
+            raise DataError(f"data.{part}_camera {camera}: no image that validates is of it")
+        return kept
+
+    return Roles(those("query", data.query_camera), those("gallery", data.gallery_camera), cameras)
 
 
 def _part(data: DataConfig, split: str) -> LabelledImages:
@@ -58,6 +64,8 @@ def _part(data: DataConfig, split: str) -> LabelledImages:
         train_classes=data.train_classes,
         split_file=data.split_file,
         boxes=data.boxes,
+        vehicles=data.vehicles,
+        pattern=data.pattern,
         holdout=data.holdout,
         check_counts=data.check_counts,
     )

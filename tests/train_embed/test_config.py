@@ -167,6 +167,8 @@ class TestRefusals:
             ([*PCB, "model.rpp_epoch=1"], "set identity.weight, or model.rpp_induction"),
             ([*PCB, "model.pooling=gem", "model.rpp_epoch=1"], "refined parts are means"),
             ([*PCB, "model.rpp_epoch=3", "model.rpp_induction=0"], "is after the end: run.epochs is 3"),
+            (["data.vehicles=800"], "data.vehicles is for data.kind vehicleid, not folder"),
+            (["data.pattern=x"], "data.pattern is for data.kind named, not folder"),
             (["identity.smoothing=0.1"], "needs an identity loss: set identity.weight"),
             (["loss.name=proxy-anchor"], "set mining.kind"),
             (["sampler.k=1"], "sampler.k"),

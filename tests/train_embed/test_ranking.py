@@ -28,8 +28,8 @@ def slow(
             same = labels[row[g]] == labels[row[q]]
             if same and roles.cameras[g] == roles.cameras[q]:
                 continue
-            entries.append((-float(f[row[q]] @ f[row[g]]), g, same))
-        right = [place for place, entry in enumerate(sorted(entries), start=1) if entry[2]]
+            entries.append((-float(f[row[q]] @ f[row[g]]), same))
+        right = [place for place, entry in enumerate(sorted(entries), start=1) if entry[1]]  # of equals the wrong first
         if right:
             ranks.append(right[0])
             precisions.append(sum((n + 1) / place for n, place in enumerate(right)) / len(right))

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from fewshot_seg.checkpoints import read_header
 from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.embedding import load_embedder
+from fewshot_seg.errors import DataError
 from fewshot_seg.pcb import PCBHead
 from tests.train_embed.tiny import settings
 from train_embed.config import from_mapping, load_config
@@ -97,6 +98,22 @@ def test_who_asks_whom(market: Path) -> None:
     assert everyone.queries == everyone.gallery == tuple(range(12))
     blind = LabelledImages(validation.paths, validation.labels, validation.names, None, validation.ids)
     assert roles(held, blind) is None
+
+
+def test_vehicles_by_their_names_split_by_vehicle(tmp_path: Path) -> None:
+    """TYPE_NUMBER_camC.jpg: the first half of the vehicles trains, camera 1 of the others asks camera 2."""
+    for number in range(4):
+        for camera in (1, 2):
+            Image.new("RGB", (8, 8)).save(tmp_path / f"car_{number:04d}_cam{camera}.png")
+    data = DataConfig(kind="named", root=tmp_path, query_camera=1, gallery_camera=2)
+    images, validation = training_and_validation(data)
+    assert images.names == ("car_0000", "car_0001")
+    found = roles(data, validation)
+    assert found is not None
+    assert [validation.ids[i] for i in found.queries] == ["car_0002_cam1.png", "car_0003_cam1.png"]
+    assert [validation.ids[i] for i in found.gallery] == ["car_0002_cam2.png", "car_0003_cam2.png"]
+    with pytest.raises(DataError, match=r"data\.gallery_camera 3: no image that validates is of it"):
+        roles(data.model_copy(update={"gallery_camera": 3}), validation)
 
 
 def test_a_table_of_vehicles_trains_split_by_vehicle(market: Path, tmp_path: Path) -> None:
