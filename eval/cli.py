@@ -17,6 +17,8 @@ from eval.commands.hints import EPILOG as HINTS_EPILOG
 from eval.commands.hints import hints
 from eval.commands.report import EPILOG as REPORT_EPILOG
 from eval.commands.report import report
+from eval.commands.retrieval import EPILOG as RETRIEVAL_EPILOG
+from eval.commands.retrieval import retrieval
 from eval.commands.score import EPILOG as SCORE_EPILOG
 from eval.commands.score import score
 from eval.commands.segment import EPILOG as SEGMENT_EPILOG
@@ -29,7 +31,7 @@ from fewshot_seg.commands.entry import make_app
 
 __all__ = ["app", "main"]
 
-app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set.")
+app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set, and retrieval.")
 
 app.command(epilog=SEGMENT_EPILOG)(segment)
 app.command(epilog=SCORE_EPILOG)(score)
@@ -39,6 +41,7 @@ app.command(epilog=DEV_EPILOG)(dev)
 app.command(epilog=ABLATION_EPILOG)(ablation)
 app.command(epilog=HINTS_EPILOG)(hints)
 app.command(epilog=REPORT_EPILOG)(report)
+app.command(epilog=RETRIEVAL_EPILOG)(retrieval)
 app.add_typer(bench_app)
 app.command("split-list", epilog=SPLIT_LIST_EPILOG)(split_list)
 

@@ -31,13 +31,18 @@ from fewshot_seg.errors import DataError
 from fewshot_seg.export import decode_rle, encode_rle
 from fewshot_seg.streams import ordered_map
 
-__all__ = ["Track", "decode", "finished", "predict", "predict_run", "predictions_file", "scores_of"]
+__all__ = ["Track", "decode", "finished", "predict", "predict_run", "predictions_file", "scores_of", "untracked"]
 
 _MOST_WORKERS = 8
 _DIGITS = 6  # of a score
 
 Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 """Passes items on and shows progress: (items, total, what they are)."""
+
+
+def untracked(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    """A `Track` that shows nothing."""
+    return iter(items)
 
 
 def predictions_file(out: Path, method: str) -> Path:

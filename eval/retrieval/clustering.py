@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eval.predictions import Track, untracked
 from fewshot_seg.errors import ConfigError, ShapeError
 
 __all__ = ["assign", "k_means", "normalized_mutual_information", "seed_centres"]
@@ -20,7 +21,7 @@ ITERATIONS = 50
 CELLS = 2**24  # distances at once: 64 MB
 
 
-def k_means(x: Tensor, k: int, *, seed: int = 0, iterations: int = ITERATIONS) -> Tensor:
+def k_means(x: Tensor, k: int, *, seed: int = 0, iterations: int = ITERATIONS, track: Track = untracked) -> Tensor:
     """The cluster (N,) int64 of each vector.
 
     Args:
@@ -28,6 +29,7 @@ def k_means(x: Tensor, k: int, *, seed: int = 0, iterations: int = ITERATIONS) -
         k: clusters, 1 to N.
         seed: of the first centres. Same seed, same clusters.
         iterations: at most so many.
+        track: shows progress.
 
     Raises:
         ShapeError: not (N,D). ConfigError: k below 1 or above N.
@@ -36,9 +38,9 @@ def k_means(x: Tensor, k: int, *, seed: int = 0, iterations: int = ITERATIONS) -
         raise ShapeError(f"expected vectors (N,D), got {tuple(x.shape)}")
     if not 1 <= k <= len(x):
         raise ConfigError(f"k-means of {len(x)} vectors: clusters must be 1 to {len(x)}, not {k}")
-    centres = seed_centres(x, k, seed)
+    centres = seed_centres(x, k, seed, track)
     clusters = assign(x, centres)
-    for _ in range(iterations):
+    for _ in track(range(iterations), iterations, "clustering"):
         centres = _means(x, clusters, centres)
         before, clusters = clusters, assign(x, centres)
         if torch.equal(before, clusters):
@@ -46,16 +48,17 @@ def k_means(x: Tensor, k: int, *, seed: int = 0, iterations: int = ITERATIONS) -
     return clusters
 
 
-def seed_centres(x: Tensor, k: int, seed: int) -> Tensor:
+def seed_centres(x: Tensor, k: int, seed: int, track: Track = untracked) -> Tensor:
     """k-means++: (k,D) of the vectors, each drawn with a chance that grows with the square of its distance."""
     draws = np.random.Generator(np.random.Philox(key=seed)).random(k)
     chosen = [int(draws[0] * len(x))]
-    nearest = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
-    for draw in draws[1:]:
-        away = (x - x[chosen[-1]]).double().square().sum(1)
-        nearest = torch.minimum(nearest, away)
-        sums = nearest.cumsum(0)
-        # Where all that is left are doubles of centres, all sums are 0, and the first vector does as well as any.
+    squares = x.square().sum(1)
+    nearest = torch.full((len(x),), torch.inf, device=x.device)
+    for draw in track(draws[1:], k - 1, "seeding clusters"):
+        away = squares + squares[chosen[-1]] - 2 * (x @ x[chosen[-1]])
+        nearest = torch.minimum(nearest, away.clamp_min(0))
+        sums = nearest.cpu().double().cumsum(0)
+        # Where all that is left are doubles of centres, all sums are 0, and any vector does.
         chosen.append(min(int(torch.searchsorted(sums, draw * sums[-1], right=True)), len(x) - 1))
     return x[chosen]
 

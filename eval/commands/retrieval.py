@@ -1,0 +1,139 @@
+"""`fewshot-eval retrieval`: how well images of a query's class are found."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.options import Device
+from eval.commands.report import make_report
+from fewshot_seg.commands.console import complain, print_table, tracked
+
+if TYPE_CHECKING:
+    from eval.tables import Table
+
+__all__ = ["EPILOG", "retrieval"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval retrieval --dataset cub --root CUB_200_2011 --out runs/cub
+
+fewshot-eval retrieval --root birds --classes 101-150 -w default -w run/best.safetensors --out runs/birds
+
+fewshot-eval retrieval --dataset csv --root photos/df.csv --out runs/photos
+"""
+
+
+class RetrievalSet(StrEnum):
+    """The data sets' names."""
+
+    cub = "cub"
+    cars = "cars"
+    sop = "sop"
+    inshop = "inshop"
+    folder = "folder"
+    csv = "csv"
+
+
+class Split(StrEnum):
+    """Which of a data set's classes."""
+
+    test = "test"
+    validation = "validation"
+    train = "train"
+
+
+def retrieval(
+    root: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="The data's folder, as its archive unpacks to; folder: one folder a class."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")],
+    dataset: Annotated[
+        RetrievalSet, typer.Option(help="CUB-200-2011, Cars-196, SOP, In-Shop, class folders, or a table.")
+    ] = RetrievalSet.folder,
+    split: Annotated[Split, typer.Option(help="Which classes; validation is another word for test.")] = Split.test,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="Of class folders: positions in natural order (101-150), or names and patterns, by commas.",
+            show_default="the second half",
+        ),
+    ] = None,
+    split_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A CSV table in the folder that shares out its images.",
+            show_default="none, of csv df.csv",
+        ),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            help="A name or a checkpoint file. May be repeated: side by side.",
+            show_default="default",
+        ),
+    ] = None,
+    k: Annotated[
+        list[int] | None,
+        typer.Option("-k", min=1, help="Of recall at K. May be repeated.", show_default="1 2 4 8; SOP: 1 10 100 1000"),
+    ] = None,
+    nmi: Annotated[
+        bool, typer.Option("--nmi/--no-nmi", help="Cluster the vectors, too: long for many classes.")
+    ] = True,
+    device: Device = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at a time; the results are the same.", show_default="processors, up to 8"),
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Take a published set that is not complete.")
+    ] = False,
+    bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Resamples for intervals; 0: none.")] = 1000,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write RUN/report.html at the end.")] = True,
+) -> None:
+    """Find images of each query's class: R@K, MAP@R, R-precision and NMI, beside published figures.
+
+    Writes RUN/config.json, vectors, queries-WEIGHTS.npz, metrics.json and report.html. The same command goes on where
+    an interrupted run stopped; a run of another config in the same folder is refused.
+    """
+    from eval.retrieval.data import Choice
+    from eval.retrieval.run import KIND, RetrievalTask, run_retrieval
+    from eval.retrieval.tables import figures_table
+    from eval.scoring import read_config
+
+    task = RetrievalTask(
+        Choice(dataset.value, root, split.value, classes, split_file, allow_missing),
+        out,
+        weights=tuple(weights or ["default"]),
+        ks=tuple(k or ()),
+        device=device,
+        workers=workers,
+        samples=bootstrap,
+        nmi=nmi,
+    )
+    try:
+        metrics = run_retrieval(task, partial(tracked, command=COMMAND))
+    except KeyboardInterrupt:
+        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
+        raise
+    _print(figures_table(read_config(out, KIND), metrics))
+    if report:
+        typer.echo(f"Report: {make_report(out, root, device=device)}")
+
+
+def _print(table: Table) -> None:
+    typer.echo(table.title)
+    print_table(table.columns, table.rows, names=table.names)
+    for note in table.notes:
+        typer.echo(note)

@@ -1,0 +1,205 @@
+"""A retrieval run: vectors of one or several weights on the same images, and their figures, in one folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eval.bootstrap import LEVEL, SAMPLES
+from eval.predictions import Track, untracked
+from eval.provenance import code_digest, libraries
+from eval.retrieval.data import Choice, RetrievalImages, open_images
+from eval.runs import claim_run
+from eval.scoring import METRICS
+from fewshot_seg import __version__
+from fewshot_seg.errors import ConfigError
+from fewshot_seg.export import make_folder, write_json
+from fewshot_seg.locks import sole_user
+
+if TYPE_CHECKING:
+    from eval.retrieval.scoring import QueryScores
+    from fewshot_seg.embedding import Embedder
+
+__all__ = ["KIND", "RetrievalTask", "default_ks", "run_retrieval", "scores_file"]
+
+KIND: Final = "retrieval"
+_FREE: Final = ("root",)  # where the data lies doesn't change a result
+_KS: Final = {"sop": (1, 10, 100, 1000), "inshop": (1, 10, 20, 30)}
+
+
+@dataclass(frozen=True)
+class RetrievalTask:
+    """What is measured.
+
+    Attributes:
+        choice: which images ask and are asked for.
+        out: the run's folder.
+        weights: as `load_embedder` takes them, at least one, each once; the run's own figures are the first's.
+        ks: the K of R@K; () for the data set's usual ones (`default_ks`).
+        device: as `load_embedder` takes it.
+        workers: as `vectors.embed_files` takes it.
+        samples: resamples of the queries for intervals; 0 gives none.
+        nmi: cluster the vectors, too, which takes long for many classes.
+
+    Raises:
+        ConfigError: an impossible task.
+    """
+
+    choice: Choice
+    out: Path
+    weights: tuple[str, ...] = ("default",)
+    ks: tuple[int, ...] = ()
+    device: str = "auto"
+    workers: int | None = None
+    samples: int = SAMPLES
+    nmi: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.weights or len(set(self.weights)) < len(self.weights):
+            raise ConfigError(f"weights {', '.join(self.weights)}: name at least one, and each once")
+        if any(k < 1 for k in self.ks):
+            raise ConfigError(f"K {', '.join(map(str, self.ks))}: must be at least 1")
+        if self.samples < 0 or (self.workers is not None and self.workers < 1):
+            raise ConfigError("bootstrap must be 0 or more, workers at least 1")
+
+
+@dataclass(frozen=True)
+class _Contender:
+    """One of the weights that are compared, under the name that its files and rows have."""
+
+    name: str
+    embedder: Embedder
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def default_ks(dataset: str) -> tuple[int, ...]:
+    """The K that figures on a data set are given for."""
+    return _KS.get(dataset, (1, 2, 4, 8))
+
+
+def scores_file(out: Path, name: str) -> Path:
+    """Where the scores of each query are kept, for the weights that are called `name`."""
+    return out / f"queries-{name}.npz"
+
+
+def run_retrieval(task: RetrievalTask, track: Track = untracked) -> dict[str, Any]:
+    """Embed what is still to be embedded, then score everything.
+
+    Writes config.json, vectors/NAME/*.npz, queries-NAME.npz and metrics.json to `task.out`.
+
+    Returns:
+        What is in metrics.json.
+
+    Raises:
+        ConfigError: `task.out` holds another task's run, or another process is at work in it.
+        DataError: bad data. CheckpointError: bad weights. OutputError: the folder can't be written.
+    """
+    images = open_images(task.choice)
+    contenders = _contenders(task)
+    ks = tuple(sorted(set(task.ks))) or default_ks(task.choice.dataset)
+    make_folder(task.out)
+    with sole_user(task.out):
+        claim_run(task.out, _config(task, images, ks, contenders), free=_FREE)
+        found = {one.name: _measure(task, one, images, ks, track) for one in contenders}
+        metrics = _metrics(task, images, found)
+        write_json(task.out / METRICS, metrics)
+    return metrics
+
+
+def _contenders(task: RetrievalTask) -> list[_Contender]:
+    from dataclasses import asdict
+
+    from fewshot_seg.embedding import load_embedder
+    from fewshot_seg.retrieval.identity import identity_of
+
+    contenders = []
+    for name, weights in zip(_names(task.weights), task.weights, strict=True):
+        embedder = load_embedder(weights, device=task.device)
+        known = {**asdict(identity_of(embedder)), "source": weights, "device": embedder.device.type}
+        contenders.append(_Contender(name, embedder, {"name": name, **known}))
+    return contenders
+
+
+def _names(weights: Sequence[str]) -> list[str]:
+    """Short names that are fit for files, each once: a checkpoint's without its folder."""
+    names: list[str] = []
+    for one in weights:
+        plain = (
+            re.sub(r"[^\w.-]+", "-", Path(one).stem if one.endswith(".safetensors") else one).strip("-.") or "weights"
+        )
+        number = 1
+        while (name := plain if number == 1 else f"{plain}-{number}") in names:
+            number += 1
+        names.append(name)
+    return names
+
+
+def _config(
+    task: RetrievalTask, images: RetrievalImages, ks: Sequence[int], contenders: Sequence[_Contender]
+) -> dict[str, Any]:
+    """Everything that determines the vectors and the figures, and where the data was."""
+    choice = task.choice
+    return {
+        "run": KIND,
+        "fewshot_seg": __version__,
+        "code_sha256": code_digest(),
+        "libraries": libraries(),
+        "dataset": choice.dataset,
+        "root": str(choice.root),
+        "split": "test" if choice.split == "validation" else choice.split,
+        "classes": choice.classes,
+        "split_file": choice.split_file,
+        "allow_missing": choice.allow_missing,
+        "images_sha256": images.digest,
+        "queries": len(images.queries),
+        "gallery": len(images.gallery),
+        "ks": list(ks),
+        "weights": [dict(one.config) for one in contenders],
+    }
+
+
+def _measure(
+    task: RetrievalTask, one: _Contender, images: RetrievalImages, ks: Sequence[int], track: Track
+) -> dict[str, Any]:
+    """The figures of one of the weights; its queries' scores are written."""
+    import torch
+
+    from eval.retrieval.scoring import figures_of, nmi_of, save_scores, score_queries
+    from eval.retrieval.vectors import embed_files
+
+    kept = task.out / "vectors" / one.name
+    vectors = embed_files(images.images.paths, one.embedder, kept, track, f"embedding, {one.name}", task.workers)
+    there = images.without(set(vectors.unreadable)) if vectors.unreadable else images
+    device = one.embedder.device if one.embedder.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
+    scores = score_queries(vectors.values, there, ks, device, track)
+    save_scores(scores_file(task.out, one.name), scores)
+    figures = figures_of(scores, ks, task.samples)
+    figures["nmi"] = nmi_of(vectors.values, there, device, track) if task.nmi else None
+    figures["per_class"] = _per_class(scores, images)
+    figures["unreadable"] = {images.images.ids[place]: why for place, why in sorted(vectors.unreadable.items())}
+    return figures
+
+
+def _per_class(scores: QueryScores, images: RetrievalImages) -> dict[str, float]:
+    """R@(the first K) of each class's queries, by its name."""
+    hits: dict[str, list[bool]] = {}
+    for place, hit in zip(scores.queries.tolist(), scores.recalls[:, 0].tolist(), strict=True):
+        hits.setdefault(images.images.names[images.images.labels[place]], []).append(hit)
+    return {name: sum(found) / len(found) for name, found in hits.items()}
+
+
+def _metrics(task: RetrievalTask, images: RetrievalImages, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    first = next(iter(found))
+    return {
+        "method": first,
+        **{name: found[first][name] for name in ("recall", "map_at_r", "r_precision", "nmi")},
+        "queries": len(images.queries),
+        "gallery": len(images.gallery),
+        "classes": len({images.images.labels[place] for place in images.queries.tolist()}),
+        "left_out_by_id": bool((images.own >= 0).any()),
+        "bootstrap": {"samples": task.samples, "level": LEVEL, "over": "queries"},
+        "methods": {name: dict(figures) for name, figures in found.items()},
+    }
