@@ -145,7 +145,7 @@ def _write_block(path: Path, block: _Block) -> None:
 def _read_block(path: Path, count: int) -> _Block | None:
     """A block that was written; None where there is none, or none of this length: it is made again."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             block = _Block(stored["vectors"], stored["problems"].tolist())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
