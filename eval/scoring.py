@@ -205,8 +205,8 @@ def stored_counts(out: Path, config: Mapping[str, Any]) -> RunCounts | None:
     return counts if counts.sources == current else None
 
 
-def read_config(out: Path, kind: str = "segmentation") -> dict[str, Any]:
-    """The config.json of a run of some kind.
+def read_config(out: Path, kind: str | None = "segmentation") -> dict[str, Any]:
+    """The config.json of a run of some kind; None takes any.
 
     Raises:
         DataError: no such file, or of something else.
@@ -216,8 +216,8 @@ def read_config(out: Path, kind: str = "segmentation") -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{describe(path)}: cannot be read ({error}); give the folder of a run") from error
-    if not isinstance(config, dict) or config.get("run") != kind:
-        raise DataError(f"{describe(path)}: is not the config of a {kind} run; give the folder of one")
+    if not isinstance(config, dict) or kind not in (None, config.get("run")):
+        raise DataError(f"{describe(path)}: is not the config of a {kind or 'finished'} run; give the folder of one")
     return config
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["Table", "markdown", "span", "to_html"]
+if TYPE_CHECKING:
+    from eval.report.html import Html
+
+__all__ = ["Table", "markdown", "span", "to_grid", "to_html"]
 
 
 @dataclass(frozen=True)
@@ -49,18 +53,23 @@ def markdown(tables: Sequence[Table]) -> str:
 
 def to_html(title: str, subtitle: str, tables: Sequence[Table]) -> str:
     """A page of its own, which asks for nothing else."""
-    from eval.report.html import Html, element, join
     from eval.report.page import Section, document
+
+    sections = [
+        Section(f"table-{number}", one.title, to_grid(one, f"rows-{number}")) for number, one in enumerate(tables)
+    ]
+    return document(title, subtitle, sections)
+
+
+def to_grid(one: Table, anchor: str) -> Html:
+    """The table, with its notes under it, as a part of a page."""
+    from eval.report.html import Html, element, join
     from eval.report.parts import Cell, Column, table
 
-    sections = []
-    for number, one in enumerate(tables):
-        columns = [Column(name, place >= one.names) for place, name in enumerate(one.columns)]
-        rows = [[Cell(text) for text in row] for row in one.rows]
-        grid = table(columns, rows, anchor=f"rows-{number}", what=one.title)
-        notes = [element("p", note, class_="note") for note in one.notes]
-        sections.append(Section(f"table-{number}", one.title, join([grid, *notes], Html("\n"))))
-    return document(title, subtitle, sections)
+    columns = [Column(name, place >= one.names) for place, name in enumerate(one.columns)]
+    rows = [[Cell(text) for text in row] for row in one.rows]
+    grid = table(columns, rows, anchor=anchor, what=one.title)
+    return join([grid, *(element("p", note, class_="note") for note in one.notes)], Html("\n"))
 
 
 def _markdown(table: Table) -> str:

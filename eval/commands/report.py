@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from eval.commands.common import COMMAND
 from eval.commands.options import FinishedRun, RootNow, SplitListNow
 from fewshot_seg.commands.console import tracked
 
-__all__ = ["EPILOG", "command_line", "make_report", "report"]
+__all__ = ["EPILOG", "command_line", "make_report", "report", "retrieval_line"]
 
 EPILOG = """
 [bold]Examples[/]
@@ -32,19 +32,20 @@ def report(
     root: RootNow = None,
     split_list: SplitListNow = None,
     examples: Annotated[
-        int, typer.Option(min=0, max=100, help="Episodes to draw of the worst, of the best and at random.")
+        int, typer.Option(min=0, max=100, help="Episodes or queries to draw of the worst, of the best and at random.")
     ] = 8,
     weights: Annotated[
         str | None, typer.Option("--weights", "-w", help="Where the run's weights are now.", show_default="the run's")
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option("--device", "-d", help="Where the drawn episodes are segmented again.", show_default="the run's"),
+        typer.Option("--device", "-d", help="Where the drawn ones are computed again.", show_default="the run's"),
     ] = None,
 ) -> None:
-    """Write RUN/report.html, one file to read in a browser: figures, classes, episodes drawn, all episodes by IoU.
+    """Write RUN/report.html, one file to read in a browser: figures, classes, examples drawn, all of them in a table.
 
-    The drawn episodes are segmented again, to show attention and trimaps.
+    Drawn episodes of a segmentation run are segmented again, to show attention and trimaps; of a retrieval run,
+    queries are drawn with their nearest images, and attention to each other.
     """
     typer.echo(f"Report: {make_report(run, root, split_list, examples, weights, device)}")
 
@@ -57,12 +58,20 @@ def make_report(
     weights: str | None = None,
     device: str | None = None,
 ) -> Path:
-    """Write a finished run's report.html; arguments and errors as `eval.report.segmentation.write_report`."""
+    """Write a finished run's report.html; arguments and errors as `write_report` of the run's kind."""
+    from eval.report.retrieval import RetrievalReport, write_retrieval_report
     from eval.report.segmentation import ReportTask, write_report
     from eval.report.steps import Network
+    from eval.retrieval.run import KIND
+    from eval.scoring import read_config
+    from fewshot_seg.errors import ConfigError
 
-    task = ReportTask(run, root, split_list, examples, Network(weights, device), command_line)
-    return write_report(task, partial(tracked, command=COMMAND))
+    network, track = Network(weights, device), partial(tracked, command=COMMAND)
+    if read_config(run, None).get("run") != KIND:
+        return write_report(ReportTask(run, root, split_list, examples, network, command_line), track)
+    if split_list is not None:
+        raise ConfigError("--split-list: a retrieval run has none; leave it out")
+    return write_retrieval_report(RetrievalReport(run, root, examples, network, retrieval_line), track)
 
 
 def command_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> str:
@@ -82,16 +91,38 @@ def command_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Pat
         "matcher": (config.get("matcher") or {}).get("choice"),
         "bootstrap": (metrics.get("bootstrap") or {}).get("samples"),
     }
-    words = [COMMAND, "segment"]
-    for name, parameter in inspect.signature(segment).parameters.items():
-        value = told.get(name)
-        flag = f"--{name.replace('_', '-')}"
+    changed = _changed_options(config)
+    return _line("segment", segment, told) + (f"  # with {', '.join(changed)}" if changed else "")
+
+
+def retrieval_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> str:
+    """The command that makes a retrieval run of this config and these metrics: options that aren't the defaults."""
+    from eval.commands.retrieval import retrieval
+    from eval.retrieval.run import default_ks
+
+    weights = [one["source"] for one in config["weights"]]
+    told = {
+        **config,
+        "out": out,
+        "weights": None if weights == ["default"] else weights,
+        "device": config["weights"][0]["device"],
+        "k": None if tuple(config["ks"]) == default_ks(config["dataset"]) else config["ks"],
+        "bootstrap": metrics["bootstrap"]["samples"],
+    }
+    return _line("retrieval", retrieval, told) + (" --no-nmi" if metrics["nmi"] is None else "")
+
+
+def _line(name: str, command: Callable[..., None], told: Mapping[str, Any]) -> str:
+    """A subcommand with the options of its function that were told other than their defaults."""
+    words = [COMMAND, name]
+    for option, parameter in inspect.signature(command).parameters.items():
+        value = told.get(option)
+        flag = f"--{option.replace('_', '-')}" if len(option) > 1 else f"-{option}"
         if value is None or _plain(value) == _plain(parameter.default) or value is False:
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [flag] if one is True else [flag, str(one)]
-    changed = _changed_options(config)
-    return shlex.join(words) + (f"  # with {', '.join(changed)}" if changed else "")
+    return shlex.join(words)
 
 
 def _changed_options(config: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from fewshot_seg.episodes import Episode
 from fewshot_seg.render import class_colour, heat_map, overlay, seed_map
 from fewshot_seg.results import Segmentation
 
-__all__ = ["MOST_SUPPORTS", "VOID_COLOUR", "Drawn", "draw_case", "frame_for"]
+__all__ = ["MOST_SUPPORTS", "VOID_COLOUR", "Drawn", "draw_case", "frame_for", "shrunk"]
 
 Image8 = NDArray[np.uint8]
 
@@ -81,7 +81,7 @@ def _cells(drawn: Drawn, dataset: SegmentationDataset, names: Sequence[str], fra
     episode = drawn.episode
     whole = episode_truth(dataset.mask(episode.query), episode.classes)
     image = read_image(dataset.image(episode.query))
-    photo, (truth, prediction) = _shrunk(image, 2 * frame.side, whole, drawn.prediction)
+    photo, (truth, prediction) = shrunk(image, 2 * frame.side, whole, drawn.prediction)
     columns = iter(("k3", "k4") if drawn.steps is None else ("k5", "k6"))
     last = [
         picture(
@@ -106,9 +106,9 @@ def _supports(drawn: Drawn, dataset: SegmentationDataset, number: int, frame: Fr
     inner = frame.half if several else frame
     shown = []
     for image_id in images[:MOST_SUPPORTS]:
-        photo, _ = _shrunk(read_image(dataset.image(image_id)), 2 * inner.side)
+        photo, _ = shrunk(read_image(dataset.image(image_id)), 2 * inner.side)
         if masks:
-            photo, (mask,) = _shrunk(
+            photo, (mask,) = shrunk(
                 read_image(dataset.image(image_id)), 2 * inner.side, dataset.mask(image_id) == label
             )
             photo = overlay(photo, mask * (number + 1))
@@ -146,7 +146,7 @@ def _outcome(what: str, labels: NDArray[Any], names: Sequence[str]) -> str:
     return f"{what}: {', '.join(shares)}"
 
 
-def _shrunk(image: Image8, side: int, *labels: NDArray[Any]) -> tuple[Image8, list[NDArray[np.int32]]]:
+def shrunk(image: Image8, side: int, *labels: NDArray[Any]) -> tuple[Image8, list[NDArray[np.int32]]]:
     """An image and label maps of its size, at most `side` pixels long; labels keep their values."""
     height, width = image.shape[:2]
     scale = min(1.0, side / max(height, width))

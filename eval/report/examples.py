@@ -10,7 +10,7 @@ import numpy as np
 
 from eval.scoring import EpisodeScore
 
-__all__ = ["Group", "choose"]
+__all__ = ["Group", "choose", "groups_of"]
 
 
 @dataclass(frozen=True)
@@ -23,29 +23,38 @@ class Group:
 
 
 def choose(scores: Sequence[EpisodeScore], count: int, seed: int = 0) -> list[Group]:
-    """Groups of at most `count` episodes, the same ones for the same scores and seed.
+    """Groups of at most `count` episodes, the same ones for the same scores and seed; see `groups_of`."""
+    values, queries = [one.miou for one in scores], [one.query for one in scores]
+    return groups_of(values, queries, count, "By IoU, each query image once.", seed)
 
-    The random ones are drawn from all episodes; the worst and the best have a query image at most once. A run
-    of few episodes is one group of all of them.
+
+def groups_of(values: Sequence[float], images: Sequence[str], count: int, rule: str, seed: int = 0) -> list[Group]:
+    """Groups of at most `count` places, the same ones for the same values and seed.
+
+    The random ones are drawn from all; the worst and the best have an image at most once. A run of few is one group
+    of all of them.
+
+    Args:
+        values: a value for each place, larger is better; NaN where there is none.
+        images: of each place.
+        count: see above; 0 gives no group.
+        rule: a sentence on how the worst and the best are chosen.
+        seed: decides the draw, and between equals.
     """
-    drawn = np.argsort(np.random.Philox(key=seed).random_raw(len(scores)), kind="stable").tolist()
-    ranked = sorted(drawn, key=lambda place: _key(scores[place]))  # the draw decides between equals
-    if len(scores) <= 2 * count:
+    drawn = np.argsort(np.random.Philox(key=seed).random_raw(len(values)), kind="stable").tolist()
+    ranked = sorted(drawn, key=lambda place: math.inf if math.isnan(values[place]) else values[place])
+    if len(values) <= 2 * count:
         return [Group("All of them", "The worst first.", tuple(ranked))] if count else []
-    known = [place for place in ranked if not math.isnan(scores[place].miou)]
+    known = [place for place in ranked if not math.isnan(values[place])]
     return [
         Group("Drawn at random", "What to expect, good and bad.", tuple(sorted(drawn[:count]))),
-        Group("The worst", "By IoU, each query image once.", _distinct(scores, known, count)),
-        Group("The best", "By IoU, each query image once.", _distinct(scores, known[::-1], count)),
+        Group("The worst", rule, _distinct(images, known, count)),
+        Group("The best", rule, _distinct(images, known[::-1], count)),
     ][: 3 if count else 0]
 
 
-def _key(score: EpisodeScore) -> float:
-    return math.inf if math.isnan(score.miou) else score.miou
-
-
-def _distinct(scores: Sequence[EpisodeScore], places: Sequence[int], count: int) -> tuple[int, ...]:
+def _distinct(images: Sequence[str], places: Sequence[int], count: int) -> tuple[int, ...]:
     first: dict[str, int] = {}
     for place in places:
-        first.setdefault(scores[place].query, place)
+        first.setdefault(images[place], place)
     return tuple(first.values())[:count]

@@ -28,7 +28,7 @@ from fewshot_seg.episodes import Episode, read_episodes
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.render import SEED_COLOURS
 
-__all__ = ["REPORT", "ReportTask", "write_report"]
+__all__ = ["REPORT", "ReportTask", "made_section", "write_report"]
 
 REPORT = "report.html"
 MOST_ROWS = 20_000  # of the table of all episodes
@@ -100,7 +100,7 @@ def write_report(task: ReportTask, track: Track | None = None) -> Path:
         classes_section(run.metrics, _episodes_of_classes(run)),
         _examples_section(run, groups, drawn),
         _all_section(run, places),
-        _made_section(run),
+        made_section(run.config, task.command and task.command(run.config, run.metrics, task.out)),
     ]
     path = task.out / REPORT
     write_page(path, document(_title(run.config), _subtitle(run), sections, notices=notices))
@@ -244,19 +244,23 @@ def _row(run: _Run, place: int, *, linked: bool) -> list[Cell]:
     ]
 
 
-def _made_section(run: _Run) -> Section:
+def made_section(config: Mapping[str, Any], command: str | None) -> Section:
+    """How a run was made: the command, and all of its config."""
     body: list[Html] = []
-    if run.task.command is not None:
-        line = run.task.command(run.config, run.metrics, run.task.out)
-        body += [element("p", "The command:"), element("pre", line)]
-    plain = {key: value for key, value in run.config.items() if not isinstance(value, dict)}
+    if command is not None:
+        body += [element("p", "The command:"), element("pre", command)]
+    plain = {key: value for key, value in config.items() if not _is_nested(value)}
     pairs: dict[str, object] = {
         key: ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else str(value)
         for key, value in plain.items()
     }
     body.append(key_table(pairs))
-    for key, value in run.config.items():
-        if isinstance(value, dict):
+    for key, value in config.items():
+        if _is_nested(value):
             text = json.dumps(value, indent=1, ensure_ascii=False)
             body.append(element("details", element("summary", key), element("pre", text)))
     return Section("made", "How it was made", join(body, "\n"), "From the run's config.json.")
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))
