@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fewshot_seg.backbones import build_backbone
 from fewshot_seg.devices import Precision, autocast, check_precision
 from fewshot_seg.errors import ConfigError, DataError, ShapeError
+from fewshot_seg.folding import FoldedCopy
 from fewshot_seg.heads import PooledHead
 from fewshot_seg.images import ImageInput, Preprocessing, load_batch
 from fewshot_seg.pcb import PCBHead
@@ -140,6 +141,7 @@ class Embedder(nn.Module):
         self.classifier = classifier
         self.precision: Precision = precision
         self.source: str | None = None
+        self._folded = FoldedCopy()
 
     if TYPE_CHECKING:
 
@@ -215,15 +217,24 @@ class Embedder(nn.Module):
         if device.type == "cpu" or (device.type == "cuda" and self.precision != "fp32"):
             batch = batch.contiguous(memory_format=torch.channels_last)
         layers: dict[str, Tensor] = {}
+        trunk = self._folded.of(self.trunk) if self._only_infers(batch) else self.trunk
         with autocast(self.precision, device):
-            if names and hasattr(self.trunk, "layers"):
-                feature_map, layers = self.trunk.layers(batch)  # type: ignore[operator]
+            if names and hasattr(trunk, "layers"):
+                feature_map, layers = trunk.layers(batch)  # type: ignore[operator]
             else:
-                feature_map = self.trunk(batch)
+                feature_map = trunk(batch)
         feature_map = feature_map.to(dtype)
         with autocast("fp32", device):
             emb = Embedding(feature_map, self.head(feature_map))
         return emb, {name: layers[name].to(dtype) for name in names if name in layers}
+
+    def _only_infers(self, batch: Tensor) -> bool:
+        """Whether the trunk's folded copy does the same: on a CPU, in eval mode, in float32, without a gradient."""
+        usual = batch.device.type == "cpu" and batch.dtype == torch.float32 and self.precision == "fp32"
+        if not usual or self.trunk.training or torch.compiler.is_compiling():
+            return False
+        trained = torch.is_grad_enabled() and (batch.requires_grad or any(p.requires_grad for p in self.parameters()))
+        return not trained
 
     @torch.inference_mode()
     def embed(self, images: Sequence[ImageInput], batch_size: int = 8) -> Embedding:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fewshot_seg.ambiguity import AMBIGUOUS, likeness_of_parts
 from fewshot_seg.embedding import Embedder
+from fewshot_seg.features import FeatureExtractor, Loaded
+from fewshot_seg.hints import Marks
 from fewshot_seg.locators import Example
+from fewshot_seg.streams import read_then, worker_pool
+from fewshot_seg.supports import Support, support_marks
 
-__all__ = ["Prepared"]
+__all__ = ["Prepared", "encode_examples", "notes_of"]
+
+_BATCH = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,3 +34,40 @@ class Prepared:
     embedder: Embedder = field(repr=False)
     examples: tuple[tuple[Example, ...], ...] = field(repr=False)
     notes: tuple[str, ...] = ()
+
+
+def encode_examples(
+    extractor: FeatureExtractor, shots: Sequence[Support], workers: int, threads: int | None
+) -> list[Example]:
+    """The shots' features, and what is known of them.
+
+    Args:
+        extractor: reads and encodes.
+        shots: at least one.
+        workers: threads.
+        threads: as `streams.worker_pool` takes them.
+
+    Raises:
+        ImageError, ShapeError, DataError: a shot or what is known of it can't be read or used.
+    """
+
+    def read(shot: Support) -> tuple[Loaded, Marks | None]:
+        loaded = extractor.load(shot.image, pixels=False)
+        return loaded, support_marks(shot, loaded.size)
+
+    def encode(batch: list[tuple[Loaded, Marks | None]]) -> list[Example]:
+        features = extractor.features([loaded for loaded, _ in batch])
+        return [Example(one, marks) for one, (_, marks) in zip(features, batch, strict=True)]
+
+    alone = extractor.embedder.device.type == "cpu"
+    with worker_pool(workers, threads) as pool:
+        return list(read_then(pool, read, encode, shots, batch_size=_BATCH, workers=workers, alone=alone))
+
+
+def notes_of(images: Sequence[str], examples: Sequence[Example]) -> tuple[str, ...]:
+    """Which examples, of which nothing is known, seem to show two different things."""
+    found = []
+    for image, (features, marks) in zip(images, examples, strict=True):
+        if marks is None and features.encoded is not None and likeness_of_parts(features.encoded) < AMBIGUOUS:
+            found.append(f"{image}: may show two different things; a point, box or mask says which is meant")
+    return tuple(found)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Literal, NamedTuple, TypeAlias, overload
+from functools import partial
+from typing import Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 import torch
 
-from fewshot_seg.ambiguity import AMBIGUOUS, likeness_of_parts
 from fewshot_seg.cutting import Cutter, Target
 from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, FewShotError
@@ -22,17 +22,18 @@ from fewshot_seg.joint import Enlarged, Helpers
 from fewshot_seg.locators import Example, Located, QueryView
 from fewshot_seg.locators.choice import choose_locator
 from fewshot_seg.options import SegmenterOptions
-from fewshot_seg.prepared import Prepared
+from fewshot_seg.prepared import Prepared, encode_examples, notes_of
 from fewshot_seg.results import ObjectResult, Segmentation
-from fewshot_seg.streams import in_batches, ordered_map, worker_pool
-from fewshot_seg.supports import ClassSupports, Support, Supports, as_shots, group_supports, support_marks
+from fewshot_seg.streams import ordered_map, read_then, worker_pool
+from fewshot_seg.supports import ClassSupports, Support, Supports, as_shots, group_supports
 
 __all__ = ["ObjectResult", "Prepared", "Query", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
 
-_SUPPORT_BATCH = 8
 _MOST_WORKERS = 8
 
 QueryInput: TypeAlias = ImageInput | Query
+
+T = TypeVar("T")
 
 
 class _Read(NamedTuple):
@@ -86,10 +87,11 @@ class Segmenter:
         names = tuple(grouped)
         groups = [group for group in (*grouped.values(), as_shots(negatives)) if group]
         shots = [shot for group in groups for shot in group]
-        examples = iter([one for batch in in_batches(shots, _SUPPORT_BATCH) for one in self._examples(batch)])
+        workers = min(self._workers(), len(shots))
+        examples = iter(encode_examples(self._extractor, shots, workers, self.options.threads))
         classes = tuple(tuple(next(examples) for _ in group) for group in groups)
         given = [describe(shot.image) for group in grouped.values() for shot in group]
-        notes = _notes(given, [one for group in classes[: len(names)] for one in group])
+        notes = notes_of(given, [one for group in classes[: len(names)] for one in group])
         return Prepared(names, len(groups), self._locator.prepare(classes), self.embedder, classes, notes)
 
     def segment(self, query: QueryInput, supports: Supports | Prepared) -> Segmentation:
@@ -105,7 +107,16 @@ class Segmenter:
         Raises:
             FewShotError: as `prepare`, or ImageError for the query.
         """
-        return next(self.segment_many([query], supports, batch_size=1, workers=1))
+        if isinstance(supports, Prepared) or self._workers() == 1 or not self._on_cpu:
+            return next(self.segment_many([query], supports, batch_size=1, workers=1))
+        classes = tuple(group_supports(supports))
+        with ThreadPoolExecutor(1) as beside:  # the query is encoded while the supports are
+            prepared = beside.submit(self.prepare, supports)
+            found = next(self._stream([query], classes, lambda _: prepared.result(), 1, 1, strict=False))
+            prepared.result()  # where both can't be read, the support is named
+        if isinstance(found, FewShotError):
+            raise found
+        return found
 
     @overload
     def segment_many(
@@ -143,9 +154,9 @@ class Segmenter:
         Args:
             queries: of any length; drawn lazily. One alone need not be in a list.
             prepared: from `prepare`, or what it takes.
-            batch_size: queries that go through the network at once.
-            workers: threads that read and refine; None means the option `threads`, or else the machine's
-                processors, but at most 8: each holds an image.
+            batch_size: queries that go through the network at once; on a CPU each goes alone.
+            workers: threads that read and refine, and on a CPU run the network, each for a query of its own. None
+                means the option `threads`, or else the machine's processors, but at most 8: each holds an image.
             on_error: "raise" a query's error when its turn comes, or "yield" it in the result's place and go on.
 
         Yields:
@@ -190,12 +201,19 @@ class Segmenter:
 
     def _checked(self, batch_size: int, workers: int | None, on_error: str) -> tuple[int, bool]:
         """How many threads, and whether errors are raised."""
-        workers = min(self.options.threads or os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers
+        workers = self._workers() if workers is None else workers
         if not all(type(count) is int and count >= 1 for count in (batch_size, workers)):
             raise ConfigError(f"batch_size {batch_size} and workers {workers} must be whole numbers and at least 1")
         if on_error not in ("raise", "yield"):
             raise ConfigError(f"unknown on_error {on_error!r}: choose raise or yield")
         return workers, on_error == "raise"
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.embedder.device.type == "cpu"
+
+    def _workers(self) -> int:
+        return min(self.options.threads or os.cpu_count() or 1, _MOST_WORKERS)
 
     def _ready(self, supports: Supports | Prepared) -> Prepared:
         prepared = supports if isinstance(supports, Prepared) else self.prepare(supports)
@@ -208,19 +226,21 @@ class Segmenter:
     ) -> Iterator[Segmentation | FewShotError]:
         helpers = Helpers(prepared.examples[: len(prepared.classes)])
         with worker_pool(workers, self.options.threads) as pool:
-            read = self._reading(pool, queries, prepared.classes, max(batch_size, workers))
-            for batch in in_batches(read, batch_size):
-                self._look(batch, prepared, helpers)
+            look = partial(self._look, prepared=prepared)
+            for seen in self._each(pool, look, queries, prepared.classes, (batch_size, workers)):
+                if seen is not None:
+                    helpers.add(*seen)
         enlarged = Enlarged(helpers, lambda more: self._with_more(prepared, more))
         yield from self._stream(queries, prepared.classes, enlarged, batch_size, workers, strict)
 
     @torch.inference_mode()
-    def _look(self, batch: list[_Read | FewShotError], prepared: Prepared, helpers: Helpers) -> None:
-        """What a batch of queries has to say to all the others."""
+    def _look(self, batch: list[_Read | FewShotError], prepared: Prepared) -> list[tuple[Features, Located] | None]:
+        """What each of a batch of queries has to say to all the others; nothing from one that can't be read."""
         queries = [query for query in batch if isinstance(query, _Read)]
         features = self._extractor.features([query.loaded for query in queries]) if queries else []
-        for query, one in zip(queries, features, strict=True):
-            helpers.add(one, self._find(QueryView(one, query.marks), prepared))
+        pairs = zip(queries, features, strict=True)
+        seen = ((one, self._find(QueryView(one, query.marks), prepared)) for query, one in pairs)
+        return [None if isinstance(one, FewShotError) else next(seen) for one in batch]
 
     @torch.inference_mode()
     def _with_more(self, prepared: Prepared, more: Sequence[Sequence[Example]]) -> Prepared:
@@ -239,17 +259,24 @@ class Segmenter:
         strict: bool,
     ) -> Iterator[Segmentation | FewShotError]:
         with worker_pool(workers, self.options.threads) as pool:
-            read = self._reading(pool, queries, classes, max(batch_size, workers))
-            located = (one for batch in in_batches(read, batch_size) for one in self._locate(batch, prepared))
+            locate = partial(self._locate, prepared=prepared)
+            located = self._each(pool, locate, queries, classes, (batch_size, workers))
             for result in ordered_map(pool, lambda one: self._cut(one, classes), located, workers + 1):
                 if strict and isinstance(result, FewShotError):
                     raise result
                 yield result
 
-    def _reading(
-        self, pool: Executor, queries: Iterable[QueryInput], classes: tuple[str, ...], ahead: int
-    ) -> Iterator[_Read | FewShotError]:
-        return ordered_map(pool, lambda one: self._read(one, classes), queries, ahead)
+    def _each(
+        self,
+        pool: Executor,
+        work: Callable[[list[_Read | FewShotError]], list[T]],
+        queries: Iterable[QueryInput],
+        classes: tuple[str, ...],
+        sizes: tuple[int, int],
+    ) -> Iterator[T]:
+        read = partial(self._read, classes=classes)
+        batch, workers = sizes
+        return read_then(pool, read, work, queries, batch_size=batch, workers=workers, alone=self._on_cpu)
 
     def _read(self, query: QueryInput, classes: tuple[str, ...]) -> _Read | FewShotError:
         image = query.image if isinstance(query, Query) else query
@@ -287,23 +314,7 @@ class Segmenter:
     def _cut(self, query: Target | FewShotError, classes: tuple[str, ...]) -> Segmentation | FewShotError:
         return query if isinstance(query, FewShotError) else self._cutter.cut(query, classes)
 
-    def _examples(self, shots: list[Support]) -> list[Example]:
-        """The shots' features, and what is known of them."""
-        loaded = [self._extractor.load(shot.image, pixels=False) for shot in shots]
-        marks = [support_marks(shot, one.size) for shot, one in zip(shots, loaded, strict=True)]
-        features = self._extractor.features(loaded)
-        return [Example(one, known) for one, known in zip(features, marks, strict=True)]
-
 
 def _several(queries: Iterable[QueryInput] | QueryInput) -> Iterable[QueryInput]:
     one = is_one(queries) or isinstance(queries, Query)
     return [queries] if one else queries  # type: ignore[list-item,return-value]
-
-
-def _notes(images: Sequence[str], examples: Sequence[Example]) -> tuple[str, ...]:
-    """Which examples, of which nothing is known, seem to show two different things."""
-    found = []
-    for image, (features, marks) in zip(images, examples, strict=True):
-        if marks is None and features.encoded is not None and likeness_of_parts(features.encoded) < AMBIGUOUS:
-            found.append(f"{image}: may show two different things; a point, box or mask says which is meant")
-    return tuple(found)

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
+from threading import Thread
 from typing import TypeVar
 
 import cv2
+import torch
 
 T = TypeVar("T")
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 def ordered_map(pool: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
@@ -50,9 +53,41 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
+def read_then(
+    pool: Executor,
+    read: Callable[[T], S],
+    work: Callable[[list[S]], list[R]],
+    items: Iterable[T],
+    *,
+    batch_size: int,
+    workers: int,
+    alone: bool,
+) -> Iterator[R]:
+    """`work` of what `read` makes of each item, in order; few items are under way at a time.
+
+    Args:
+        pool: of `workers` threads.
+        read: one item, in the pool.
+        work: a batch.
+        items: of any length, drawn lazily.
+        batch_size: of `work`.
+        workers: see `pool`.
+        alone: `work` gets one at a time, in the pool as well: on a CPU several images at once keep its processors
+            busier than a batch that they share. Otherwise it gets batches, in the caller's thread: a GPU is one.
+    """
+    if alone:
+        yield from ordered_map(pool, lambda item: work([read(item)])[0], items, 2 * workers)
+        return
+    for batch in in_batches(ordered_map(pool, read, items, max(batch_size, workers)), batch_size):
+        yield from work(batch)
+
+
 @contextmanager
-def worker_pool(workers: int, threads: int | None) -> Iterator[Executor]:
+def worker_pool(workers: int, threads: int | None = None) -> Iterator[Executor]:
     """Threads for as long as the context lasts; what hasn't started by then is cancelled.
+
+    In each of them torch works with one thread: several images at a time keep the processors busier than one that
+    they share, and results don't hang on how many there are. The caller's own number stays what it is.
 
     Args:
         workers: how many, >= 1.
@@ -60,8 +95,21 @@ def worker_pool(workers: int, threads: int | None) -> Iterator[Executor]:
     """
     if threads is not None:
         cv2.setNumThreads(threads)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="segmenter")
+    pool = ThreadPoolExecutor(workers, "segmenter", initializer=_one_torch_thread, initargs=(torch.get_num_threads(),))
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _one_torch_thread(others: int) -> None:
+    """One thread inside torch for the thread that calls this, `others` for threads that are yet to come.
+
+    torch keeps two numbers: each thread's own, and the one that a new thread starts with, which setting one's own
+    sets too. The former is made before it is set, or the first parallel step would make it anew.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+    restoring = Thread(target=torch.set_num_threads, args=(others,))
+    restoring.start()
+    restoring.join()

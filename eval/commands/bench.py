@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from eval.bench.comparisons import ALL, COMPARISONS
+from eval.commands.bench_compare import EPILOG as COMPARE_EPILOG
+from eval.commands.bench_compare import HELP as COMPARE_HELP
+from eval.commands.bench_compare import compare
 from eval.commands.bench_rerank import EPILOG as RERANK_EPILOG
 from eval.commands.bench_rerank import rerank
 from eval.commands.common import COMMAND
-from eval.commands.options import Hint, hint_name
+from eval.commands.options import Device, Hint, Weights, hint_name
 from eval.commands.segment import Dataset, Fold, Method
 from fewshot_seg.commands.console import print_table, tracked
 
@@ -30,7 +35,18 @@ fewshot-eval bench episodes --root VOC2012 --split-list fold0.txt --fold 0 --out
 fewshot-eval bench episodes --root voc --fold all --skip-small-classes --episodes 50 --method attention --shot 5
 """
 
-bench_app = typer.Typer(name="bench", help="Compare speeds.", no_args_is_help=True, rich_markup_mode="rich")
+
+class _Comparing(TyperGroup):
+    """`bench NAME...` is `bench compare NAME...`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        named = bool(args) and args[0] in (*COMPARISONS, ALL)
+        return super().resolve_command(ctx, ["compare", *args] if named else args)
+
+
+bench_app = typer.Typer(
+    name="bench", help="Compare speeds.", no_args_is_help=True, rich_markup_mode="rich", cls=_Comparing
+)
 
 
 @bench_app.callback()
@@ -38,6 +54,7 @@ def _bench() -> None:
     """Compare speeds, side by side in one process."""
 
 
+bench_app.command(help=COMPARE_HELP, epilog=COMPARE_EPILOG)(compare)
 bench_app.command(epilog=RERANK_EPILOG)(rerank)
 
 
@@ -61,8 +78,8 @@ def episodes(
         typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
     ] = None,
     support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False,
-    weights: Annotated[str, typer.Option("--weights", "-w", help="A name, or a checkpoint file.")] = "default",
-    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    weights: Weights = "default",
+    device: Device = "auto",
     skip_small_classes: Annotated[
         bool, typer.Option("--skip-small-classes", help="Leave out classes with too few images.")
     ] = False,

@@ -16,7 +16,7 @@ from tests.architecture.imports import ROOT, Arrow, arrows
 ORDER = """
     errors streams devices
     decode locks find masks scribbles images
-    weights backbones strides heads pcb embedder checkpoints embedding
+    weights backbones strides heads pcb folding embedder checkpoints embedding embedding_stream
     weighting evidence attention correspondence presence matcher ambiguity matcher_files features matching training_free
     seeds marks hints supports refine upsample options locators results cutting prepared joint segmenter
     _sheet _legend render export retrieval

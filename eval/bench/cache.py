@@ -1,0 +1,69 @@
+"""Episodes of one fold with the features of their images kept, beside features made anew for each episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from eval.bench.episodes import bench_episodes
+from eval.bench.findings import FASTER, Finding, Target, find
+from eval.bench.setting import Setting, split_list
+from eval.matchers import choose_matcher
+from eval.methods import Engine
+from eval.plan import plan_episodes
+from eval.segmentation import SegmentationTask
+from fewshot_seg.datasets import open_dataset
+from fewshot_seg.embedding import load_embedder
+from fewshot_seg.errors import ConfigError
+
+__all__ = ["compare_cache"]
+
+TARGET: Final = Target(FASTER, 5)
+METHODS: Final = ("ours", "no-grabcut", "attention")
+
+
+def compare_cache(
+    setting: Setting, folder: Path, fold: int = 0, shots: int = 5, methods: Sequence[str] = METHODS
+) -> list[Finding]:
+    """1-way episodes of a fold by several methods: what kept features save is the same for each, what is left is not.
+
+    Raises:
+        ConfigError: no root. DataError: too few images in it.
+    """
+    if setting.root is None:
+        raise ConfigError("episodes are drawn from images with masks: give --root")
+    dataset = open_dataset("pascal5i", setting.root, split_list(setting.root))
+    task = SegmentationTask(
+        setting.root, Path(), fold=fold, shot=shots, episodes=setting.cached, skip_small_classes=True
+    )
+    plan = plan_episodes(task, dataset)
+    embedder = load_embedder(setting.weights, setting.device)
+    matcher = choose_matcher(task, dataset, plan.classes(dataset), embedder).option
+    engine = Engine(embedder, seed=plan.seed, changes={"always": True, "matcher": matcher})
+    findings = []
+    for name in methods:
+        result = bench_episodes(
+            engine,
+            (name,),
+            dataset,
+            plan.episodes,
+            limit_bytes=setting.limit_mib * 2**20,
+            rounds=max(1, setting.rounds // 2),
+            progress=setting.progress,
+        )
+        without, kept = result.timings
+        note = f"{result.images} images in {len(plan.episodes)} episodes; predictions that differ: {result.differing}"
+        facts = {"images": result.images, "differing": result.differing, "note": note}
+        items = f"{len(plan.episodes)} episodes, {shots}-shot"
+        findings.append(
+            find(
+                f"episodes of a fold by {name!r}, features kept",
+                "features made anew",
+                items,
+                (without, kept),
+                TARGET,
+                **facts,
+            )
+        )
+    return findings
