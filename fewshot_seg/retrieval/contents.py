@@ -23,7 +23,7 @@ from fewshot_seg.retrieval.rows import Row
 from fewshot_seg.retrieval.segments import FOLDER, Segment, open_segment, verify_segment, write_segment
 from fewshot_seg.retrieval.vectors import Vectors
 
-__all__ = ["Contents", "claim", "commit", "is_index", "open_contents", "write_part"]
+__all__ = ["Contents", "beginning", "claim", "commit", "open_contents", "write_part"]
 
 _ATTEMPTS = 5
 _OWN = (".lock", FOLDER, NAME)
@@ -47,6 +47,11 @@ class Contents:
     sources: tuple[Source, ...] = ()
     excluded: tuple[tuple[str, int | None], ...] = ()
     columns: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return "the index" if self.folder is None else describe(self.folder)
 
     @cached_property
     def vectors(self) -> Vectors:
@@ -90,11 +95,6 @@ class Contents:
         )
 
 
-def is_index(folder: Path) -> bool:
-    """Whether the folder holds an index, or the beginning of one."""
-    return (folder / NAME).exists()
-
-
 def open_contents(folder: Path, verify_up_to: int | None, pending: bool = False) -> Contents:
     """What the index in a folder holds.
 
@@ -117,6 +117,20 @@ def open_contents(folder: Path, verify_up_to: int | None, pending: bool = False)
             if attempt + 1 == _ATTEMPTS or _same(read_manifest(folder), manifest):
                 raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def beginning(folder: Path) -> Contents | None:
+    """What an interrupted build has left in a folder; None if nothing.
+
+    Raises:
+        ConfigError: the folder holds a whole index. DataError: as `open_contents`.
+    """
+    if read_manifest(folder) is None:
+        return None
+    there = open_contents(folder, 0, pending=True)
+    if there.complete:
+        raise ConfigError(f"{describe(folder)}: holds an index already; add to it, update it, or choose a new folder")
+    return there
 
 
 @contextmanager
@@ -170,22 +184,33 @@ def write_part(
 
 
 def _opened(folder: Path, manifest: Manifest, verify_up_to: int | None, pending: bool) -> Contents:
-    listed = [*manifest.segments, *(manifest.pending if pending else ())]
-    if verify_up_to is None or verify_up_to >= sum(mark.bytes for one in listed for mark in one.entry.marks.values()):
-        for one in listed:
+    size = sum(mark.bytes for one in manifest.segments for mark in one.entry.marks.values())
+    if verify_up_to is None or size <= verify_up_to:
+        for one in manifest.segments:
             verify_segment(folder, one.entry)
-    opened = [open_segment(folder, one.entry, manifest.identity.dim).without(one.removed) for one in listed]
     return Contents(
         manifest.identity,
         folder,
-        tuple(opened[: len(manifest.segments)]),
-        tuple(opened[len(manifest.segments) :]),
+        tuple(_segment(folder, one, manifest.identity.dim) for one in manifest.segments),
+        tuple(_whole(folder, manifest)) if pending else (),
         manifest.complete,
         manifest.roots,
         manifest.sources,
         manifest.excluded,
         manifest.columns,
     )
+
+
+def _segment(folder: Path, listed: Listed, dim: int) -> Segment:
+    return open_segment(folder, listed.entry, dim).without(listed.removed)
+
+
+def _whole(folder: Path, manifest: Manifest) -> Iterator[Segment]:
+    """The pending segments; one that was damaged is left out, for its images can be embedded again."""
+    for one in manifest.pending:
+        with suppress(DataError):
+            verify_segment(folder, one.entry)
+            yield _segment(folder, one, manifest.identity.dim)
 
 
 def _same(one: Manifest | None, other: Manifest) -> bool:

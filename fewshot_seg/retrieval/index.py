@@ -1,171 +1,32 @@
-"""`Index`: a collection of images by their embeddings, that can be searched, changed and kept in a folder."""
+"""`Index`: a collection of images by their embeddings, that can be searched."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Final, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from fewshot_seg.decode import describe
-from fewshot_seg.embedding import Embedder, load_embedder
-from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.errors import FewShotError
 from fewshot_seg.images import ImageInput
-from fewshot_seg.retrieval.contents import Contents, claim, commit, open_contents, write_part
-from fewshot_seg.retrieval.editing import regrouped
+from fewshot_seg.retrieval.collection import Collection
+from fewshot_seg.retrieval.duplicates import Group, blocks, group_rows
 from fewshot_seg.retrieval.exact import TopK, top_k
-from fewshot_seg.retrieval.identity import Identity, check_same, identity_of, load_for
-from fewshot_seg.retrieval.ingest import Changes, Options, Track, column_names, ingest
-from fewshot_seg.retrieval.roots import rebased, with_root
+from fewshot_seg.retrieval.ingest import Options, Track
 from fewshot_seg.retrieval.search import Combine, Hit, Searcher
-from fewshot_seg.retrieval.sources import Found, find_items
-from fewshot_seg.retrieval.vectors import Vectors
+from fewshot_seg.retrieval.summary import summary
 
 __all__ = ["Index"]
 
-VERIFY_UP_TO: Final = 2**30  # bytes that are compared with their checksums at every load: a third of a second
 
-Paths = Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
-Columns = Mapping[str, Sequence[str]]
+class Index(Collection):
+    """Images by their embeddings: `build` or `load` one, `search` it, change it; see `Collection`.
 
-
-class Index:
-    """Images by their embeddings: `build` or `load` one, `search` it.
-
-    An index that was built into a folder, or loaded from one, lives there: `add`, `remove`, `update` and `rebuild`
-    change the folder, too, and all of a change or nothing of it. Several processes may do so; they take turns.
-    Whoever searches meanwhile sees the index as it was when it was loaded.
-
-    Attributes:
-        changes: what the last operation did, and which inputs it left out, and why.
+    index = fs.Index.build("photos/", out="photos.index")
+    for hit in fs.Index.load("photos.index").search("query.jpg", k=5):
+        print(hit.path, hit.score)
     """
-
-    def __init__(
-        self, contents: Contents, embedder: Embedder | None = None, device: str | torch.device = "auto"
-    ) -> None:
-        self._contents = contents
-        self._embedder = embedder
-        self._device = device
-        self.changes = Changes()
-
-    @classmethod
-    def build(
-        cls,
-        paths: Paths,
-        embedder: Embedder | str = "default",
-        out: str | os.PathLike[str] | None = None,
-        *,
-        columns: Columns | None = None,
-        workers: int | None = None,
-        batch_size: int = 16,
-        progress: Track | None = None,
-        on_wait: Callable[[], None] | None = None,
-    ) -> Index:
-        """An index of the images in files, folders (searched through) and glob patterns.
-
-        Images that cannot be read are left out and listed in `changes.failures`. With `out`, memory stays flat however
-        many images there are, and a build that was interrupted goes on where it stopped: finished parts are kept, and
-        the result is the same.
-
-        Args:
-            paths: one alone need not be in a list.
-            embedder: whose vectors; a name or a checkpoint is loaded.
-            out: the index's folder; None builds it in memory, to be saved or not.
-            columns: what else is known of the images, name -> a text for each of `paths`, which are then files.
-            workers: threads that read images; None means the machine's processors, but at most 8.
-            batch_size: images in the network at a time.
-            progress: shows it: (items, total, what) -> the items.
-            on_wait: called once if another process is at work in `out`, which is then waited for; None refuses.
-
-        Raises:
-            DataError: no images, or none that can be read; columns that don't fit.
-            ConfigError: `out` holds an index already, or other files, or the beginning of one with another embedder.
-            OutputError: `out` can't be written.
-        """
-        options = Options(workers, batch_size, progress)
-        model = load_embedder(embedder) if isinstance(embedder, str) else embedder
-        index = cls(Contents(identity_of(model), None if out is None else _absolute(out)), model)
-        found = find_items(paths, columns)  # what is wrong with the paths is said before a folder is made
-        with index._edit(on_wait, start=True):
-            index._take_in(found, options)
-        return index
-
-    @classmethod
-    def load(
-        cls,
-        folder: str | os.PathLike[str],
-        embedder: Embedder | str | None = None,
-        *,
-        device: str | torch.device = "auto",
-        verify: bool | None = None,
-    ) -> Index:
-        """The index in a folder, its vectors mapped into memory.
-
-        Args:
-            folder: where it was built or saved.
-            embedder: for queries; None loads the one that the index was made with, when it is first needed.
-            device: where that one is loaded.
-            verify: compare every file with its checksum; None does so up to 1 GB. Sizes are always compared.
-
-        Raises:
-            DataError: no index, one whose build was interrupted, or a damaged file, which is named.
-            ConfigError: the embedder is not the one that the index was made with.
-        """
-        where = _absolute(folder)
-        contents = open_contents(where, {True: None, False: 0, None: VERIFY_UP_TO}[verify])
-        if not contents.complete:
-            raise DataError(
-                f"{describe(where)}: its build was interrupted; run it again, and it goes on where it stopped"
-            )
-        index = cls(contents, device=device)
-        if embedder is not None:
-            index._use(load_embedder(embedder, device=device) if isinstance(embedder, str) else embedder)
-        return index
-
-    def save(self, folder: str | os.PathLike[str], *, on_wait: Callable[[], None] | None = None) -> None:
-        """Write the index into a folder, as a whole; one that is there already is replaced, or stays if this fails.
-
-        The index itself stays where it is: in memory, or in the folder that it was loaded from.
-
-        Raises:
-            ConfigError: the folder holds other files, or another process is at work in it.
-            OutputError: it can't be written.
-        """
-        target = _absolute(folder)
-        if target == self.folder:
-            return
-        with claim(target, on_wait):
-            roots = rebased(self._contents.roots, self.folder, target)
-            copy = replace(self._contents, folder=target, roots=roots, pending=(), complete=True)
-            parts = [segment for segment in self._contents.segments if len(segment)]
-            written = [write_part(copy, [s.vectors[s.alive]], (s.rows[int(i)] for i in s.alive), len(s)) for s in parts]
-            commit(replace(copy, segments=regrouped(copy, written)))
-
-    def add(
-        self,
-        paths: Paths,
-        *,
-        columns: Columns | None = None,
-        workers: int | None = None,
-        batch_size: int = 16,
-        progress: Track | None = None,
-        on_wait: Callable[[], None] | None = None,
-    ) -> Changes:
-        """Take more images in; those that the index has, and that did not change, are left as they are.
-
-        Args and Raises: as `build`.
-        """
-        options = Options(workers, batch_size, progress)
-        found = find_items(paths, columns)
-        with self._edit(on_wait):
-            self._take_in(found, options)
-        return self.changes
 
     def search(
         self,
@@ -195,6 +56,28 @@ class Index:
             query, k, threshold, box, unlike, combine
         )
 
+    def search_each(
+        self,
+        queries: Iterable[ImageInput],
+        k: int = 10,
+        *,
+        threshold: float | None = None,
+        unlike: Sequence[ImageInput] = (),
+        workers: int | None = None,
+        batch_size: int = 16,
+    ) -> Iterator[list[Hit] | FewShotError]:
+        """The hits of each of any number of queries, in order, as `search` gives them; read ahead, in flat memory.
+
+        Yields:
+            A query's hits; for one that can't be read, its error in their place.
+
+        Raises:
+            ConfigError, CheckpointError, ImageError: as `search`, the last for an image of `unlike`.
+        """
+        options = Options(workers, batch_size)
+        searcher = Searcher(self._contents, self.embedder, self.search_vectors)
+        return searcher.search_each(queries, k, threshold, unlike, options.batch_size, options.threads)
+
     def search_vectors(self, vectors: Tensor, k: int) -> TopK:
         """The k rows of the index with the largest inner products with each of Q vectors (Q,D).
 
@@ -203,96 +86,16 @@ class Index:
         """
         return top_k(vectors, cast(np.ndarray, self.vectors), k)  # has all of an array that is needed
 
-    def __len__(self) -> int:
-        return len(self._contents.vectors)
+    def info(self) -> dict[str, Any]:
+        """The index in numbers and names; see `summary`."""
+        return summary(self._contents)
 
-    @property
-    def folder(self) -> Path | None:
-        """Where the index lives; None in memory."""
-        return self._contents.folder
-
-    @property
-    def vectors(self) -> Vectors:
-        """(N, D) float32 of unit norm, read from the files where it is asked for; `numpy.asarray` gives all of it."""
-        return self._contents.vectors
-
-    @property
-    def paths(self) -> list[str]:
-        """Every image's path, as it was given."""
-        return [row.path for row in self._contents.rows()]
-
-    @property
-    def columns(self) -> dict[str, list[str]]:
-        """What else is known of the images: name -> N texts, empty where nothing was given."""
-        rows = [row.columns for row in self._contents.rows()] if self._contents.columns else []
-        return {name: [row.get(name, "") for row in rows] for name in self._contents.columns}
-
-    @property
-    def identity(self) -> Identity:
-        """Whose vectors the index holds."""
-        return self._contents.identity
-
-    @property
-    def embedder(self) -> Embedder:
-        """The embedder that it was made with; loaded when it is first asked for.
+    def duplicates(self, threshold: float = 0.98, *, progress: Track | None = None) -> list[Group]:
+        """Groups of images with cosines of at least `threshold`, chained; see `group_rows`.
 
         Raises:
-            CheckpointError: its weights can't be loaded. ConfigError: they have changed.
+            ConfigError: an impossible threshold.
         """
-        if self._embedder is None:
-            self._embedder = load_for(self.identity, self._name, self._device)
-        return self._embedder
-
-    def location(self, row: int) -> str:
-        """Where the file of image `row` is now (see docs/retrieval.md on moved indexes)."""
-        return self._contents.locate(self._contents.row(row))
-
-    @property
-    def _name(self) -> str:
-        return "the index" if self.folder is None else describe(self.folder)
-
-    def _use(self, embedder: Embedder) -> None:
-        check_same(self.identity, identity_of(embedder), self._name)
-        self._embedder = embedder
-
-    @contextmanager
-    def _edit(self, on_wait: Callable[[], None] | None, start: bool = False) -> Iterator[None]:
-        """Be the only one that changes the index; what others have changed meanwhile is seen."""
-        if self.folder is None:
-            yield
-            return
-        with claim(self.folder, on_wait):
-            self._reread(start)
-            yield
-
-    def _reread(self, start: bool) -> None:
-        folder = self.folder
-        assert folder is not None
-        if start and not (folder / "index.json").exists():
-            return
-        there = open_contents(folder, None if start else 0, pending=True)
-        if start and there.complete:
-            raise ConfigError(f"{self._name}: holds an index already; use 'index add', 'update' or a new folder")
-        check_same(there.identity, self.identity, self._name)
-        self._contents = there
-
-    def _take_in(self, found: Found, options: Options) -> None:
-        roots, number = with_root(self._contents.roots, self.folder)
-        contents = replace(self._contents, roots=roots)
-        found = found.counted_from(number)
-        given = {(item.path, item.root) for item in found.items}
-        excluded = tuple(one for one in contents.excluded if one not in given)
-        self._contents, done = ingest(
-            contents,
-            found.items,
-            lambda: self.embedder,
-            options,
-            sources=tuple(dict.fromkeys((*contents.sources, *found.sources))),
-            columns=column_names(contents.columns, found.items),
-            excluded=excluded,
-        )
-        self.changes = replace(done, failures=found.failures + done.failures)
-
-
-def _absolute(folder: str | os.PathLike[str]) -> Path:
-    return Path(os.path.abspath(folder))  # noqa: PTH100 - not resolved: the user's own name for it is kept
+        places = blocks(len(self))
+        track = Options(progress=progress).track(places, len(places), "comparing")
+        return group_rows(self.vectors, threshold, places=track)

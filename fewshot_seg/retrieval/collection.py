@@ -1,0 +1,299 @@
+"""`Collection`: images by their embeddings, in memory or in a folder, and what changes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Self
+
+import torch
+
+from fewshot_seg.decode import describe
+from fewshot_seg.embedding import Embedder, load_embedder
+from fewshot_seg.errors import DataError
+from fewshot_seg.retrieval.contents import Contents, beginning, claim, commit, open_contents, write_part
+from fewshot_seg.retrieval.editing import regrouped
+from fewshot_seg.retrieval.identity import Identity, check_same, identity_of, load_for
+from fewshot_seg.retrieval.ingest import Changes, Options, Track, column_names, ingest
+from fewshot_seg.retrieval.roots import rebased, with_root
+from fewshot_seg.retrieval.sources import Found, find_items
+from fewshot_seg.retrieval.upkeep import named_rows, plan_update
+from fewshot_seg.retrieval.vectors import Vectors
+
+__all__ = ["Collection"]
+
+VERIFY_UP_TO: Final = 2**30  # bytes that are compared with their checksums at every load: a third of a second
+
+Paths = Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
+Columns = Mapping[str, Sequence[str]]
+
+
+class Collection:
+    """Images by their embeddings, without the means to search them; see `index.Index`.
+
+    One that was built into a folder, or loaded from one, lives there: `add`, `remove`, `update` and `rebuild` change
+    the folder, too, and all of a change or nothing of it. Several processes may do so; they take turns. Whoever
+    searches meanwhile sees the collection as it was when it was loaded.
+
+    Attributes:
+        changes: what the last operation did, and which inputs it left out, and why.
+    """
+
+    def __init__(
+        self, contents: Contents, embedder: Embedder | None = None, device: str | torch.device = "auto"
+    ) -> None:
+        self._contents = contents
+        self._embedder = embedder
+        self._device = device
+        self.changes = Changes()
+
+    @classmethod
+    def build(
+        cls,
+        paths: Paths,
+        embedder: Embedder | str = "default",
+        out: str | os.PathLike[str] | None = None,
+        *,
+        columns: Columns | None = None,
+        workers: int | None = None,
+        batch_size: int = 16,
+        progress: Track | None = None,
+        on_wait: Callable[[], None] | None = None,
+    ) -> Self:
+        """An index of the images in files, folders (searched through) and glob patterns.
+
+        Images that cannot be read are left out and listed in `changes.failures`. With `out`, memory stays flat however
+        many images there are, and a build that was interrupted goes on where it stopped: finished parts are kept, and
+        the result is the same.
+
+        Args:
+            paths: one alone need not be in a list.
+            embedder: whose vectors; a name or a checkpoint is loaded.
+            out: the index's folder; None builds it in memory, to be saved or not.
+            columns: what else is known of the images, name -> a text for each of `paths`, which are then files.
+            workers: threads that read images; None means the machine's processors, but at most 8.
+            batch_size: images in the network at a time.
+            progress: shows it: (items, total, what) -> the items.
+            on_wait: called once if another process is at work in `out`, which is then waited for; None refuses.
+
+        Raises:
+            DataError: no images, or none that can be read; columns that don't fit.
+            ConfigError: `out` holds an index already, or other files, or the beginning of one with another embedder.
+            OutputError: `out` can't be written.
+        """
+        options = Options(workers, batch_size, progress)
+        model = load_embedder(embedder) if isinstance(embedder, str) else embedder
+        index = cls(Contents(identity_of(model), None if out is None else _absolute(out)), model)
+        found = find_items(paths, columns)  # what is wrong with the paths is said before a folder is made
+        with index._edit(on_wait, start=True):
+            index._take_in(found, options)
+        return index
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        embedder: Embedder | str | None = None,
+        *,
+        device: str | torch.device = "auto",
+        verify: bool | None = None,
+    ) -> Self:
+        """The index in a folder, its vectors mapped into memory.
+
+        Args:
+            folder: where it was built or saved.
+            embedder: for queries; None loads the one that the index was made with, when it is first needed.
+            device: where that one is loaded.
+            verify: compare every file with its checksum; None does so up to 1 GB. Sizes are always compared.
+
+        Raises:
+            DataError: no index, one whose build was interrupted, or a damaged file, which is named.
+            ConfigError: the embedder is not the one that the index was made with.
+        """
+        where = _absolute(folder)
+        contents = open_contents(where, {True: None, False: 0, None: VERIFY_UP_TO}[verify])
+        if not contents.complete:
+            raise DataError(
+                f"{describe(where)}: its build was interrupted; run it again, and it goes on where it stopped"
+            )
+        index = cls(contents, device=device)
+        if embedder is not None:
+            index._use(load_embedder(embedder, device=device) if isinstance(embedder, str) else embedder)
+        return index
+
+    def save(self, folder: str | os.PathLike[str], *, on_wait: Callable[[], None] | None = None) -> None:
+        """Write the index into a folder, as a whole; one that is there already is replaced, or stays if this fails.
+
+        The index itself stays where it is: in memory, or in the folder that it was loaded from.
+
+        Raises:
+            ConfigError: the folder holds other files, or another process is at work in it.
+            OutputError: it can't be written.
+        """
+        target = _absolute(folder)
+        if target == self.folder:
+            return
+        with claim(target, on_wait):
+            roots = rebased(self._contents.roots, self.folder, target)
+            copy = replace(self._contents, folder=target, roots=roots, pending=(), complete=True)
+            parts = [segment for segment in self._contents.segments if len(segment)]
+            written = [write_part(copy, [s.vectors[s.alive]], (s.rows[int(i)] for i in s.alive), len(s)) for s in parts]
+            commit(replace(copy, segments=regrouped(copy, written)))
+
+    def add(
+        self,
+        paths: Paths,
+        *,
+        columns: Columns | None = None,
+        workers: int | None = None,
+        batch_size: int = 16,
+        progress: Track | None = None,
+        on_wait: Callable[[], None] | None = None,
+    ) -> Changes:
+        """Take more images in; those that the index has, and that did not change, are left as they are.
+
+        Args and Raises: as `build`.
+        """
+        options = Options(workers, batch_size, progress)
+        found = find_items(paths, columns)
+        with self._edit(on_wait):
+            self._take_in(found, options)
+        return self.changes
+
+    def remove(self, paths: Paths, *, on_wait: Callable[[], None] | None = None) -> Changes:
+        """Take images out: by path, folder or pattern, whether or not their files are still there.
+
+        Their vectors stay in the files, unseen, until `rebuild`. `update` doesn't bring them back; `add` does. Paths
+        that name no image of the index are listed in `changes.failures`.
+
+        Raises:
+            DataError: no paths. ConfigError, OutputError: as `build`.
+        """
+        with self._edit(on_wait):
+            contents = self._contents
+            rows, failures = named_rows(contents, paths)
+            gone = tuple((row.path, row.root) for row in map(contents.row, rows))
+            excluded = tuple(dict.fromkeys((*contents.excluded, *gone))) if contents.sources else ()
+            self._contents = replace(contents, segments=contents.without(rows), excluded=excluded)
+            commit(self._contents)
+            self.changes = Changes(removed=len(rows), failures=tuple(failures))
+        return self.changes
+
+    def update(
+        self,
+        *,
+        workers: int | None = None,
+        batch_size: int = 16,
+        progress: Track | None = None,
+        on_wait: Callable[[], None] | None = None,
+    ) -> Changes:
+        """Follow the files: embed again what has changed, take out what is gone, take in what is new.
+
+        New images are looked for in the folders and patterns that were given, changed and lost ones wherever they are.
+        A file has changed if its size or time has, and then its content. One that has changed and cannot be read keeps
+        its old vector. The images of a folder that is gone as a whole stay: it may only be unmounted.
+
+        Args and Raises: as `build`.
+        """
+        options = Options(workers, batch_size, progress)
+        with self._edit(on_wait):
+            plan = plan_update(self._contents)
+            self._ingest(self._contents, Found(plan.items, plan.failures), options, plan.vanished)
+        return self.changes
+
+    def rebuild(self, *, on_wait: Callable[[], None] | None = None) -> None:
+        """Write the index anew, without what was removed and in few files; rows keep their order.
+
+        Raises:
+            ConfigError, OutputError: as `build`.
+        """
+        with self._edit(on_wait):
+            contents = self._contents
+            self._contents = replace(contents, segments=regrouped(contents, contents.segments, many=0))
+            commit(self._contents)
+
+    def __len__(self) -> int:
+        return len(self._contents.vectors)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the index lives; None in memory."""
+        return self._contents.folder
+
+    @property
+    def vectors(self) -> Vectors:
+        """(N, D) float32 of unit norm, read from the files where it is asked for; `numpy.asarray` gives all of it."""
+        return self._contents.vectors
+
+    @property
+    def paths(self) -> list[str]:
+        """Every image's path, as it was given."""
+        return [row.path for row in self._contents.rows()]
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """What else is known of the images: name -> N texts, empty where nothing was given."""
+        rows = [row.columns for row in self._contents.rows()] if self._contents.columns else []
+        return {name: [row.get(name, "") for row in rows] for name in self._contents.columns}
+
+    @property
+    def identity(self) -> Identity:
+        """Whose vectors the index holds."""
+        return self._contents.identity
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder that it was made with; loaded when it is first asked for.
+
+        Raises:
+            CheckpointError: its weights can't be loaded. ConfigError: they have changed.
+        """
+        if self._embedder is None:
+            self._embedder = load_for(self.identity, self._contents.name, self._device)
+        return self._embedder
+
+    def location(self, row: int) -> str:
+        """Where the file of image `row` is now (see docs/retrieval.md on moved indexes)."""
+        return self._contents.locate(self._contents.row(row))
+
+    def _use(self, embedder: Embedder) -> None:
+        check_same(self.identity, identity_of(embedder), self._contents.name)
+        self._embedder = embedder
+
+    @contextmanager
+    def _edit(self, on_wait: Callable[[], None] | None, start: bool = False) -> Iterator[None]:
+        """Be the only one that changes the index; what others have changed meanwhile is seen."""
+        if self.folder is None:
+            yield
+            return
+        with claim(self.folder, on_wait):
+            there = beginning(self.folder) if start else open_contents(self.folder, 0, pending=True)
+            there = there or self._contents
+            check_same(there.identity, self.identity, self._contents.name)
+            self._contents = there
+            yield
+
+    def _take_in(self, found: Found, options: Options) -> None:
+        roots, number = with_root(self._contents.roots, self.folder)
+        self._ingest(replace(self._contents, roots=roots), found.counted_from(number), options)
+
+    def _ingest(self, contents: Contents, found: Found, options: Options, dropped: Sequence[int] = ()) -> None:
+        given = {(item.path, item.root) for item in found.items}
+        self._contents, done = ingest(
+            contents,
+            found.items,
+            lambda: self.embedder,
+            options,
+            dropped,
+            sources=tuple(dict.fromkeys((*contents.sources, *found.sources))),
+            columns=column_names(contents.columns, found.items),
+            excluded=tuple(one for one in contents.excluded if one not in given),
+        )
+        self.changes = replace(done, failures=found.failures + done.failures)
+
+
+def _absolute(folder: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(folder))  # noqa: PTH100 - not resolved: the user's own name for it is kept
