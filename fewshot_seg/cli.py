@@ -5,13 +5,13 @@ Imports of the work itself are inside the functions: `fewshot-seg --help` must n
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fewshot_seg.commands.console import complain, print_table
+from fewshot_seg.commands.engine_options import Device, Out, Precise, Precision, Seed, Threads, Weights
 from fewshot_seg.commands.entry import make_app
 from fewshot_seg.commands.hint_options import (
     EXAMPLES,
@@ -24,6 +24,10 @@ from fewshot_seg.commands.hint_options import (
     SupportPoints,
     SupportScribbles,
 )
+from fewshot_seg.commands.index import index_app
+from fewshot_seg.commands.search import EPILOG as SEARCH_EPILOG
+from fewshot_seg.commands.search import HELP as SEARCH_HELP
+from fewshot_seg.commands.search import search
 from fewshot_seg.commands.way_options import EXAMPLES as WAY_EXAMPLES
 from fewshot_seg.commands.way_options import (
     Always,
@@ -41,22 +45,7 @@ from fewshot_seg.commands.way_options import (
 __all__ = ["app", "main"]
 
 
-class Precision(StrEnum):
-    """Number format of the network's arithmetic."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
 app = make_app("fewshot-seg", "Cut the object of an example image out of other images, and show why images are alike.")
-
-OUT = typer.Option("--out", "-o", metavar="DIR", help="Folder for the results; created if need be.")
-WEIGHTS = typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
-DEVICE = typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")
-PRECISION = typer.Option("--precision", help="Number format of the network.")
-SEED = typer.Option("--seed", min=0, help="Same seed, same results.")
-THREADS = typer.Option("--threads", min=1, max=1024, help="CPU threads; default: all cores.", show_default=False)
 
 # Paragraphs in one line each: the help would keep the line breaks of a docstring.
 SEGMENT_HELP = (
@@ -71,13 +60,6 @@ EXPLAIN_HELP = (
     "Writes DIR/explain.png (every image, its heat map, the cosines), DIR/STEM_attention.jpg and "
     "DIR/explain.json."
 )
-
-Out = Annotated[Path, OUT]
-Weights = Annotated[str, WEIGHTS]
-Device = Annotated[str, DEVICE]
-Precise = Annotated[Precision, PRECISION]
-Seed = Annotated[int, SEED]
-Threads = Annotated[int | None, THREADS]
 
 
 @app.command(
@@ -235,6 +217,10 @@ def models() -> None:
     from fewshot_seg.commands.models import COLUMNS, model_rows
 
     print_table(COLUMNS, model_rows())
+
+
+app.add_typer(index_app)
+app.command(help=SEARCH_HELP, epilog=SEARCH_EPILOG)(search)
 
 
 def main() -> None:

@@ -48,13 +48,17 @@ class Engine:
         """
         from fewshot_seg.embedding import load_embedder
 
+        self.set_threads()
+        return load_embedder(self.weights, device=self.device, precision=self.precision)
+
+    def set_threads(self) -> None:
+        """Make `threads`, if given, hold for this process."""
         if self.threads is not None:
             import cv2
             import torch
 
             torch.set_num_threads(self.threads)
             cv2.setNumThreads(self.threads)
-        return load_embedder(self.weights, device=self.device, precision=self.precision)
 
     def segmenter(self, way: Way | None = None) -> Segmenter:
         """The embedder in a `Segmenter` with this seed, which works in this way.

@@ -10,14 +10,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Final
 
 from fewshot_seg.datasets.class_folder import DEFAULT_SHARE, choose_classes
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, examples
 from fewshot_seg.datasets.published import Row, labelled
+from fewshot_seg.datasets.table import read_table, record_line
 from fewshot_seg.decode import describe
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.find import natural_key
@@ -54,7 +54,7 @@ def load(
             empty split, missing files. ConfigError: `train_classes` beside a column `split`.
     """
     path = root if root.is_file() else root / split_file
-    records = _records(path)
+    records = [_with_label(path, number, record) for number, record in enumerate(read_table(path))]
     names = _class_names(path, records)
     parts = _parts(path, records, names, train_classes)
     kept = [i for i, part in enumerate(parts) if part == ("train" if split == "train" else "test")]
@@ -66,35 +66,16 @@ def load(
     return labelled(path.parent, rows, shown, what=f"split {split!r} of {path.name}", check_counts=check_counts)
 
 
-def _records(path: Path) -> list[_Record]:
-    """The table's lines, stripped of blanks."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = [column.strip() for column in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            raw = list(reader)
-    except OSError as error:
-        raise DataError(f"{describe(path)}: cannot be read ({error.strerror}); give a CSV table") from error
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{describe(path)}: is no CSV table in UTF-8; save it as one") from error
-    if "path" not in columns:
-        raise DataError(f"{describe(path)}: has no column 'path', only {examples(columns) or 'none'}; name it so")
-    return [_record(path, number, record) for number, record in enumerate(raw)]
-
-
-def _record(path: Path, number: int, raw: dict[str | Any, Any]) -> _Record:
-    """One record, its label taken from the path where the table has none."""
-    if None in raw:
-        raise DataError(f"{_line(path, number)}: has more fields than the header; quote what holds a comma")
-    record = {column: (value or "").strip() for column, value in raw.items()}
+def _with_label(path: Path, number: int, record: dict[str, str]) -> dict[str, str]:
+    """A record, its label taken from the path where the table has none."""
     parts = PurePath(record["path"]).parts
     if "label" not in record and "id" in record:
         record["label"] = record["id"]
     if "label" not in record and len(parts) > 1:
-        record["label"] = parts[0]
+        record = record | {"label": parts[0]}
     if not record["path"] or not record.get("label"):
-        raise DataError(f"{_line(path, number)}: needs a path and a label (or a path CLASS/NAME.jpg and no label)")
+        where = record_line(path, number)
+        raise DataError(f"{where}: needs a path and a label (or a path CLASS/NAME.jpg and no label)")
     return record
 
 
@@ -105,7 +86,7 @@ def _class_names(path: Path, records: Sequence[_Record]) -> dict[str, str]:
         name = record.get("class_name") or record["label"]
         if names.setdefault(record["label"], name) != name:
             raise DataError(
-                f"{_line(path, number)}: class {record['label']!r} is called {name!r} here, "
+                f"{record_line(path, number)}: class {record['label']!r} is called {name!r} here, "
                 f"and {names[record['label']]!r} above; give it one name"
             )
     if len(set(names.values())) < len(names):
@@ -125,7 +106,9 @@ def _parts(
     parts = []
     for number, record in enumerate(records):
         if record["split"].lower() not in _PARTS:
-            raise DataError(f"{_line(path, number)}: unknown split {record['split']!r}; write train or validation")
+            raise DataError(
+                f"{record_line(path, number)}: unknown split {record['split']!r}; write train or validation"
+            )
         parts.append(_PARTS[record["split"].lower()])
     sides: dict[str, set[str]] = {"train": set(), "test": set()}
     for part, record in zip(parts, records, strict=True):
@@ -145,7 +128,7 @@ def _asked_for(path: Path, number: int, record: _Record, split: str) -> bool:
         return True
     value = record[column].lower().removesuffix(".0")
     if value not in (*_YES, *_NO):
-        raise DataError(f"{_line(path, number)}: {column} is {record[column]!r}; write 1 or 0")
+        raise DataError(f"{record_line(path, number)}: {column} is {record[column]!r}; write 1 or 0")
     return value in _YES
 
 
@@ -155,13 +138,8 @@ def _cameras(path: Path, records: Sequence[_Record]) -> list[int] | None:
     if not any(values):
         return None
     if "" in values:
-        raise DataError(f"{_line(path, values.index(''))}: has no camera, but others have; give all or none")
+        raise DataError(f"{record_line(path, values.index(''))}: has no camera, but others have; give all or none")
     if all(value.isascii() and value.isdigit() for value in values):
         return [int(value) for value in values]
     order = {name: number for number, name in enumerate(sorted(set(values), key=natural_key))}
     return [order[value] for value in values]
-
-
-def _line(path: Path, number: int) -> str:
-    """FILE, record N: a quoted field may span lines, so a record's line is not known."""
-    return f"{describe(path)}, record {number + 1}"

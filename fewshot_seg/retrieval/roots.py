@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["Root", "Source", "base_of", "identity_key", "locate", "rebased", "root_number", "with_root"]
+__all__ = ["Root", "Source", "base_of", "from_here", "identity_key", "locate", "rebased", "root_number", "with_root"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ def rebased(roots: Sequence[Root], old: Path | None, new: Path) -> tuple[Root, .
     return tuple(
         replace(root, absolute=where, relative=_from(new, where)) for root in roots for where in [base_of(root, old)]
     )
+
+
+def from_here(path: str, location: str) -> str:
+    """A path that names the file from the working folder: as it was given if that does, else where the file is."""
+    return path if identity_key(path) == identity_key(location) else location
 
 
 def base_of(root: Root, folder: Path | None) -> str:

@@ -47,6 +47,7 @@ class Hit:
         row: its number in the index as it was then.
         columns: what else is known of it.
         location: where its file is now.
+        query: number of the query image that it is most like, where several were given.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Hit:
     row: int
     columns: Mapping[str, str]
     location: str
+    query: int
     _explain: Callable[[Hit], Maps] = field(repr=False)
 
     def maps(self) -> Maps:
@@ -154,9 +156,11 @@ class Searcher:
                 break
             row = self._contents.row(number)
             location = self._contents.locate(row)
-            vector = self._contents.vectors[number]
-            explain = partial(_maps, self._embedder, asked, torch.from_numpy(vector))
-            hits.append(Hit(row.path, min(score, 1.0), number, row.columns, location, explain))
+            vector = torch.from_numpy(self._contents.vectors[number]).to(asked.vector.device)
+            alike = int((asked.vector.float() @ vector).argmax())
+            query = Embedding(*(part[alike : alike + 1] for part in asked))
+            explain = partial(_maps, self._embedder, query)
+            hits.append(Hit(row.path, min(score, 1.0), number, row.columns, location, alike, explain))
         return hits
 
 
@@ -218,11 +222,9 @@ def _merged(found: TopK, k: int) -> TopK:
 
 
 @torch.inference_mode()
-def _maps(embedder: Embedder, asked: Embedding, vector: Tensor, hit: Hit) -> Maps:
-    """Contributions of every position to the similarity, of the most alike query image and of the hit."""
+def _maps(embedder: Embedder, query: Embedding, hit: Hit) -> Maps:
+    """Contributions of every position to the similarity of two images."""
     found = embedder(load_batch([hit.location], embedder))
-    alike = int((asked.vector.float() @ vector.to(asked.vector.device)).argmax())
-    query = Embedding(*(part[alike : alike + 1] for part in asked))
     pairs = ((query, found), (found, query))
     maps = [similarity_maps(embedder, one, shots_of(embedder, other)) for one, other in pairs]
     query_map, hit_map = (scale_maps(each)[0].float().cpu().numpy() for each in maps)

@@ -1,0 +1,226 @@
+"""`fewshot-seg index`: make an index of images and keep it up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fewshot_seg.commands.console import print_table, tracked
+from fewshot_seg.commands.engine_options import Device, Threads, Weights
+from fewshot_seg.commands.index_inputs import read_inputs
+from fewshot_seg.commands.indexes import interruptible, open_index, report, waiting
+
+__all__ = ["index_app"]
+
+index_app = typer.Typer(
+    name="index",
+    help="Make an index of images, to be searched by example, and keep it up to date.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index's folder.", show_default=False)]
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="IMAGES", help="Image files, folders (searched through) or globs.", show_default=False),
+]
+Named = Annotated[
+    list[str],
+    typer.Argument(metavar="IMAGES", help="Files, folders or globs of the index, there or gone.", show_default=False),
+]
+Listed = Annotated[
+    str | None,
+    typer.Option("--list", metavar="FILE", help="A text file of paths, one a line; - is stdin.", show_default=False),
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE",
+        help="A table with a column 'path'; its other columns are kept with the images (id, camera, price, ...).",
+        show_default=False,
+    ),
+]
+OwnWeights = Annotated[
+    str | None,
+    typer.Option("--weights", "-w", help="Where the index's own weights are, if they were moved.", show_default=False),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Threads that read images.", show_default="all cores, at most 8")
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images in the network at a time.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+EXAMPLES = "\n[bold]Examples[/]\n\n"
+
+
+@index_app.callback()
+def _index() -> None:
+    """Make an index of images, to be searched by example, and keep it up to date."""
+
+
+@index_app.command(
+    epilog=f"""{EXAMPLES}
+fewshot-seg index build photos.index photos/
+
+fewshot-seg index build birds.index --csv birds.csv --weights run/best.safetensors
+
+find . -name "*.jpg" | fewshot-seg index build all.index --list -
+"""
+)
+def build(
+    folder: Folder,
+    images: Images = None,
+    list_file: Listed = None,
+    table: Table = None,
+    weights: Weights = "default",
+    device: Device = "auto",
+    workers: Workers = None,
+    batch_size: BatchSize = 16,
+    threads: Threads = None,
+) -> None:
+    """Make an index of IMAGES in a new folder DIR. One that was interrupted goes on where it stopped."""
+    from fewshot_seg.commands.engine import Engine
+    from fewshot_seg.retrieval.index import Index
+
+    inputs = read_inputs(images or (), list_file, table)
+    embedder = Engine(weights, device, threads=threads).embedder()
+    how = _how(folder, workers, batch_size)
+    with interruptible(folder):
+        index = Index.build(inputs.paths, embedder, folder, columns=inputs.columns, **how)
+    report(index)
+
+
+@index_app.command(
+    epilog=f"""{EXAMPLES}
+fewshot-seg index add photos.index holiday/ "more/*.png"
+"""
+)
+def add(
+    folder: Folder,
+    images: Images = None,
+    list_file: Listed = None,
+    table: Table = None,
+    weights: OwnWeights = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    batch_size: BatchSize = 16,
+    threads: Threads = None,
+) -> None:
+    """Take more images in. Those that the index has already are left as they are, or replaced if they changed."""
+    inputs = read_inputs(images or (), list_file, table)
+    index = open_index(folder, weights, device, threads)
+    with interruptible(folder):
+        index.add(inputs.paths, columns=inputs.columns, **_how(folder, workers, batch_size))
+    report(index)
+
+
+@index_app.command(
+    epilog=f"""{EXAMPLES}
+fewshot-seg index remove photos.index photos/blurred.jpg "photos/old/*"
+"""
+)
+def remove(folder: Folder, images: Named) -> None:
+    """Take images out of the index; the files themselves are not touched."""
+    index = open_index(folder)
+    index.remove(images, on_wait=waiting(folder))
+    report(index)
+
+
+@index_app.command(
+    epilog=f"""{EXAMPLES}
+fewshot-seg index update photos.index
+"""
+)
+def update(
+    folder: Folder,
+    weights: OwnWeights = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    batch_size: BatchSize = 16,
+    threads: Threads = None,
+) -> None:
+    """Follow the files: take in what is new in the folders, embed what has changed, take out what is gone."""
+    index = open_index(folder, weights, device, threads)
+    with interruptible(folder):
+        index.update(**_how(folder, workers, batch_size))
+    report(index)
+
+
+@index_app.command(
+    epilog=f"""{EXAMPLES}
+fewshot-seg index rebuild photos.index
+"""
+)
+def rebuild(folder: Folder) -> None:
+    """Write the index anew, without what was removed and in few files."""
+    index = open_index(folder)
+    index.rebuild(on_wait=waiting(folder))
+    report(index)
+
+
+@index_app.command(
+    epilog=f"""{EXAMPLES}
+fewshot-seg index info photos.index --json
+"""
+)
+def info(
+    folder: Folder,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all files and compare their checksums.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is in an index: images, weights, columns, sizes."""
+    import json
+
+    from fewshot_seg.retrieval.contents import open_contents
+    from fewshot_seg.retrieval.summary import summary
+
+    content = summary(open_contents(folder.absolute(), None if verify else 0, pending=True))
+    if as_json:
+        typer.echo(json.dumps(content, indent=1))
+        return
+    embedder = content.pop("embedder")
+    content["weights"] = f"{embedder['source']} ({embedder['backbone']}, {embedder['weights_sha256'][:8]})"
+    content["image size"] = embedder["preprocessing"]["size"]
+    print_table(("", ""), [(name.replace("_", " "), _shown(value)) for name, value in content.items()])
+
+
+@index_app.command(
+    epilog=f"""{EXAMPLES}
+fewshot-seg index duplicates photos.index --threshold 0.95
+"""
+)
+def duplicates(
+    folder: Folder,
+    threshold: Annotated[float, typer.Option(min=-1, max=1, help="Cosine from which two images are alike.")] = 0.98,
+    as_json: Json = False,
+) -> None:
+    """List groups of images that are nearly the same."""
+    import json
+
+    from fewshot_seg.retrieval.roots import from_here
+
+    index = open_index(folder)
+    paths = index.paths
+    groups: list[dict[str, Any]] = [
+        {"score": round(group.score, 6), "paths": [from_here(paths[row], index.location(row)) for row in group.rows]}
+        for group in index.duplicates(threshold, progress=tracked)
+    ]
+    if as_json:
+        typer.echo(json.dumps(groups, indent=1))
+        return
+    rows = [(str(n), path, f"{group['score']:.3f}") for n, group in enumerate(groups, 1) for path in group["paths"]]
+    print_table(("group", "image", "lowest cosine"), rows, limit=1000)
+    typer.echo(f"{len(groups)} groups, {len(rows)} images")
+
+
+def _how(folder: Path, workers: int | None, batch_size: int) -> dict[str, Any]:
+    return {"workers": workers, "batch_size": batch_size, "progress": tracked, "on_wait": waiting(folder)}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,70 @@
+"""The images that `fewshot-seg index` is given: on the command line, in a list, or in a table."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fewshot_seg.errors import ConfigError, DataError
+
+__all__ = ["STDIN", "IndexInputs", "read_inputs"]
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class IndexInputs:
+    """What `Index.build` and `Index.add` take: paths, and columns of a table for each of them."""
+
+    paths: list[str]
+    columns: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read_inputs(images: Sequence[str], list_file: str | None, table: Path | None) -> IndexInputs:
+    """The images of a command line, with those of a text list; or those of a CSV table, with its other columns.
+
+    A relative path in a list or table counts from the file's folder, or, where it isn't there, from the working folder.
+
+    Raises:
+        ConfigError: nothing, or images beside a table. DataError: a list or table that can't be read, or is empty.
+    """
+    if table is not None:
+        if images or list_file is not None:
+            raise ConfigError("--csv names all images itself; give it alone, and add others with 'index add'")
+        return _read_table(table)
+    listed = [] if list_file is None else _read_list(list_file)
+    if not images and list_file is None:
+        raise ConfigError("no images were given; name files, folders or patterns, or use --list or --csv")
+    return IndexInputs([*images, *listed])
+
+
+def _read_table(path: Path) -> IndexInputs:
+    from fewshot_seg.datasets.table import read_table
+
+    records = read_table(path)
+    if not records:
+        raise DataError(f"{path}: lists no images; give a table with at least one")
+    names = [name for name in records[0] if name != "path" and name]
+    columns = {name: [record[name] for record in records] for name in names}
+    return IndexInputs([_from(path.parent, record["path"]) for record in records], columns)
+
+
+def _read_list(name: str) -> list[str]:
+    try:
+        raw = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror}); give a text file, a path a line") from error
+    folder = Path() if name == STDIN else Path(name).parent
+    lines = [os.fsdecode(line.removesuffix(b"\r")) for line in raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+    paths = [_from(folder, line) for line in lines if line]
+    if not paths:
+        raise DataError(f"{name}: lists no images; write a path a line")
+    return paths
+
+
+def _from(folder: Path, path: str) -> str:
+    beside = os.path.join(folder, path) if str(folder) != "." else path  # noqa: PTH118 - kept as it was written
+    return path if os.path.lexists(path) and not os.path.lexists(beside) else beside

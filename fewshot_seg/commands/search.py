@@ -1,0 +1,124 @@
+"""`fewshot-seg search`: the images of an index that are most like an example."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fewshot_seg.commands.console import complain, print_table
+from fewshot_seg.commands.engine_options import Device, Threads
+from fewshot_seg.commands.index import OwnWeights
+from fewshot_seg.commands.indexes import open_index
+
+if TYPE_CHECKING:
+    from fewshot_seg.retrieval.search import Combine
+
+__all__ = ["EPILOG", "HELP", "search"]
+
+HELP = (
+    "Find the images of INDEX that are most like each QUERY: score is the cosine, at most 1.\n\n"
+    "The query itself is a hit if it is in the index. A query that cannot be read is reported, the others are done, "
+    "and the exit status is 1."
+)
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-seg search photos.index query.jpg -k 5
+
+fewshot-seg search photos.index query.jpg --box 120,80,200,160 --sheet hits.jpg --explain why
+
+fewshot-seg search photos.index cup1.jpg cup2.jpg --combine any --not jug.jpg --json
+"""
+
+
+class Together(StrEnum):
+    """How several queries become one."""
+
+    average = "average"
+    any = "any"
+
+
+COMBINE: dict[Together, Combine] = {Together.average: "average", Together.any: "any"}
+
+Queries = Annotated[
+    list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.", show_default=False)
+]
+Hits = Annotated[int, typer.Option("-k", min=1, help="Hits of a query, at most.")]
+Threshold = Annotated[float | None, typer.Option(min=-1, max=1, help="Least score of a hit.", show_default=False)]
+Box = Annotated[
+    str | None,
+    typer.Option(metavar="X,Y,W,H", help="What of the one QUERY is meant, in pixels.", show_default=False),
+]
+Combined = Annotated[
+    Together | None,
+    typer.Option(
+        help="Search with all queries at once: for what is like their average, or like any of them.",
+        show_default="each query for itself",
+    ),
+]
+Unlike = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not", metavar="PATH", help="An image of what is not meant. Repeat it for more.", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Table = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE", help="Write the hits as a table.", show_default=False)
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option("--sheet", metavar="FILE", help="Draw queries and hits in one .jpg or .png.", show_default=False),
+]
+Explain = Annotated[
+    Path | None,
+    typer.Option("--explain", metavar="DIR", help="Draw why: similarity attention of each pair.", show_default=False),
+]
+
+
+def search(
+    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.", show_default=False)],
+    queries: Queries,
+    k: Hits = 10,
+    threshold: Threshold = None,
+    box: Box = None,
+    combine: Combined = None,
+    unlike: Unlike = None,
+    as_json: Json = False,
+    csv: Table = None,
+    sheet: Sheet = None,
+    explain: Explain = None,
+    weights: OwnWeights = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Find the images of INDEX that are most like each QUERY."""
+    from fewshot_seg.commands.search_outputs import as_json_entry, table_of, write_table
+    from fewshot_seg.commands.search_sheets import Explainer, refuse_targets, write_sheet
+    from fewshot_seg.commands.searching import SearchRequest, find_queries, run_search
+
+    request = SearchRequest(k, threshold, box, unlike or (), None if combine is None else COMBINE[combine])
+    asked = find_queries(queries)
+    refuse_targets([query.path for query in asked], sheet, csv)
+    index = open_index(folder, weights, device, threads, load=True)
+    explainer = Explainer(explain, [query.path for query in asked])
+    entries = []
+    for answer in run_search(index, asked, request):
+        if answer.error is not None:
+            complain(answer.error)
+        explainer.draw(answer)
+        entries.append(answer.entry())
+    if sheet is not None:
+        write_sheet(sheet, entries)
+    if csv is not None:
+        write_table(csv, entries)
+    if as_json:
+        typer.echo(json.dumps([as_json_entry(entry) for entry in entries], indent=1))
+    else:
+        print_table(*table_of(entries))
+    if any(entry.error is not None for entry in entries):
+        raise typer.Exit(1)

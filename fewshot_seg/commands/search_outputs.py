@@ -1,0 +1,61 @@
+"""What a search finds as JSON, as a table in the terminal, and as one in a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fewshot_seg.commands.searching import Entry
+from fewshot_seg.decode import describe
+
+__all__ = ["as_json_entry", "table_of", "write_table"]
+
+DIGITS = 6
+
+
+def as_json_entry(entry: Entry) -> dict[str, Any]:
+    """{"query", "hits": [{"path", "score"}]}, and in each hit the index's columns; "error" for a query without hits."""
+    query: Any = entry.queries[0] if len(entry.queries) == 1 else list(entry.queries)
+    hits = [{**hit.columns, "path": hit.path, "score": round(hit.score, DIGITS)} for hit in entry.hits]
+    return {"query": query, "hits": hits} | ({} if entry.error is None else {"error": entry.error})
+
+
+def table_of(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows for the terminal. Control characters are written as escapes: a name must not steer it."""
+    names = _column_names(entries)
+    rows = []
+    for entry in entries:
+        query = ", ".join(map(describe, entry.queries))
+        if entry.error is not None or not entry.hits:
+            rows.append([query, "error" if entry.error is not None else "no hit", "", *("" for _ in names)])
+        for hit in entry.hits:
+            columns = [describe(hit.columns[name]) if hit.columns.get(name) else "" for name in names]
+            rows.append([query, describe(hit.path), f"{hit.score:.3f}", *columns])
+    return ["query", "hit", "score", *names], rows
+
+
+def write_table(path: Path, entries: Sequence[Entry]) -> None:
+    """A CSV table: query, rank, path, score, and the index's columns.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    from fewshot_seg.export import atomic_file
+
+    names = _column_names(entries)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["query", "rank", "path", "score", *names])
+    for entry in entries:
+        for rank, hit in enumerate(entry.hits, start=1):
+            columns = [hit.columns.get(name, "") for name in names]
+            writer.writerow([entry.name, rank, hit.path, f"{hit.score:.{DIGITS}f}", *columns])
+    with atomic_file(path) as stream:
+        stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _column_names(entries: Sequence[Entry]) -> list[str]:
+    return list(dict.fromkeys(name for entry in entries for hit in entry.hits for name in hit.columns))

@@ -1,0 +1,164 @@
+"""What a search finds in pictures: queries and hits on a sheet, and why they are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fewshot_seg.commands.console import complain
+from fewshot_seg.commands.hints import Box
+from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
+from fewshot_seg.commands.searching import Answer, Entry, EntryHit
+from fewshot_seg.decode import describe
+from fewshot_seg.errors import FewShotError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from fewshot_seg.render import Tile
+
+__all__ = ["Explainer", "refuse_targets", "write_sheet"]
+
+SHEET_QUERIES = 40  # more make a picture that no viewer shows
+HITS_A_ROW = 5
+TILE, WHY_TILE = 220, 260
+FRAME, GONE = (30, 100, 220), 225  # round the query; an image that can't be read any more
+
+
+def write_sheet(path: Path, entries: Sequence[Entry]) -> None:
+    """A contact sheet: each query at the left, its hits beside it with rank and score.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    from fewshot_seg.export import write_image
+    from fewshot_seg.render import sheet
+
+    shown = [entry for entry in entries if entry.error is None][:SHEET_QUERIES]
+    if len(shown) < len(entries):
+        complain(f"{path}: shows {len(shown)} of {len(entries)} queries", kind="note")
+    if not shown:
+        return
+    rows = [row for entry in shown for row in _rows(entry)]
+    write_image(path, sheet(rows, tile=TILE))
+
+
+class Explainer:
+    """Draws for each query why its hits were found: DIR/STEM_explain.jpg; nothing without a folder.
+
+    Args:
+        folder: created if need be.
+        queries: all of them, so that each gets a name of its own.
+
+    Raises:
+        OutputError: the folder can't be written. ConfigError: a picture would overwrite a query.
+    """
+
+    def __init__(self, folder: Path | None, queries: Sequence[str]) -> None:
+        from fewshot_seg.export import make_folder
+
+        self._files: dict[str, Path] = {}
+        if folder is not None:
+            paths = [Path(query) for query in queries]
+            files = [folder / f"{stem}_explain.jpg" for stem in output_stems(paths)]
+            refuse_overwriting(files, paths)
+            make_folder(folder)
+            self._files = dict(zip(queries, files, strict=True))
+
+    def draw(self, answer: Answer) -> None:
+        """Write the sheet of one query, if there is a folder and a hit.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        if not self._files or not answer.hits:
+            return
+        from fewshot_seg.export import write_image
+        from fewshot_seg.render import sheet
+
+        rows = [_why(answer, number) for number in range(len(answer.hits))]
+        title = "What makes them alike: similarity attention of query and hit"
+        write_image(self._files[answer.queries[0]], sheet(rows, title, tile=WHY_TILE))
+
+
+def refuse_targets(queries: Sequence[str], *targets: Path | None) -> None:
+    """Check that no file to be written is a query, and that pictures have an ending that can be written.
+
+    Raises:
+        ConfigError: one is.
+    """
+    refuse_overwriting([target for target in targets if target is not None], [Path(query) for query in queries])
+
+
+def _rows(entry: Entry) -> list[list[Tile | None]]:
+    """The query and its first hits, then the others with the query's place left free."""
+    tiles = [_hit_tile(rank, hit) for rank, hit in enumerate(entry.hits, start=1)]
+    parts = [tiles[start : start + HITS_A_ROW] for start in range(0, len(tiles), HITS_A_ROW)] or [[]]
+    return [[_query_tile(entry) if number == 0 else None, *part] for number, part in enumerate(parts)]
+
+
+def _query_tile(entry: Entry) -> Tile:
+    from fewshot_seg.render import Tile
+
+    picture = _framed(_picture(entry.queries[0], entry.box, TILE))
+    more = f"\nand {len(entry.queries) - 1} more" if len(entry.queries) > 1 else ""
+    return Tile(picture, f"query\n{_short(entry.queries[0])}{more}")
+
+
+def _hit_tile(rank: int, hit: EntryHit) -> Tile:
+    from fewshot_seg.render import Tile
+
+    columns = "".join(f"\n{name}: {value}" for name, value in hit.columns.items() if value)
+    return Tile(_picture(hit.location, None, TILE), f"{rank}.  {hit.score:.3f}\n{_short(hit.path)}{columns}")
+
+
+def _why(answer: Answer, number: int) -> list[Tile | None]:
+    """The query, where it is like the hit, where the hit is like it, and the hit."""
+    from fewshot_seg.render import Tile, heat_map
+
+    hit = answer.hits[number]
+    name = answer.queries[hit.query]
+    query, found = _picture(name, answer.box, WHY_TILE), _picture(hit.location, None, WHY_TILE)
+    caption = f"{number + 1}.  {hit.score:.3f}\n{_short(hit.path)}"
+    try:
+        maps = hit.maps()
+    except FewShotError as error:  # its file is gone: the others can be shown
+        complain(str(error))
+        return [Tile(_framed(query), "query"), None, None, Tile(found, caption)]
+    return [
+        Tile(_framed(query), f"query\n{_short(name)}"),
+        Tile(heat_map(query, maps.query), "attention of the query"),
+        Tile(heat_map(found, maps.hit), "attention of the hit"),
+        Tile(found, caption),
+    ]
+
+
+def _picture(path: str, box: Box | None, side: int) -> npt.NDArray[np.uint8]:
+    """An image, or the part of it in a box, no larger than a tile needs; grey where it can't be read any more."""
+    import numpy as np
+    from PIL import Image
+
+    from fewshot_seg.decode import read_image
+    from fewshot_seg.retrieval.search import cut_out
+
+    try:
+        pixels = read_image(path, min_side=2 * side) if box is None else cut_out(path, box)
+    except FewShotError:
+        return np.full((side, side, 3), GONE, np.uint8)
+    image = Image.fromarray(pixels)
+    image.thumbnail((2 * side, 2 * side))
+    return np.asarray(image)
+
+
+def _framed(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    framed = image.copy()
+    width = max(1, round(max(image.shape[:2]) / 50))
+    for edge in (framed[:width], framed[-width:], framed[:, :width], framed[:, -width:]):
+        edge[...] = FRAME
+    return framed
+
+
+def _short(path: str) -> str:
+    return describe(Path(*Path(path).parts[-2:]))
