@@ -184,7 +184,8 @@ def info(
     embedder = content.pop("embedder")
     content["weights"] = f"{embedder['source']} ({embedder['backbone']}, {embedder['weights_sha256'][:8]})"
     content["image size"] = embedder["preprocessing"]["size"]
-    print_table(("", ""), [(name.replace("_", " "), _shown(value)) for name, value in content.items()])
+    for name, value in content.items():
+        typer.echo(f"{name.replace('_', ' '):<13} {_shown(value)}")
 
 
 @index_app.command(

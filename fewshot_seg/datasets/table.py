@@ -32,7 +32,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     except (ValueError, csv.Error) as error:
         raise DataError(f"{describe(path)}: is no CSV table in UTF-8; save it as one") from error
     if "path" not in columns:
-        found = ", ".join(map(repr, columns[:3])) or "none"
+        found = ", ".join(map(describe, columns[:3])) or "none"
         raise DataError(f"{describe(path)}: has no column 'path', only {found}; name it so")
     return [_record(path, number, record) for number, record in enumerate(raw)]
 

@@ -36,10 +36,8 @@ class Collection:
 
     One that was built into a folder, or loaded from one, lives there: `add`, `remove`, `update` and `rebuild` change
     the folder, too, and all of a change or nothing of it. Several processes may do so; they take turns. Whoever
-    searches meanwhile sees the collection as it was when it was loaded.
-
-    Attributes:
-        changes: what the last operation did, and which inputs it left out, and why.
+    searches meanwhile sees the collection as it was when it was loaded. `changes` is what the last operation did, and
+    which inputs it left out, and why.
     """
 
     def __init__(
@@ -87,7 +85,9 @@ class Collection:
         options = Options(workers, batch_size, progress)
         model = load_embedder(embedder) if isinstance(embedder, str) else embedder
         index = cls(Contents(identity_of(model), None if out is None else _absolute(out)), model)
-        found = find_items(paths, columns)  # what is wrong with the paths is said before a folder is made
+        found = find_items(paths, columns)
+        if not found.items:  # said before a folder is made
+            raise DataError(found.failures[0].error)
         with index._edit(on_wait, start=True):
             index._take_in(found, options)
         return index

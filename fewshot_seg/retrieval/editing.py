@@ -85,7 +85,7 @@ class Editor:
         return self._contents
 
 
-def regrouped(contents: Contents, segments: Sequence[Segment], many: int = MANY) -> tuple[Segment, ...]:
+def regrouped(contents: Contents, segments: Sequence[Segment], many: int | None = None) -> tuple[Segment, ...]:
     """The same rows in the same order, in fewer segments if there are many; nothing is committed.
 
     Neighbours are put together as long as they are small, and so the number of segments stays small however an index
@@ -94,13 +94,13 @@ def regrouped(contents: Contents, segments: Sequence[Segment], many: int = MANY)
     Args:
         contents: the index that they belong to.
         segments: of it, or about to be.
-        many: how many may stay as they are.
+        many: how many may stay as they are; None means `MANY`.
 
     Raises:
         OutputError: a new one cannot be written.
     """
     segments = tuple(segment for segment in segments if len(segment))
-    if len(segments) <= many:
+    if len(segments) <= (MANY if many is None else many):
         return segments
     full = max(1, FULL_BYTES // (4 * contents.identity.dim))
     groups: list[list[Segment]] = []

@@ -1,0 +1,225 @@
+"""An index on disk: what is damaged is named, what is interrupted goes on, and others may be at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fewshot_seg as fs
+from fewshot_seg.embedding import Embedder
+from fewshot_seg.locks import sole_user
+from fewshot_seg.retrieval import editing
+from tests.architecture.imports import ROOT
+from tests.privileges import folder_for_everyone, unprivileged
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def vectors_of(index: fs.Index) -> dict[str, bytes]:
+    return {path: index.vectors[row].tobytes() for row, path in enumerate(index.paths)}
+
+
+@pytest.fixture
+def built(pictures: Path, embedder: Embedder, tmp_path: Path) -> Path:
+    """The folder of an index of the two folders of pictures."""
+    fs.Index.build([pictures / "cat", pictures / "cup"], embedder, tmp_path / "built")
+    return tmp_path / "built"
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".jsonl"])
+@pytest.mark.parametrize("damage", ["cut short", "damaged", "missing"])
+def test_a_damaged_file_is_named(built: Path, suffix: str, damage: str) -> None:
+    path = next((built / "segments").glob(f"*{suffix}"))
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut short":
+        path.write_bytes(content[:-7])
+    else:
+        content[-20] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(fs.DataError, match=path.name) as error:
+        fs.Index.load(built)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b"\xff\xfe", None])
+def test_a_damaged_manifest_is_named(built: Path, content: bytes | None) -> None:
+    path = built / "index.json"
+    path.write_bytes(path.read_bytes()[:-40] if content is None else content)
+    with pytest.raises(fs.DataError, match=r"index.json: is damaged"):
+        fs.Index.load(built)
+
+
+def test_a_newer_index_and_none_at_all_are_told_apart(built: Path, tmp_path: Path) -> None:
+    path = built / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    with pytest.raises(fs.DataError, match="newer"):
+        fs.Index.load(built)
+    for none in (tmp_path, tmp_path / "nowhere", path):
+        with pytest.raises(fs.DataError, match="is no index"):
+            fs.Index.load(none)
+
+
+class Stop(BaseException):
+    """As Ctrl-C comes: anywhere, and no Exception."""
+
+
+def stopping_after(count: int) -> Any:
+    def track(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        for number, item in enumerate(items):
+            if number == count:
+                raise Stop
+            yield item
+
+    return track
+
+
+def test_an_interrupted_build_goes_on_and_ends_the_same(
+    pictures: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editing, "PART_ROWS", 2)
+    whole = fs.Index.build(pictures, embedder)
+    seen = []
+
+    def counting(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        seen.append(total)
+        yield from items
+
+    out = tmp_path / "index"
+    for count in (5, 3):
+        with pytest.raises(Stop):
+            fs.Index.build(pictures, embedder, out, batch_size=1, progress=stopping_after(count))
+        with pytest.raises(fs.DataError, match="build was interrupted; run it again"):
+            fs.Index.load(out)
+    resumed = fs.Index.build(pictures, embedder, out, progress=counting)
+    assert seen == [11 - 5 - 3]
+    assert resumed.paths == whole.paths
+    assert np.array_equal(np.asarray(resumed.vectors), np.asarray(whole.vectors))
+    assert fs.Index.load(out).paths == whole.paths
+
+
+def test_what_an_interrupted_build_left_counts_only_where_it_is_still_asked_for(
+    pictures: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editing, "PART_ROWS", 2)
+    out, copy = tmp_path / "index", tmp_path / "pictures"
+    shutil.copytree(pictures, copy)
+    with pytest.raises(Stop):
+        fs.Index.build(copy, embedder, out, batch_size=1, progress=stopping_after(6))
+    shutil.copy(copy / "cup" / "4.jpg", copy / "cat" / "1.jpg")  # changed meanwhile
+    index = fs.Index.build(copy / "cat", embedder, out)
+    assert sorted(index.paths) == sorted(str(path) for path in (copy / "cat").iterdir())
+    assert vectors_of(index) == vectors_of(fs.Index.build(copy / "cat", embedder))
+
+
+def test_an_interrupted_add_leaves_the_old_index(
+    pictures: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editing, "PART_ROWS", 2)
+    index = fs.Index.build(pictures / "cat", embedder, tmp_path / "index")
+    with pytest.raises(Stop):
+        index.add(pictures / "cup", batch_size=1, progress=stopping_after(3))
+    assert len(fs.Index.load(tmp_path / "index")) == 5
+    assert fs.Index.load(tmp_path / "index").info()["complete"]
+    index = fs.Index.load(tmp_path / "index", embedder)
+    assert index.add(pictures / "cup").added == 5
+    assert vectors_of(index) == vectors_of(fs.Index.build([pictures / "cat", pictures / "cup"], embedder))
+    assert index.info()["pending"] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes that are killed so")
+def test_killed_at_any_moment_or_changed_by_several_it_is_never_broken(
+    built: Path, pictures: Path, checkpoint: Path
+) -> None:
+    images = [str(pictures / "face.jpg"), *(str(pictures / "cup" / f"{number}.jpg") for number in (1, 2))]
+    fs.Index.load(built).remove(images)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fewshot_seg.retrieval.hostile", str(built), str(checkpoint), *images],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_who_doesn_t_wait_is_refused(built: Path, embedder: Embedder, pictures: Path) -> None:
+    with sole_user(built):
+        with pytest.raises(fs.ConfigError, match="another process is at work in it"):
+            fs.Index.load(built, embedder).add(pictures / "face.jpg")
+        assert len(fs.Index.load(built)) == 10  # reading needs no lock
+
+
+def test_a_reader_keeps_its_index_while_others_change_it(built: Path, embedder: Embedder, pictures: Path) -> None:
+    reader, writer = fs.Index.load(built), fs.Index.load(built, embedder)
+    before = vectors_of(reader)
+    writer.add(pictures / "face.jpg")
+    writer.remove(pictures / "cat")
+    writer.rebuild()
+    assert len(list((built / "segments").iterdir())) == 2
+    assert vectors_of(reader) == before
+    reader.add(pictures / "face.jpg")  # sees what the other has done
+    assert len(reader) == 6
+
+
+def test_a_read_only_index_can_be_searched_and_not_changed(pictures: Path, embedder: Embedder) -> None:
+    with folder_for_everyone() as folder:
+        fs.Index.build(pictures / "cat", embedder, folder / "index")
+        for path in (folder / "index", folder / "index" / "segments"):
+            path.chmod(0o555)
+        try:
+            with unprivileged():
+                index = fs.Index.load(folder / "index", embedder)
+                assert len(index.search(np.zeros((9, 9, 3), np.uint8), k=2)) == 2
+                with pytest.raises(fs.OutputError, match="cannot write"):
+                    index.remove(pictures)
+        finally:
+            for path in (folder / "index", folder / "index" / "segments"):
+                path.chmod(0o755)
+
+
+def test_a_folder_with_other_files_is_not_made_an_index(pictures: Path, embedder: Embedder, built: Path) -> None:
+    before = files_of(pictures)
+    with pytest.raises(fs.ConfigError, match="holds other files"):
+        fs.Index.build(pictures, embedder, pictures)
+    with pytest.raises(fs.ConfigError, match="holds other files"):
+        fs.Index.load(built).save(pictures)
+    with pytest.raises(fs.ConfigError, match="holds an index already"):
+        fs.Index.build(pictures, embedder, built)
+    assert files_of(pictures) == before
+
+
+def test_save_replaces_an_index_as_a_whole(built: Path, pictures: Path, embedder: Embedder, tmp_path: Path) -> None:
+    small = fs.Index.build(pictures / "face.jpg", embedder)
+    small.save(built)
+    assert fs.Index.load(built).paths == [str(pictures / "face.jpg")]
+    assert len(list((built / "segments").iterdir())) == 2
+    assert small.folder is None
+
+
+def test_many_small_additions_make_few_files(
+    pictures: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editing, "MANY", 3)
+    monkeypatch.setattr(editing, "FULL_BYTES", 4 * 1280 * 4)  # four rows
+    index = fs.Index.build(pictures / "face.jpg", embedder, tmp_path / "index")
+    paths = [str(pictures / "face.jpg")]
+    for path in sorted((pictures / "cat").iterdir()) + sorted((pictures / "cup").iterdir()):
+        index.add(path)
+        paths.append(str(path))
+        assert len(list((tmp_path / "index" / "segments").iterdir())) <= 2 * 5
+    assert index.paths == fs.Index.load(tmp_path / "index").paths == paths
+    assert vectors_of(index) == vectors_of(fs.Index.build(paths, embedder))
