@@ -15,6 +15,8 @@ from eval.commands.dev import EPILOG as DEV_EPILOG
 from eval.commands.dev import dev
 from eval.commands.hints import EPILOG as HINTS_EPILOG
 from eval.commands.hints import hints
+from eval.commands.reid import EPILOG as REID_EPILOG
+from eval.commands.reid import reid
 from eval.commands.report import EPILOG as REPORT_EPILOG
 from eval.commands.report import report
 from eval.commands.retrieval import EPILOG as RETRIEVAL_EPILOG
@@ -31,7 +33,7 @@ from fewshot_seg.commands.entry import make_app
 
 __all__ = ["app", "main"]
 
-app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set, and retrieval.")
+app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set, retrieval and re-identification.")
 
 app.command(epilog=SEGMENT_EPILOG)(segment)
 app.command(epilog=SCORE_EPILOG)(score)
@@ -42,6 +44,7 @@ app.command(epilog=ABLATION_EPILOG)(ablation)
 app.command(epilog=HINTS_EPILOG)(hints)
 app.command(epilog=REPORT_EPILOG)(report)
 app.command(epilog=RETRIEVAL_EPILOG)(retrieval)
+app.command(epilog=REID_EPILOG)(reid)
 app.add_typer(bench_app)
 app.command("split-list", epilog=SPLIT_LIST_EPILOG)(split_list)
 

@@ -16,7 +16,7 @@ from eval.commands.common import COMMAND
 from eval.commands.options import FinishedRun, RootNow, SplitListNow
 from fewshot_seg.commands.console import tracked
 
-__all__ = ["EPILOG", "command_line", "make_report", "report", "retrieval_line"]
+__all__ = ["EPILOG", "command_line", "make_report", "reid_line", "report", "retrieval_line"]
 
 EPILOG = """
 [bold]Examples[/]
@@ -44,8 +44,8 @@ def report(
 ) -> None:
     """Write RUN/report.html, one file to read in a browser: figures, classes, examples drawn, all of them in a table.
 
-    Drawn episodes of a segmentation run are segmented again, to show attention and trimaps; of a retrieval run,
-    queries are drawn with their nearest images, and attention to each other.
+    Drawn episodes of a segmentation run are segmented again, to show attention and trimaps; of a retrieval or
+    re-identification run, queries are drawn with their nearest images, and attention to each other.
     """
     typer.echo(f"Report: {make_report(run, root, split_list, examples, weights, device)}")
 
@@ -59,18 +59,23 @@ def make_report(
     device: str | None = None,
 ) -> Path:
     """Write a finished run's report.html; arguments and errors as `write_report` of the run's kind."""
+    from eval.reid.run import KIND as REID
+    from eval.report.reid import ReidReport, write_reid_report
     from eval.report.retrieval import RetrievalReport, write_retrieval_report
     from eval.report.segmentation import ReportTask, write_report
     from eval.report.steps import Network
-    from eval.retrieval.run import KIND
+    from eval.retrieval.run import KIND as RETRIEVAL
     from eval.scoring import read_config
     from fewshot_seg.errors import ConfigError
 
     network, track = Network(weights, device), partial(tracked, command=COMMAND)
-    if read_config(run, None).get("run") != KIND:
+    kind = read_config(run, None).get("run")
+    if kind not in (RETRIEVAL, REID):
         return write_report(ReportTask(run, root, split_list, examples, network, command_line), track)
     if split_list is not None:
-        raise ConfigError("--split-list: a retrieval run has none; leave it out")
+        raise ConfigError(f"--split-list: a {kind} run has none; leave it out")
+    if kind == REID:
+        return write_reid_report(ReidReport(run, root, examples, network, reid_line), track)
     return write_retrieval_report(RetrievalReport(run, root, examples, network, retrieval_line), track)
 
 
@@ -110,6 +115,39 @@ def retrieval_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: P
         "bootstrap": metrics["bootstrap"]["samples"],
     }
     return _line("retrieval", retrieval, told) + (" --no-nmi" if metrics["nmi"] is None else "")
+
+
+def reid_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> str:
+    """The command that makes a re-identification run of this config and these metrics: options but the defaults."""
+    from eval.commands.reid import reid
+
+    protocol, weights = config["protocol"], [one["source"] for one in config["weights"]]
+    reranking, expansion = (next((way[kind] for way in config["ways"] if way[kind]), None) for kind in _WAYS)
+    told = {
+        **config,
+        "out": out,
+        "weights": None if weights == ["default"] else weights,
+        "device": config["weights"][0]["device"],
+        "rerank": reranking is not None,
+        **({"k1": reranking["k1"], "k2": reranking["k2"]} if reranking else {}),
+        "query_expansion": expansion is not None,
+        **({"expand_by": expansion["number"], "alpha": expansion["alpha"]} if expansion else {}),
+        "gallery_shot": None if protocol["single"] == (config["dataset"] == "vehicleid") else _shot(protocol["single"]),
+        "repeats": protocol["repeats"],
+        "seed": protocol["seed"],
+        "same_camera": "drop" if protocol["cross"] else "keep",
+        "bootstrap": metrics["bootstrap"]["samples"],
+    }
+    changed = reranking is not None and reranking["own"] != _LAMBDA
+    return _line("reid", reid, told) + (f" --lambda {reranking['own']}" if changed else "")
+
+
+_WAYS = ("rerank", "expansion")
+_LAMBDA = 0.3
+
+
+def _shot(single: bool) -> str:
+    return "one" if single else "all"
 
 
 def _line(name: str, command: Callable[..., None], told: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from fewshot_seg.render import heat_map
 if TYPE_CHECKING:
     from fewshot_seg.embedding import Embedder, Embedding
 
-__all__ = ["HITS", "Explainer", "draw_query", "frame_for_queries"]
+__all__ = ["HITS", "Explainer", "Neighbour", "draw_list", "draw_query", "frame_for_queries"]
 
 HITS = 5  # neighbours drawn of each query
 
@@ -62,12 +62,19 @@ class Explainer:
 
 
 @dataclass(frozen=True)
-class _Neighbour:
-    """A hit: its place among the images, its rank from 1, its cosine, and whether it is of the query's class."""
+class Neighbour:
+    """A hit.
+
+    Attributes:
+        place: among the images.
+        rank: from 1.
+        near: how near it is, as text.
+        right: whether it is of the query's class.
+    """
 
     place: int
     rank: int
-    cosine: float
+    near: str
     right: bool
 
 
@@ -105,6 +112,32 @@ def draw_query(
         f"first of its class: rank {first}" if first else "none of its class among the first",
         element("bdi", images.images.ids[query]),
     ]
+    return draw_list(query, hits, images, frame, explainer, facts, anchor)
+
+
+def draw_list(
+    query: int,
+    hits: Sequence[Neighbour],
+    images: RetrievalImages,
+    frame: Frame,
+    explainer: Explainer | None,
+    facts: Sequence[object],
+    anchor: str | None,
+) -> Html:
+    """A query and its first `HITS` hits as an article.
+
+    Args:
+        query: its place among the images.
+        hits: the nearest first.
+        images: the run's.
+        frame: of a picture.
+        explainer: gives attention; None draws none.
+        facts: a line over the pictures.
+        anchor: the article's id.
+
+    Raises:
+        ImageError: an image can't be read.
+    """
     nearest = hits[0].place if hits else None
     cells = [
         _pair(query, nearest, "query", element("b", element("bdi", _name(images, query))), images, frame, explainer)
@@ -117,25 +150,25 @@ def draw_query(
     return case(anchor, element("bdi", _name(images, query)), facts, columns)
 
 
-def _neighbours(scores: QueryScores, place: int, images: RetrievalImages) -> list[_Neighbour]:
+def _neighbours(scores: QueryScores, place: int, images: RetrievalImages) -> list[Neighbour]:
     label = images.images.labels[int(scores.queries[place])]
     rows: Sequence[tuple[int, float]] = list(
         zip(scores.neighbours[place].tolist(), scores.similarities[place].tolist(), strict=True)
     )
     return [
-        _Neighbour(row, rank, cosine, images.images.labels[row] == label)
+        Neighbour(row, rank, f"{cosine:.3f}", images.images.labels[row] == label)
         for rank, (row, cosine) in enumerate(rows, start=1)
         if row >= 0
     ]
 
 
-def _kinds(hits: Sequence[_Neighbour]) -> list[str]:
+def _kinds(hits: Sequence[Neighbour]) -> list[str]:
     return ["", *("right" if one.right else "wrong" for one in hits[:HITS])]
 
 
-def _hit(one: _Neighbour, query: int, images: RetrievalImages, frame: Frame, explainer: Explainer | None) -> Html:
+def _hit(one: Neighbour, query: int, images: RetrievalImages, frame: Frame, explainer: Explainer | None) -> Html:
     mark = "✓ right" if one.right else "✗ wrong"
-    told = join([f"{one.rank}. {mark}, {one.cosine:.3f} ", element("bdi", _name(images, one.place))])
+    told = join([f"{one.rank}. {mark}, {one.near} ", element("bdi", _name(images, one.place))])
     return _pair(one.place, query, f"hit {one.rank}, {mark[2:]}", told, images, frame, explainer)
 
 
@@ -160,7 +193,8 @@ def _pair(
 
 
 def _name(images: RetrievalImages, place: int) -> str:
-    return images.images.names[images.images.labels[place]]
+    cameras, name = images.images.cameras, images.images.names[images.images.labels[place]]
+    return name if cameras is None else f"{name}, camera {cameras[place]}"
 
 
 def _or_none(value: float) -> float | None:

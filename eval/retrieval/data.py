@@ -16,7 +16,7 @@ from fewshot_seg.datasets.class_folder import choose_classes
 from fewshot_seg.datasets.labelled import LabelledImages, load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 
-__all__ = ["KINDS", "SPLITS", "Choice", "RetrievalImages", "open_images"]
+__all__ = ["KINDS", "SPLITS", "Choice", "RetrievalImages", "open_images", "paired"]
 
 KINDS: Final = ("cub", "cars", "sop", "inshop", "folder", "csv")
 SPLITS: Final = ("train", "validation", "test")
@@ -112,7 +112,15 @@ def open_images(choice: Choice) -> RetrievalImages:
     Raises:
         ConfigError, DataError: as `load_dataset`; DataError: fewer than two images.
     """
-    query, gallery = _pair(choice)
+    return paired(*_pair(choice))
+
+
+def paired(query: LabelledImages, gallery: LabelledImages) -> RetrievalImages:
+    """Queries and gallery that share their class names, each image once.
+
+    Raises:
+        DataError: fewer than two images.
+    """
     known = {id_: place for place, id_ in enumerate(gallery.ids)}
     extra = [place for place, id_ in enumerate(query.ids) if id_ not in known]
     known |= {query.ids[place]: len(gallery) + number for number, place in enumerate(extra)}
@@ -154,7 +162,9 @@ def _of_classes(root: Path, text: str) -> LabelledImages:
 
 
 def _joined(one: LabelledImages, other: LabelledImages) -> LabelledImages:
-    return LabelledImages(one.paths + other.paths, one.labels + other.labels, one.names, None, one.ids + other.ids)
+    known = one.cameras is not None and other.cameras is not None
+    cameras = (one.cameras or ()) + (other.cameras or ()) if known else None
+    return LabelledImages(one.paths + other.paths, one.labels + other.labels, one.names, cameras, one.ids + other.ids)
 
 
 def _without(places: Tensor, lost: set[int]) -> Tensor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.bootstrap import LEVEL, SAMPLES
+from eval.contenders import Contender, check_weights, load_contenders
 from eval.predictions import Track, untracked
 from eval.provenance import code_digest, libraries
 from eval.retrieval.data import Choice, RetrievalImages, open_images
@@ -21,7 +21,6 @@ from fewshot_seg.locks import sole_user
 
 if TYPE_CHECKING:
     from eval.retrieval.scoring import QueryScores
-    from fewshot_seg.embedding import Embedder
 
 __all__ = ["KIND", "RetrievalTask", "default_ks", "run_retrieval", "scores_file"]
 
@@ -58,21 +57,11 @@ class RetrievalTask:
     nmi: bool = True
 
     def __post_init__(self) -> None:
-        if not self.weights or len(set(self.weights)) < len(self.weights):
-            raise ConfigError(f"weights {', '.join(self.weights)}: name at least one, and each once")
+        check_weights(self.weights)
         if any(k < 1 for k in self.ks):
             raise ConfigError(f"K {', '.join(map(str, self.ks))}: must be at least 1")
         if self.samples < 0 or (self.workers is not None and self.workers < 1):
             raise ConfigError("bootstrap must be 0 or more, workers at least 1")
-
-
-@dataclass(frozen=True)
-class _Contender:
-    """One of the weights that are compared, under the name that its files and rows have."""
-
-    name: str
-    embedder: Embedder
-    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def default_ks(dataset: str) -> tuple[int, ...]:
@@ -98,7 +87,7 @@ def run_retrieval(task: RetrievalTask, track: Track = untracked) -> dict[str, An
         DataError: bad data. CheckpointError: bad weights. OutputError: the folder can't be written.
     """
     images = open_images(task.choice)
-    contenders = _contenders(task)
+    contenders = load_contenders(task.weights, task.device)
     ks = tuple(sorted(set(task.ks))) or default_ks(task.choice.dataset)
     make_folder(task.out)
     with sole_user(task.out):
@@ -109,36 +98,8 @@ def run_retrieval(task: RetrievalTask, track: Track = untracked) -> dict[str, An
     return metrics
 
 
-def _contenders(task: RetrievalTask) -> list[_Contender]:
-    from dataclasses import asdict
-
-    from fewshot_seg.embedding import load_embedder
-    from fewshot_seg.retrieval.identity import identity_of
-
-    contenders = []
-    for name, weights in zip(_names(task.weights), task.weights, strict=True):
-        embedder = load_embedder(weights, device=task.device)
-        known = {**asdict(identity_of(embedder)), "source": weights, "device": embedder.device.type}
-        contenders.append(_Contender(name, embedder, {"name": name, **known}))
-    return contenders
-
-
-def _names(weights: Sequence[str]) -> list[str]:
-    """Short names that are fit for files, each once: a checkpoint's without its folder."""
-    names: list[str] = []
-    for one in weights:
-        plain = (
-            re.sub(r"[^\w.-]+", "-", Path(one).stem if one.endswith(".safetensors") else one).strip("-.") or "weights"
-        )
-        number = 1
-        while (name := plain if number == 1 else f"{plain}-{number}") in names:
-            number += 1
-        names.append(name)
-    return names
-
-
 def _config(
-    task: RetrievalTask, images: RetrievalImages, ks: Sequence[int], contenders: Sequence[_Contender]
+    task: RetrievalTask, images: RetrievalImages, ks: Sequence[int], contenders: Sequence[Contender]
 ) -> dict[str, Any]:
     """Everything that determines the vectors and the figures, and where the data was."""
     choice = task.choice
@@ -162,7 +123,7 @@ def _config(
 
 
 def _measure(
-    task: RetrievalTask, one: _Contender, images: RetrievalImages, ks: Sequence[int], track: Track
+    task: RetrievalTask, one: Contender, images: RetrievalImages, ks: Sequence[int], track: Track
 ) -> dict[str, Any]:
     """The figures of one of the weights; its queries' scores are written."""
     import torch

@@ -12,9 +12,9 @@ has values for its few reciprocal neighbours. Nothing loops over images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -22,7 +22,10 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.reid.rows import Rows, cat, from_cells
 
-__all__ = ["KReciprocal", "RerankOptions", "rerank"]
+__all__ = ["KReciprocal", "RerankOptions", "Track", "rerank"]
+
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""What shows progress: (steps, how many, what they are) -> the steps."""
 
 _CELLS: Final = 8_000_000  # numbers of one kind that are held at a time
 
@@ -82,15 +85,17 @@ class KReciprocal:
         vectors: (N,D), queries and gallery together: the neighbourhoods are those of all of them. Float32 or
             float64; distances are squared Euclidean ones, as in the paper.
         options: the published defaults if None.
+        track: shows progress; None shows none.
 
     Raises:
         ShapeError: not (N,D) with N >= 1, or values that are no numbers.
     """
 
-    def __init__(self, vectors: Tensor, options: RerankOptions | None = None) -> None:
+    def __init__(self, vectors: Tensor, options: RerankOptions | None = None, track: Track | None = None) -> None:
         if vectors.ndim != 2 or not len(vectors) or not torch.isfinite(vectors).all():
             raise ShapeError(f"expected vectors (N,D) of numbers, N >= 1, got {tuple(vectors.shape)} or a NaN in them")
         self.options = options or RerankOptions()
+        self._track = track or (lambda steps, total, what: steps)
         self._vectors = vectors
         self._norms = vectors.square().sum(dim=1)
         depth = max(self.options.k1 + 1, self.options.k2)
@@ -109,7 +114,8 @@ class KReciprocal:
         """
         first, last, _ = columns.indices(len(self._vectors))
         by_column = self._codes.rows(first, last).transpose()
-        for some in self._shares(rows, by_column, last - first):
+        steps = self._shares(rows, by_column, last - first)
+        for some in self._track(steps, len(steps), "re-ranking"):
             own = self._distances(some)[:, first:last] / self._furthest[some, None]
             shared = self._shared(some, by_column, last - first)
             jaccard = 1 - shared / (2 - shared)
@@ -125,7 +131,8 @@ class KReciprocal:
         """The `depth` nearest of each image, mostly itself first: (N,depth) int64; (N,) its largest distance."""
         images = torch.arange(len(self._vectors), device=self._vectors.device)
         nearest, furthest, unsure = [], [], []
-        for some in torch.split(images, max(1, _CELLS // len(images))):
+        steps = torch.split(images, max(1, _CELLS // len(images)))
+        for some in self._track(steps, len(steps), "nearest neighbours"):
             squared = self._distances(some)
             largest = squared.amax(dim=1)
             largest = torch.where(largest > 0, largest, 1.0)  # all images are the same one
@@ -147,7 +154,8 @@ class KReciprocal:
         mutual, mutual_half = _mutual(near), _mutual(half)
         images = torch.arange(len(near), device=near.device)
         parts = []
-        for some in torch.split(images, max(1, _CELLS // (near.shape[1] ** 2 * half.shape[1]))):
+        steps = torch.split(images, max(1, _CELLS // (near.shape[1] ** 2 * half.shape[1])))
+        for some in self._track(steps, len(steps), "reciprocal neighbours"):
             members = near[some], mutual[some]
             of_members = half[near[some]], mutual_half[near[some]]
             place, column = _sets(members, of_members, len(near))

@@ -13,9 +13,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from fewshot_seg.errors import ShapeError
+from fewshot_seg.errors import ConfigError, ShapeError
 
-__all__ = ["JUNK", "Identities", "Rule", "masks", "one_each"]
+__all__ = ["JUNK", "Identities", "Rule", "masks", "one_each", "other_cameras"]
 
 JUNK: Final = -1
 """The identity of detections that are nobody: they stand in no list."""
@@ -93,6 +93,19 @@ def masks(queries: Identities, gallery: Identities) -> tuple[Tensor, Tensor]:
         if distractor is not None:
             right = right & queries.ids.ne(distractor)[:, None]
     return ~left_out, right
+
+
+def other_cameras(queries: Identities, gallery: Identities) -> tuple[Tensor, Tensor]:
+    """As `masks`, with everything that the query's own camera took left out: only other cameras are searched.
+
+    Raises:
+        ConfigError: queries or gallery without cameras.
+    """
+    if queries.cameras is None or gallery.cameras is None:
+        raise ConfigError("searching other cameras alone needs images whose cameras are known")
+    counted, right = masks(queries, gallery)
+    other = queries.cameras[:, None] != gallery.cameras[None]
+    return counted & other, right & other
 
 
 def one_each(queries: Identities, gallery: Identities, *, seed: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.reid.ranking import QueryScores, right_ranks, score, score_rows, score_vectors
-from fewshot_seg.reid.rules import Identities, masks, one_each
+from fewshot_seg.reid.rules import Identities, masks, one_each, other_cameras
 from tests.fewshot_seg.reid.slow import ranked_list, scores_of
 
 
@@ -88,6 +88,16 @@ def test_without_cameras_the_query_itself_alone_is_left_out():
     counted, right = masks(shots, shots)
     assert counted.tolist() == [[False, True, True], [True, False, True], [True, True, False]]
     assert right.tolist() == [[False, True, False], [True, False, False], [False, False, False]]
+
+
+def test_other_cameras_alone():
+    query = people([(7, 1, None)])
+    gallery = people([(7, 1, None), (8, 1, None), (7, 2, None), (8, 2, None)])
+    counted, right = other_cameras(query, gallery)
+    assert counted.tolist() == [[False, False, True, True]]
+    assert right.tolist() == [[False, False, True, False]]
+    with pytest.raises(ConfigError, match="cameras are known"):
+        other_cameras(query, people([(7, None, None)]))
 
 
 def test_one_score_for_everything_gains_nothing():

@@ -1,0 +1,222 @@
+"""`fewshot-eval reid`: who is who, across cameras."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.options import Device
+from eval.commands.report import make_report
+from fewshot_seg.commands.console import complain, tracked
+from fewshot_seg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eval.reid.scoring import Protocol, Way
+
+__all__ = ["EPILOG", "reid"]
+
+EPILOG = r"""
+[bold]Examples[/]
+
+fewshot-eval reid --dataset market --root Market-1501-v15.09.15 --rerank --query-expansion --out runs/market
+
+fewshot-eval reid --dataset vehicleid --root VehicleID_V1.0 --vehicles 2400 -w run/best.safetensors --out runs/vehicles
+
+fewshot-eval reid --dataset named --root cars --query-camera 1 --gallery-camera 2 --out runs/cars
+
+fewshot-eval reid --dataset csv --root photos/df.csv -w default -w run/best.safetensors --out runs/photos
+"""
+
+
+class ReidSet(StrEnum):
+    """The data sets' names."""
+
+    market = "market"
+    duke = "duke"
+    cuhk03 = "cuhk03"
+    msmt17 = "msmt17"
+    veri = "veri"
+    vehicleid = "vehicleid"
+    csv = "csv"
+    named = "named"
+
+
+class Boxes(StrEnum):
+    """CUHK03-NP's."""
+
+    detected = "detected"
+    labeled = "labeled"
+
+
+class Shot(StrEnum):
+    """How much of the gallery is searched."""
+
+    all = "all"
+    one = "one"
+
+
+class SameCamera(StrEnum):
+    """What becomes of other identities in the query's camera."""
+
+    keep = "keep"
+    drop = "drop"
+
+
+def reid(
+    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder, as its archive unpacks to.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")],
+    dataset: Annotated[
+        ReidSet, typer.Option(help="A published set, a table (path, id, camera), or images whose names tell both.")
+    ] = ReidSet.market,
+    boxes: Annotated[Boxes | None, typer.Option(help="Of cuhk03.", show_default="detected")] = None,
+    vehicles: Annotated[
+        int | None, typer.Option(help="Of vehicleid: which test list, 800 to 13164.", show_default="800")
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Of named: groups id and camera.", show_default="NAME_c1..., NAME_cam1..."),
+    ] = None,
+    split_file: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of csv: the table in the folder.", show_default="df.csv")
+    ] = None,
+    train_classes: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Of csv and named: share (below 1) or number of identities to leave out.", show_default="0.5"
+        ),
+    ] = None,
+    query_camera: Annotated[
+        int | None, typer.Option(help="Only images of this camera ask.", show_default="all")
+    ] = None,
+    gallery_camera: Annotated[
+        int | None, typer.Option(help="Only images of this camera are searched.", show_default="all")
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            help="A name or a checkpoint file. May be repeated: side by side.",
+            show_default="default",
+        ),
+    ] = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Rank by k-reciprocal neighbours, too.")] = False,
+    k1: Annotated[int, typer.Option(min=1, help="Of re-ranking: reciprocal neighbours.")] = 20,
+    k2: Annotated[int, typer.Option(min=1, help="Of re-ranking: neighbours that are averaged.")] = 6,
+    own: Annotated[
+        float, typer.Option("--lambda", min=0, max=1, help="Of re-ranking: share of the original distance.")
+    ] = 0.3,
+    query_expansion: Annotated[
+        bool, typer.Option("--query-expansion", help="Rank by queries averaged with what they find first, too.")
+    ] = False,
+    expand_by: Annotated[int, typer.Option(min=1, help="Of query expansion: entries that are taken in.")] = 3,
+    alpha: Annotated[
+        float, typer.Option(min=0, help="Of query expansion: power of the similarity as weight; 0: none.")
+    ] = 0.0,
+    gallery_shot: Annotated[
+        Shot | None,
+        typer.Option(help="Search all gallery images, or one drawn of each identity.", show_default="vehicleid: one"),
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Draws, with --gallery-shot one.")] = 10,
+    same_camera: Annotated[
+        SameCamera,
+        typer.Option(help="Of the query's own camera: keep other identities, as benchmarks do, or drop everything."),
+    ] = SameCamera.keep,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same draws.")] = 0,
+    device: Device = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at a time; the results are the same.", show_default="processors, up to 8"),
+    ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Take a published set that is not complete, or another in its layout."),
+    ] = False,
+    bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Resamples for intervals; 0: none.")] = 1000,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write RUN/report.html at the end.")] = True,
+) -> None:
+    """Find people or vehicles in other cameras: CMC at 1, 5 and 10, mAP and mINP, beside published figures.
+
+    Writes RUN/config.json, vectors, queries-WEIGHTS.npz, metrics.json, table.md and report.html, which shows the
+    images: keep it as private as they are. The same command goes on where an interrupted run stopped; a run of another
+    config in the same folder is refused.
+    """
+    from eval.commands.compare import print_tables, write_tables
+    from eval.reid.data import Choice
+    from eval.reid.run import KIND, ReidTask, run_reid
+    from eval.reid.tables import figures_table, published_table
+    from eval.scoring import read_config
+
+    choice = Choice(
+        dataset.value,
+        root,
+        boxes=None if boxes is None else boxes.value,
+        vehicles=vehicles,
+        pattern=pattern,
+        split_file=split_file,
+        train_classes=_share_or_number(train_classes),
+        query_camera=query_camera,
+        gallery_camera=gallery_camera,
+        allow_missing=allow_missing,
+    )
+    task = ReidTask(
+        choice,
+        out,
+        ways=_ways(rerank, k1, k2, own, query_expansion, expand_by, alpha),
+        protocol=_protocol(dataset, gallery_shot, repeats, seed, same_camera),
+        weights=tuple(weights or ["default"]),
+        device=device,
+        workers=workers,
+        samples=bootstrap,
+    )
+    try:
+        metrics = run_reid(task, partial(tracked, command=COMMAND))
+    except KeyboardInterrupt:
+        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
+        raise
+    config = read_config(out, KIND)
+    tables = [figures_table(config, metrics), published_table(config, metrics)]
+    print_tables(tables)
+    write_tables(out / "table.md", "Re-identification", str(out), tables)
+    if report:
+        typer.echo(f"Report: {make_report(out, root, device=device)}")
+
+
+def _ways(
+    rerank: bool, k1: int, k2: int, own: float, query_expansion: bool, expand_by: int, alpha: float
+) -> tuple[Way, ...]:
+    """By cosine, and each of what was asked for, alone and together."""
+    from eval.reid.scoring import Way
+    from fewshot_seg.reid.expansion import ExpansionOptions
+    from fewshot_seg.reid.rerank import RerankOptions
+
+    reranking, expansion = RerankOptions(k1, k2, own), ExpansionOptions(expand_by, alpha)
+    ways = [Way()]
+    if query_expansion:
+        ways.append(Way(expansion=expansion))
+    if rerank:
+        ways.append(Way(rerank=reranking))
+    if rerank and query_expansion:
+        ways.append(Way(rerank=reranking, expansion=expansion))
+    return tuple(ways)
+
+
+def _protocol(dataset: ReidSet, shot: Shot | None, repeats: int, seed: int, same: SameCamera) -> Protocol:
+    from eval.reid.scoring import Protocol
+
+    single = dataset is ReidSet.vehicleid if shot is None else shot is Shot.one
+    return Protocol(single, repeats, seed, cross=same is SameCamera.drop)
+
+
+def _share_or_number(value: float | None) -> float | int | None:
+    """0.3 is a share, 40 a number of identities, 0 none at all."""
+    if value is None or value < 1:
+        return value
+    if value != int(value):
+        raise ConfigError(f"--train-classes {value}: a share below 1, or a whole number")
+    return int(value)

@@ -1,0 +1,1 @@
+"""How well an embedding tells who is who across cameras: `fewshot-eval reid`."""
