@@ -138,8 +138,8 @@ def reid_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) 
         "same_camera": "drop" if protocol["cross"] else "keep",
         "bootstrap": metrics["bootstrap"]["samples"],
     }
-    changed = reranking is not None and reranking["own"] != _LAMBDA
-    return _line("reid", reid, told) + (f" --lambda {reranking['own']}" if changed else "")
+    own = None if reranking is None or reranking["own"] == _LAMBDA else reranking["own"]
+    return _line("reid", reid, told) + ("" if own is None else f" --lambda {own}")
 
 
 _WAYS = ("rerank", "expansion")

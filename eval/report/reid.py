@@ -182,8 +182,8 @@ def _queries_section(
         pass
     note = (
         "The first entries of a query's list, without those that the rules leave out: a whole frame is right, a "
-        "dashed one wrong. Under each image, where its similarity comes from: each position's contribution to the cosine with "
-        "the query, under the query with its first entry."
+        "dashed one wrong. Under each image, where its similarity comes from: each position's contribution to the "
+        "cosine with the query, under the query with its first entry."
     )
     return Section("queries", "Queries", join(body, "\n"), note)
 
