@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
 
 from fewshot_seg.errors import FewShotError
+from fewshot_seg.features import FeatureCache
 from fewshot_seg.images import ImageInput
+from fewshot_seg.options import SegmenterOptions
 from fewshot_seg.retrieval.collection import Collection
 from fewshot_seg.retrieval.duplicates import Group, blocks, group_rows
 from fewshot_seg.retrieval.exact import TopK, top_k
 from fewshot_seg.retrieval.ingest import Options, Track
+from fewshot_seg.retrieval.regions import CANDIDATES, RegionHit, RegionSearcher
 from fewshot_seg.retrieval.search import Combine, Hit, Searcher
+from fewshot_seg.retrieval.sources import Failure
 from fewshot_seg.retrieval.summary import summary
+from fewshot_seg.supports import ClassSupports
 
 __all__ = ["Index"]
 
@@ -77,6 +82,33 @@ class Index(Collection):
         options = Options(workers, batch_size)
         searcher = Searcher(self._contents, self.embedder, self.search_vectors)
         return searcher.search_each(queries, k, threshold, unlike, options.batch_size, options.threads)
+
+    def search_regions(
+        self,
+        supports: ClassSupports,
+        k: int = 10,
+        *,
+        candidates: int = CANDIDATES,
+        progress: Track | None = None,
+        on_failure: Callable[[Failure], None] | None = None,
+    ) -> list[RegionHit]:
+        """The regions of the index's images that are most like the object of an example, best first.
+
+        Args and Raises: as `regions.RegionSearcher.search`, which `region_searcher` gives for many searches.
+        """
+        searcher = self.region_searcher()
+        return searcher.search(supports, k, candidates=candidates, progress=progress, on_failure=on_failure)
+
+    def region_searcher(
+        self, options: SegmenterOptions | None = None, cache: FeatureCache | None = None
+    ) -> RegionSearcher:
+        """What `search_regions` searches with, for any number of searches.
+
+        Args:
+            options: how objects are located and cut; None means the defaults.
+            cache: keeps what the network says of images, for searches that meet the same ones.
+        """
+        return RegionSearcher(self._contents, self.embedder, self.search_vectors, options, cache)
 
     def search_vectors(self, vectors: Tensor, k: int) -> TopK:
         """The k rows of the index with the largest inner products with each of Q vectors (Q,D).
