@@ -17,6 +17,8 @@ from eval.commands.hints import EPILOG as HINTS_EPILOG
 from eval.commands.hints import hints
 from eval.commands.reid import EPILOG as REID_EPILOG
 from eval.commands.reid import reid
+from eval.commands.region_search import EPILOG as REGION_SEARCH_EPILOG
+from eval.commands.region_search import region_search
 from eval.commands.report import EPILOG as REPORT_EPILOG
 from eval.commands.report import report
 from eval.commands.retrieval import EPILOG as RETRIEVAL_EPILOG
@@ -45,6 +47,7 @@ app.command(epilog=HINTS_EPILOG)(hints)
 app.command(epilog=REPORT_EPILOG)(report)
 app.command(epilog=RETRIEVAL_EPILOG)(retrieval)
 app.command(epilog=REID_EPILOG)(reid)
+app.command("region-search", epilog=REGION_SEARCH_EPILOG)(region_search)
 app.add_typer(bench_app)
 app.command("split-list", epilog=SPLIT_LIST_EPILOG)(split_list)
 

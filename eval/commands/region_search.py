@@ -1,0 +1,65 @@
+"""`fewshot-eval region-search`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.compare import print_tables
+from eval.commands.options import Device, SplitList, Weights
+from eval.commands.segment import Dataset
+from fewshot_seg.commands.console import tracked
+
+__all__ = ["EPILOG", "region_search"]
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval region-search --root voc --split-list voc/dev.txt --out regions.md
+
+fewshot-eval region-search --root coco --dataset masks --candidates 25 --candidates 100
+"""
+
+
+def region_search(
+    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder, as 'segment' takes it.")],
+    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
+    split_list: SplitList = None,
+    candidates: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Images that are looked at. May be repeated.", show_default="50"),
+    ] = None,
+    support_masks: Annotated[bool, typer.Option("--support-masks", help="The example's mask is given.")] = False,
+    weights: Weights = "default",
+    device: Device = "auto",
+    cache_memory: Annotated[int, typer.Option(min=0, metavar="MIB", help="The memory of a cache of features.")] = 1024,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The table as Markdown.")] = None,
+) -> None:
+    """Whether the object of an example is found in scenes: mean average precision, precision at 10, and boxes.
+
+    Every image that holds one class alone is an example in its turn, all the others are the gallery.
+    """
+    from eval.region_search import RegionTask, run_region_search
+    from eval.tables import markdown
+    from fewshot_seg.datasets import open_dataset
+    from fewshot_seg.embedding import load_embedder
+    from fewshot_seg.export import atomic_file
+    from fewshot_seg.features import FeatureCache
+    from fewshot_seg.retrieval.regions import CANDIDATES
+
+    task = RegionTask(
+        open_dataset(dataset.value, root, split_list),
+        load_embedder(weights, device=device),
+        sorted(set(candidates or [CANDIDATES])),
+        support_masks,
+        FeatureCache(cache_memory * 2**20),
+    )
+    table = run_region_search(task, partial(tracked, command=COMMAND)).table(task.samples)
+    print_tables([table])
+    if out is not None:
+        with atomic_file(out) as stream:
+            stream.write(markdown([table]).encode())
