@@ -11,7 +11,7 @@ from fewshot_seg.commands.hints import Box
 from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
 from fewshot_seg.commands.searching import Answer, Entry, EntryHit
 from fewshot_seg.decode import describe
-from fewshot_seg.errors import FewShotError
+from fewshot_seg.errors import ConfigError, FewShotError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,13 +83,17 @@ class Explainer:
         write_image(self._files[answer.queries[0]], sheet(rows, title, tile=WHY_TILE))
 
 
-def refuse_targets(queries: Sequence[str], *targets: Path | None) -> None:
-    """Check that no file to be written is a query, and that pictures have an ending that can be written.
+def refuse_targets(queries: Sequence[str], sheet: Path | None, table: Path | None) -> None:
+    """Check that no file to be written is a query, and that the sheet's ending is a picture's.
 
     Raises:
-        ConfigError: one is.
+        ConfigError: one is, or isn't.
     """
-    refuse_overwriting([target for target in targets if target is not None], [Path(query) for query in queries])
+    from fewshot_seg.export import FORMATS
+
+    if sheet is not None and sheet.suffix.lower() not in FORMATS:
+        raise ConfigError(f"--sheet {sheet}: a sheet's name ends in {', '.join(FORMATS)}; choose one of these")
+    refuse_overwriting([path for path in (sheet, table) if path is not None], [Path(query) for query in queries])
 
 
 def _rows(entry: Entry) -> list[list[Tile | None]]:

@@ -26,8 +26,11 @@ __all__ = ["Box", "Combine", "Hit", "Maps", "Searcher", "cut_out"]
 Box = Sequence[float]
 Combine = Literal["average", "any"]
 
-UNLIKE_SHARE: Final = 0.5
-"""How much of what is not meant is taken out of the query, measured on the grocery pictures; see docs/retrieval.md."""
+UNLIKE_SHARE: Final = 0.3
+"""How much of what is not meant is taken out of the query, chosen on the grocery pictures; see docs/retrieval.md."""
+
+SAME: Final = 0.9999
+"""Cosine from which an image of the index is one of those that are not meant."""
 
 
 class Maps(NamedTuple):
@@ -69,6 +72,30 @@ class Hit:
         return self._explain(self)
 
 
+@dataclass(frozen=True, eq=False)
+class _Away:
+    """What is not meant: its direction (D,), and the rows of the index that show just that."""
+
+    direction: Tensor | None = None
+    rows: frozenset[int] = frozenset()
+
+    @property
+    def count(self) -> int:
+        """How many more rows have to be found, so that enough are left without these."""
+        return len(self.rows)
+
+    def ranked(self, found: TopK, k: int) -> list[tuple[int, float]]:
+        """The best k rows of what one or several directions found, each by its best score, without those not meant.
+
+        Of rows with equal scores the lower comes first.
+        """
+        best: dict[int, float] = {}
+        for row, score in zip(found.rows.flatten().tolist(), found.scores.flatten().tolist(), strict=True):
+            if row not in self.rows:
+                best[row] = max(score, best.get(row, score))
+        return sorted(best.items(), key=lambda one: (-one[1], one[0]))[:k]
+
+
 class Searcher:
     """Searches an index with images.
 
@@ -102,9 +129,9 @@ class Searcher:
                 raise ConfigError(f"a box is a part of one image, and {len(images)} were given; cut them out first")
             images = [cut_out(images[0], box)]
         asked = self._embed(load_batch(images, self._embedder))
-        directions = _directions(asked.vector, self._unlike(unlike), combine)
-        found = _merged(self._search_vectors(directions, k), k)
-        return self._hits(found.scores[0], found.rows[0], threshold, asked)
+        away = self._unlike(unlike)
+        found = self._search_vectors(_directions(asked.vector, away, combine), k + away.count)
+        return self._hits(away.ranked(found, k), threshold, asked)
 
     def search_each(
         self,
@@ -124,34 +151,41 @@ class Searcher:
                 yield from self._search_batch(batch, k, threshold, away)
 
     def _search_batch(
-        self, batch: list[Tensor | FewShotError], k: int, threshold: float | None, away: Tensor | None
+        self, batch: list[Tensor | FewShotError], k: int, threshold: float | None, away: _Away
     ) -> list[list[Hit] | FewShotError]:
         tensors = [one for one in batch if isinstance(one, Tensor)]
         if not tensors:
             return [one for one in batch if isinstance(one, FewShotError)]
         asked = self._embed(torch.stack(tensors))
-        found = self._search_vectors(_directions(asked.vector, away, "any"), k)
-        hits = (
-            self._hits(scores, rows, threshold, Embedding(*(part[place : place + 1] for part in asked)))
-            for place, (scores, rows) in enumerate(zip(found.scores, found.rows, strict=True))
-        )
-        return [one if isinstance(one, FewShotError) else next(hits) for one in batch]
+        found = self._search_vectors(_directions(asked.vector, away, "any"), k + away.count)
+        hits = []
+        for place in range(len(tensors)):
+            of = slice(place, place + 1)
+            ranked = away.ranked(TopK(found.scores[of], found.rows[of]), k)
+            hits.append(self._hits(ranked, threshold, Embedding(*(part[of] for part in asked))))
+        each = iter(hits)
+        return [one if isinstance(one, FewShotError) else next(each) for one in batch]
 
-    def _unlike(self, unlike: Sequence[ImageInput]) -> Tensor | None:
-        """(D,) the direction of what is not meant."""
+    def _unlike(self, unlike: Sequence[ImageInput]) -> _Away:
         images = _several(unlike)
         if not images:
-            return None
-        vectors = self._embed(load_batch(images, self._embedder)).vector
-        return torch.nn.functional.normalize(vectors.mean(0), dim=0)
+            return _Away()
+        vectors = self._embed(load_batch(images, self._embedder)).vector.float()
+        size, same = 8, 8
+        while same == size:  # as many as there are; hardly ever more than one for each image
+            size *= 2
+            found = self._search_vectors(vectors, size)
+            same = int((found.scores >= SAME).sum(dim=1).max())
+        rows = frozenset(found.rows[found.scores >= SAME].tolist())
+        return _Away(torch.nn.functional.normalize(vectors.mean(0), dim=0), rows)
 
     @torch.inference_mode()
     def _embed(self, batch: Tensor) -> Embedding:
         return self._embedder(batch.to(self._embedder.device))
 
-    def _hits(self, scores: Tensor, rows: Tensor, threshold: float | None, asked: Embedding) -> list[Hit]:
+    def _hits(self, ranked: list[tuple[int, float]], threshold: float | None, asked: Embedding) -> list[Hit]:
         hits = []
-        for score, number in zip(scores.tolist(), rows.tolist(), strict=True):
+        for number, score in ranked:
             if threshold is not None and score < threshold:
                 break
             row = self._contents.row(number)
@@ -200,25 +234,14 @@ def _read(embedder: Embedder, query: ImageInput) -> Tensor | FewShotError:
         return error
 
 
-def _directions(vectors: Tensor, away: Tensor | None, combine: Combine) -> Tensor:
+def _directions(vectors: Tensor, away: _Away, combine: Combine) -> Tensor:
     """(1 or n, D) of unit norm: what to search with, for query vectors (n,D)."""
     directions = vectors.float()
-    if combine == "average":
+    if combine == "average" and len(directions) > 1:
         directions = torch.nn.functional.normalize(directions.mean(0, keepdim=True), dim=1)
-    if away is not None:
-        directions = torch.nn.functional.normalize(directions - UNLIKE_SHARE * away.float(), dim=1)
+    if away.direction is not None:
+        directions = torch.nn.functional.normalize(directions - UNLIKE_SHARE * away.direction, dim=1)
     return directions
-
-
-def _merged(found: TopK, k: int) -> TopK:
-    """The best k rows (1,k) of what several queries found, each by its best score; the lower row first among equals."""
-    if len(found.rows) == 1:
-        return found
-    best: dict[int, float] = {}
-    for row, score in zip(found.rows.flatten().tolist(), found.scores.flatten().tolist(), strict=True):
-        best[row] = max(score, best.get(row, score))
-    ranked = sorted(best.items(), key=lambda one: (-one[1], one[0]))[:k]
-    return TopK(torch.tensor([[score for _, score in ranked]]), torch.tensor([[row for row, _ in ranked]]))
 
 
 @torch.inference_mode()
