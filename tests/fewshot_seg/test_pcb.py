@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from fewshot_seg.embedding import Embedding
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.images import Preprocessing
 from fewshot_seg.pcb import PCBHead
+from fewshot_seg.segmenter import Segmenter
 
 C = 5
 
@@ -126,6 +128,13 @@ def test_a_refining_head_last_stride_and_a_rectangle_in_a_file(tmp_path: Path) -
     assert loaded(images).feature_map.shape[2:] == (8, 4)
     assert isinstance(loaded.head, PCBHead)
     assert loaded.head.is_refined
+
+
+def test_parts_over_a_rectangle_segment_too() -> None:
+    spec = EmbedderSpec("timm/test_efficientnet", "avg", "linear", 8, Preprocessing(64, width=32), 0, 2, False, 1)
+    segmenter = Segmenter(build_embedder(spec, weights=False))
+    query, support = np.random.default_rng(0).integers(0, 255, (2, 50, 30, 3)).astype(np.uint8)
+    assert segmenter.segment(query, support).mask.shape == (50, 30)
 
 
 def test_a_plain_spec_is_written_as_ever() -> None:

@@ -40,7 +40,7 @@ def slow(
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 3), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_against_the_loop_with_ties_and_unreadable_images(seed: int, count: int, cameras: int, ties: bool) -> None:
     random = torch.Generator().manual_seed(seed)
     f = torch.randn(count, 2, generator=random, dtype=torch.float64)
