@@ -15,10 +15,10 @@ from eval.commands.dev import EPILOG as DEV_EPILOG
 from eval.commands.dev import dev
 from eval.commands.hints import EPILOG as HINTS_EPILOG
 from eval.commands.hints import hints
-from eval.commands.reid import EPILOG as REID_EPILOG
-from eval.commands.reid import reid
 from eval.commands.region_search import EPILOG as REGION_SEARCH_EPILOG
 from eval.commands.region_search import region_search
+from eval.commands.reid import EPILOG as REID_EPILOG
+from eval.commands.reid import reid
 from eval.commands.report import EPILOG as REPORT_EPILOG
 from eval.commands.report import report
 from eval.commands.retrieval import EPILOG as RETRIEVAL_EPILOG

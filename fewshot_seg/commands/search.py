@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,8 @@ from fewshot_seg.commands.index import OwnWeights
 from fewshot_seg.commands.indexes import open_index
 
 if TYPE_CHECKING:
+    from fewshot_seg.commands.searching import Entry, Query, SearchRequest
+    from fewshot_seg.retrieval.index import Index
     from fewshot_seg.retrieval.search import Combine
 
 __all__ = ["EPILOG", "HELP", "search"]
@@ -32,6 +35,8 @@ fewshot-seg search photos.index query.jpg -k 5
 fewshot-seg search photos.index query.jpg --box 120,80,200,160 --sheet hits.jpg --explain why
 
 fewshot-seg search photos.index cup1.jpg cup2.jpg --combine any --not jug.jpg --json
+
+fewshot-seg search photos.index cup.jpg --regions --out found
 """
 
 
@@ -78,6 +83,20 @@ Explain = Annotated[
     Path | None,
     typer.Option("--explain", metavar="DIR", help="Draw why: similarity attention of each pair.", show_default=False),
 ]
+Regions = Annotated[
+    bool,
+    typer.Option("--regions", help="Find the object of each QUERY inside larger scenes: with a box, masks by --out."),
+]
+Candidates = Annotated[
+    int | None,
+    typer.Option(min=1, help="With --regions: images that are looked at.", show_default="50"),
+]
+RegionsOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", metavar="DIR", help="With --regions: masks, overlays and regions.json.", show_default=False
+    ),
+]
 
 
 def search(
@@ -92,26 +111,28 @@ def search(
     csv: Table = None,
     sheet: Sheet = None,
     explain: Explain = None,
+    regions: Regions = False,
+    candidates: Candidates = None,
+    out: RegionsOut = None,
     weights: OwnWeights = None,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
     """Find the images of INDEX that are most like each QUERY."""
+    from fewshot_seg.commands.region_searching import check_regions
     from fewshot_seg.commands.search_outputs import as_json_entry, table_of, write_table
-    from fewshot_seg.commands.search_sheets import Explainer, refuse_targets, write_sheet
-    from fewshot_seg.commands.searching import SearchRequest, find_queries, run_search
+    from fewshot_seg.commands.search_sheets import refuse_targets, write_sheet
+    from fewshot_seg.commands.searching import SearchRequest, find_queries
 
     request = SearchRequest(k, threshold, box, unlike or (), None if combine is None else COMBINE[combine])
+    check_regions(regions, candidates, out, explain, request)
     asked = find_queries(queries)
     refuse_targets([query.path for query in asked], sheet, csv)
     index = open_index(folder, weights, device, threads, load=True)
-    explainer = Explainer(explain, [query.path for query in asked])
-    entries = []
-    for answer in run_search(index, asked, request):
-        if answer.error is not None:
-            complain(answer.error)
-        explainer.draw(answer)
-        entries.append(answer.entry())
+    if regions:
+        entries, complete = _regions(index, asked, request, candidates, out)
+    else:
+        entries, complete = _images(index, asked, request, explain)
     if sheet is not None:
         write_sheet(sheet, entries)
     if csv is not None:
@@ -120,5 +141,43 @@ def search(
         typer.echo(json.dumps([as_json_entry(entry) for entry in entries], indent=1))
     else:
         print_table(*table_of(entries))
-    if any(entry.error is not None for entry in entries):
+    if not complete or any(entry.error is not None for entry in entries):
         raise typer.Exit(1)
+
+
+def _images(
+    index: Index, asked: Sequence[Query], request: SearchRequest, explain: Path | None
+) -> tuple[list[Entry], bool]:
+    """What is found, and whether nothing had to be left out."""
+    from fewshot_seg.commands.search_sheets import Explainer
+    from fewshot_seg.commands.searching import run_search
+
+    explainer = Explainer(explain, [query.path for query in asked])
+    entries = []
+    for answer in run_search(index, asked, request):
+        if answer.error is not None:
+            complain(answer.error)
+        explainer.draw(answer)
+        entries.append(answer.entry())
+    return entries, True
+
+
+def _regions(
+    index: Index, asked: Sequence[Query], request: SearchRequest, candidates: int | None, out: Path | None
+) -> tuple[list[Entry], bool]:
+    """What is found, and whether nothing had to be left out."""
+    from fewshot_seg.commands.region_searching import RegionSheets, run_region_search
+
+    sheets = RegionSheets(out)
+    sheets.start(asked)
+    entries, lost = [], 0
+    try:
+        for answer in run_region_search(index, asked, request, candidates):
+            if answer.error is not None:
+                complain(answer.error)
+            sheets.draw(answer)
+            entries.append(answer.entry())
+            lost += answer.lost
+    finally:  # after Ctrl-C, too: regions.json tells what is finished
+        sheets.finish()
+    return entries, lost == 0

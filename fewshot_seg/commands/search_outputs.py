@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fewshot_seg.commands.searching import Entry
+from fewshot_seg.commands.searching import Entry, EntryHit
 from fewshot_seg.decode import describe
 
 __all__ = ["as_json_entry", "table_of", "write_table"]
@@ -17,28 +17,36 @@ DIGITS = 6
 
 
 def as_json_entry(entry: Entry) -> dict[str, Any]:
-    """{"query", "hits": [{"path", "score"}]}, and in each hit the index's columns; "error" for a query without hits."""
+    """{"query", "hits": [{"path", "score"}]}, and in each hit the index's columns; "error" for a query without hits.
+
+    A region has its "bbox", too: [x, y, w, h] in pixels.
+    """
     query: Any = entry.queries[0] if len(entry.queries) == 1 else list(entry.queries)
-    hits = [{**hit.columns, "path": hit.path, "score": round(hit.score, DIGITS)} for hit in entry.hits]
+    hits = [
+        {**hit.columns, "path": hit.path, "score": round(hit.score, DIGITS)}
+        | ({} if hit.region is None else {"bbox": list(hit.region)})
+        for hit in entry.hits
+    ]
     return {"query": query, "hits": hits} | ({} if entry.error is None else {"error": entry.error})
 
 
 def table_of(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
     """Columns and rows for the terminal. Control characters are written as escapes: a name must not steer it."""
     names = _column_names(entries)
+    boxes = _box_column(entries)
     rows = []
     for entry in entries:
         query = ", ".join(map(describe, entry.queries))
         if entry.error is not None or not entry.hits:
-            rows.append([query, "error" if entry.error is not None else "no hit", "", *("" for _ in names)])
+            rows.append([query, "error" if entry.error is not None else "no hit", "", *("" for _ in (*boxes, *names))])
         for hit in entry.hits:
             columns = [describe(hit.columns[name]) if hit.columns.get(name) else "" for name in names]
-            rows.append([query, describe(hit.path), f"{hit.score:.3f}", *columns])
-    return ["query", "hit", "score", *names], rows
+            rows.append([query, describe(hit.path), f"{hit.score:.3f}", *_box_text(hit), *columns])
+    return ["query", "hit", "score", *boxes, *names], rows
 
 
 def write_table(path: Path, entries: Sequence[Entry]) -> None:
-    """A CSV table: query, rank, path, score, and the index's columns.
+    """A CSV table: query, rank, path, score, a region's box (x,y,w,h), and the index's columns.
 
     Raises:
         OutputError: it can't be written.
@@ -48,13 +56,21 @@ def write_table(path: Path, entries: Sequence[Entry]) -> None:
     names = _column_names(entries)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["query", "rank", "path", "score", *names])
+    writer.writerow(["query", "rank", "path", "score", *_box_column(entries), *names])
     for entry in entries:
         for rank, hit in enumerate(entry.hits, start=1):
             columns = [hit.columns.get(name, "") for name in names]
-            writer.writerow([entry.name, rank, hit.path, f"{hit.score:.{DIGITS}f}", *columns])
+            writer.writerow([entry.name, rank, hit.path, f"{hit.score:.{DIGITS}f}", *_box_text(hit), *columns])
     with atomic_file(path) as stream:
         stream.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _box_column(entries: Sequence[Entry]) -> list[str]:
+    return ["box"] if any(hit.region is not None for entry in entries for hit in entry.hits) else []
+
+
+def _box_text(hit: EntryHit) -> list[str]:
+    return [] if hit.region is None else [",".join(map(str, hit.region))]
 
 
 def _column_names(entries: Sequence[Entry]) -> list[str]:

@@ -115,7 +115,7 @@ def _hit_tile(rank: int, hit: EntryHit) -> Tile:
     from fewshot_seg.render import Tile
 
     columns = "".join(f"\n{name}: {value}" for name, value in hit.columns.items() if value)
-    return Tile(_picture(hit.location, None, TILE), f"{rank}.  {hit.score:.3f}\n{_short(hit.path)}{columns}")
+    return Tile(_boxed(hit), f"{rank}.  {hit.score:.3f}\n{_short(hit.path)}{columns}")
 
 
 def _why(answer: Answer, number: int) -> list[Tile | None]:
@@ -154,6 +154,27 @@ def _picture(path: str, box: Box | None, side: int) -> npt.NDArray[np.uint8]:
     image = Image.fromarray(pixels)
     image.thumbnail((2 * side, 2 * side))
     return np.asarray(image)
+
+
+def _boxed(hit: EntryHit) -> npt.NDArray[np.uint8]:
+    """The hit's image, its region's box drawn."""
+    import cv2
+
+    from fewshot_seg.decode import read_image
+
+    picture = _picture(hit.location, None, TILE)
+    if hit.region is None:
+        return picture
+    try:
+        height, width = read_image(hit.location).shape[:2]
+    except FewShotError:  # gone: a grey tile has no region
+        return picture
+    drawn = picture.copy()
+    x, y, w, h = hit.region
+    across, down = drawn.shape[1] / width, drawn.shape[0] / height
+    first, last = (round(x * across), round(y * down)), (round((x + w) * across) - 1, round((y + h) * down) - 1)
+    cv2.rectangle(drawn, first, last, FRAME, max(2, round(max(drawn.shape[:2]) / 80)))
+    return drawn
 
 
 def _framed(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -31,12 +31,13 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class EntryHit:
-    """A hit as it is printed: its path from here, its score, its columns, and where its file is."""
+    """A hit as it is printed: its path from here, its score, its columns, where its file is, and its region's box."""
 
     path: str
     score: float
     columns: Mapping[str, str]
     location: str
+    region: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True)
