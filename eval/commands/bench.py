@@ -16,6 +16,8 @@ from eval.commands.bench_compare import HELP as COMPARE_HELP
 from eval.commands.bench_compare import compare
 from eval.commands.bench_rerank import EPILOG as RERANK_EPILOG
 from eval.commands.bench_rerank import rerank
+from eval.commands.bench_retrieval import EPILOG as RETRIEVAL_EPILOG
+from eval.commands.bench_retrieval import retrieval
 from eval.commands.common import COMMAND
 from eval.commands.options import Device, Hint, Weights, hint_name
 from eval.commands.segment import Dataset, Fold, Method
@@ -56,6 +58,7 @@ def _bench() -> None:
 
 bench_app.command(help=COMPARE_HELP, epilog=COMPARE_EPILOG)(compare)
 bench_app.command(epilog=RERANK_EPILOG)(rerank)
+bench_app.command(epilog=RETRIEVAL_EPILOG)(retrieval)
 
 
 @bench_app.command(epilog=EPILOG)

@@ -21,7 +21,7 @@ from eval.report.steps import Network
 from eval.retrieval.data import Choice, RetrievalImages, open_images
 from eval.retrieval.run import KIND, scores_file
 from eval.retrieval.scoring import QueryScores, load_scores
-from eval.retrieval.tables import figures_table
+from eval.retrieval.tables import dataset_title, figures_table
 from eval.scoring import METRICS, read_config
 from eval.tables import to_grid
 from fewshot_seg.decode import describe
@@ -134,7 +134,7 @@ def _explainer(run: _Run, network: Network) -> tuple[Explainer | None, str]:
 
 
 def _title(config: Mapping[str, Any]) -> str:
-    return f"{config['dataset']}{', classes ' + config['classes'] if config['classes'] else ''}: retrieval"
+    return f"{dataset_title(config)}: retrieval"
 
 
 def _subtitle(run: _Run) -> str:

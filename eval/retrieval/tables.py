@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from eval.commands.common import percent
 from eval.retrieval.published import published
 from eval.tables import Table, span
 
-__all__ = ["figures_table", "notes_of"]
+__all__ = ["dataset_title", "figures_table", "notes_of"]
+
+_NAMED: Final = ("cub", "cars", "sop", "inshop")  # sets that are one and the same everywhere
 
 
 def figures_table(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
@@ -26,9 +29,15 @@ def figures_table(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Tabl
         for row in published(config["dataset"])
     ]
     columns = ("weights", *(f"R@{k}" for k in ks), "MAP@R", "R-precision", "NMI", "source")
-    where = f"{config['dataset']}{' classes ' + config['classes'] if config['classes'] else ''}"
-    title = f"Retrieval in per cent, {where}: {config['queries']:,} queries, {metrics['classes']:,} classes"
+    counts = f"{config['queries']:,} queries, {metrics['classes']:,} classes"
+    title = f"Retrieval in per cent, {dataset_title(config)}: {counts}"
     return Table(title, columns, (*own, *others), tuple(notes_of(config, metrics))).without_empty_columns()
+
+
+def dataset_title(config: Mapping[str, Any]) -> str:
+    """What a run was made on: "cub, test", "folder cub200, classes 101-150"."""
+    named = config["dataset"] if config["dataset"] in _NAMED else f"{config['dataset']} {Path(config['root']).name}"
+    return f"{named}, {'classes ' + config['classes'] if config['classes'] else config['split']}"
 
 
 def notes_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
@@ -54,7 +63,7 @@ def _own(name: str, figures: Mapping[str, Any], ks: list[str]) -> tuple[str, ...
     spans = figures.get("intervals") or {"recall": {}}
     recall = [span(percent(figures["recall"][k]), spans["recall"].get(k)) for k in ks]
     others = [span(percent(figures[key]), spans.get(key)) for key in ("map_at_r", "r_precision")]
-    return name, *recall, *others, percent(figures["nmi"]), "this run"
+    return name, *recall, *others, percent(figures["nmi"]), "-"
 
 
 def _known(value: float | None) -> str:

@@ -1,0 +1,48 @@
+"""Exact search and faiss side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from eval.bench.memory import in_child
+from eval.bench.search import FAISS, OURS, Sizes, _over_mib, bench_search
+from eval.cli import app
+from fewshot_seg.errors import ConfigError
+
+
+def test_the_command_compares_both_and_writes_it_down(tmp_path: Path) -> None:
+    out = tmp_path / "bench.json"
+    size = "--size 3000 --dim 24 --queries 20 --k 7 --rounds 2 --threads 1 --no-memory".split()
+    done = CliRunner().invoke(app, ["bench", "retrieval", *size, "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "times as fast" in done.stdout
+    found = json.loads(out.read_text())
+    assert [one["variant"] for one in found["timings"]] == [FAISS, OURS]
+    assert found["same"] == 1
+    assert found["furthest"] < 1e-5
+    assert found["settings"]["threads"] == 1
+    assert found["machine"]["processors"] >= 1
+
+
+def test_a_search_takes_little_memory_beside_the_vectors() -> None:
+    sizes = Sizes(60_000, 256, 300, 100)
+    assert sizes.mib > 55
+    assert in_child(_over_mib, OURS, sizes, 1) < 50
+
+
+def test_the_vectors_are_the_same_for_the_same_seed() -> None:
+    (one, _), (other, gallery) = Sizes(70_000, 4, 3).vectors(), Sizes(70_000, 4, 3).vectors()
+    assert one.tolist() == other.tolist()
+    assert float((gallery.norm(dim=1) - 1).abs().max()) < 1e-6
+    assert Sizes(100, 4, 3).mib * 2**20 == 103 * 4 * 4
+
+
+def test_without_faiss_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ConfigError, match=r"pip install 'fewshot-seg\[faiss\]'"):
+        bench_search(Sizes(10, 4, 2, 1))
