@@ -25,6 +25,7 @@ from fewshot_seg.commands.hint_options import (
     SupportScribbles,
 )
 from fewshot_seg.commands.index import index_app
+from fewshot_seg.commands.reid import reid_app
 from fewshot_seg.commands.search import EPILOG as SEARCH_EPILOG
 from fewshot_seg.commands.search import HELP as SEARCH_HELP
 from fewshot_seg.commands.search import search
@@ -220,6 +221,7 @@ def models() -> None:
 
 
 app.add_typer(index_app)
+app.add_typer(reid_app)
 app.command(help=SEARCH_HELP, epilog=SEARCH_EPILOG)(search)
 
 

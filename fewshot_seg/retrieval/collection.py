@@ -255,6 +255,11 @@ class Collection:
             self._embedder = load_for(self.identity, self._contents.name, self._device)
         return self._embedder
 
+    def describe(self, row: int) -> tuple[str, dict[str, str]]:
+        """Image `row`: its path, as it was given, and its columns."""
+        found = self._contents.row(row)
+        return found.path, dict(found.columns)
+
     def location(self, row: int) -> str:
         """Where the file of image `row` is now (see docs/retrieval.md on moved indexes)."""
         return self._contents.locate(self._contents.row(row))

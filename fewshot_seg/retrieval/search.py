@@ -21,7 +21,7 @@ from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import TopK
 from fewshot_seg.streams import in_batches, ordered_map, worker_pool
 
-__all__ = ["Box", "Combine", "Hit", "Maps", "Searcher", "cut_out"]
+__all__ = ["Box", "Combine", "Hit", "Maps", "Searcher", "cut_out", "maps_of"]
 
 Box = Sequence[float]
 Combine = Literal["average", "any"]
@@ -193,7 +193,7 @@ class Searcher:
             vector = torch.from_numpy(self._contents.vectors[number]).to(asked.vector.device)
             alike = int((asked.vector.float() @ vector).argmax())
             query = Embedding(*(part[alike : alike + 1] for part in asked))
-            explain = partial(_maps, self._embedder, query)
+            explain = partial(maps_of, self._embedder, query)
             hits.append(Hit(row.path, min(score, 1.0), number, row.columns, location, alike, explain))
         return hits
 
@@ -245,8 +245,17 @@ def _directions(vectors: Tensor, away: _Away, combine: Combine) -> Tensor:
 
 
 @torch.inference_mode()
-def _maps(embedder: Embedder, query: Embedding, hit: Hit) -> Maps:
-    """Contributions of every position to the similarity of two images."""
+def maps_of(embedder: Embedder, query: Embedding, hit: Hit) -> Maps:
+    """Contributions of every position to the similarity of two images.
+
+    Args:
+        embedder: of both.
+        query: of one image.
+        hit: whose file is read.
+
+    Raises:
+        ImageError: the file can't be read.
+    """
     found = embedder(load_batch([hit.location], embedder))
     pairs = ((query, found), (found, query))
     maps = [similarity_maps(embedder, one, shots_of(embedder, other)) for one, other in pairs]
