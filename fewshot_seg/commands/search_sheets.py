@@ -23,7 +23,7 @@ __all__ = ["Explainer", "refuse_targets", "write_sheet"]
 
 SHEET_QUERIES = 40  # more make a picture that no viewer shows
 HITS_A_ROW = 5
-TILE, WHY_TILE = 220, 260
+TILE, WHY_TILE = 200, 260
 FRAME, GONE = (30, 100, 220), 225  # round the query; an image that can't be read any more
 
 
