@@ -14,10 +14,11 @@ import torch
 from fewshot_seg.decode import describe
 from fewshot_seg.embedding import Embedder, load_embedder
 from fewshot_seg.errors import DataError
-from fewshot_seg.retrieval.contents import Contents, beginning, claim, commit, open_contents, write_part
+from fewshot_seg.retrieval.contents import Contents, claim, commit, open_contents, write_part
 from fewshot_seg.retrieval.editing import regrouped
 from fewshot_seg.retrieval.identity import Identity, check_same, identity_of, load_for
-from fewshot_seg.retrieval.ingest import Changes, Options, Track, column_names, ingest
+from fewshot_seg.retrieval.ingest import Changes, Options, Track, column_names, ingest, refuse_others
+from fewshot_seg.retrieval.manifest import NAME
 from fewshot_seg.retrieval.roots import rebased, with_root
 from fewshot_seg.retrieval.sources import Found, find_items
 from fewshot_seg.retrieval.upkeep import named_rows, plan_update
@@ -79,7 +80,7 @@ class Collection:
 
         Raises:
             DataError: no images, or none that can be read; columns that don't fit.
-            ConfigError: `out` holds an index already, or other files, or the beginning of one with another embedder.
+            ConfigError: `out` holds an index of other images or another embedder, or other files.
             OutputError: `out` can't be written.
         """
         options = Options(workers, batch_size, progress)
@@ -89,6 +90,7 @@ class Collection:
         if not found.items:  # said before a folder is made
             raise DataError(found.failures[0].error)
         with index._edit(on_wait, start=True):
+            refuse_others(index._contents, found.items)
             index._take_in(found, options)
         return index
 
@@ -125,9 +127,7 @@ class Collection:
         return index
 
     def save(self, folder: str | os.PathLike[str], *, on_wait: Callable[[], None] | None = None) -> None:
-        """Write the index into a folder, as a whole; one that is there already is replaced, or stays if this fails.
-
-        The index itself stays where it is: in memory, or in the folder that it was loaded from.
+        """Write a copy of the index into a folder; one that is there already is replaced, or stays if this fails.
 
         Raises:
             ConfigError: the folder holds other files, or another process is at work in it.
@@ -166,8 +166,8 @@ class Collection:
     def remove(self, paths: Paths, *, on_wait: Callable[[], None] | None = None) -> Changes:
         """Take images out: by path, folder or pattern, whether or not their files are still there.
 
-        Their vectors stay in the files, unseen, until `rebuild`. `update` doesn't bring them back; `add` does. Paths
-        that name no image of the index are listed in `changes.failures`.
+        Their vectors stay in the files, unseen, until `rebuild`. `update` doesn't bring them back; `add` does. What names
+        no image of the index is listed in `changes.failures`.
 
         Raises:
             DataError: no paths. ConfigError, OutputError: as `build`.
@@ -275,8 +275,8 @@ class Collection:
             yield
             return
         with claim(self.folder, on_wait):
-            there = beginning(self.folder) if start else open_contents(self.folder, 0, pending=True)
-            there = there or self._contents
+            fresh = start and not (self.folder / NAME).exists()
+            there = self._contents if fresh else open_contents(self.folder, 0, pending=True)
             check_same(there.identity, self.identity, self._contents.name)
             self._contents = there
             yield

@@ -23,7 +23,7 @@ from fewshot_seg.retrieval.rows import Row
 from fewshot_seg.retrieval.segments import FOLDER, Segment, open_segment, verify_segment, write_segment
 from fewshot_seg.retrieval.vectors import Vectors
 
-__all__ = ["Contents", "beginning", "claim", "commit", "open_contents", "write_part"]
+__all__ = ["Contents", "claim", "commit", "open_contents", "write_part"]
 
 _ATTEMPTS = 5
 _OWN = (".lock", FOLDER, NAME)
@@ -117,20 +117,6 @@ def open_contents(folder: Path, verify_up_to: int | None, pending: bool = False)
             if attempt + 1 == _ATTEMPTS or _same(read_manifest(folder), manifest):
                 raise
     raise AssertionError("the last attempt returns or raises")
-
-
-def beginning(folder: Path) -> Contents | None:
-    """What an interrupted build has left in a folder; None if nothing.
-
-    Raises:
-        ConfigError: the folder holds a whole index. DataError: as `open_contents`.
-    """
-    if read_manifest(folder) is None:
-        return None
-    there = open_contents(folder, 0, pending=True)
-    if there.complete:
-        raise ConfigError(f"{describe(folder)}: holds an index already; add to it, update it, or choose a new folder")
-    return there
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from fewshot_seg.retrieval.rows import Row, stamp_of
 from fewshot_seg.retrieval.segments import Segment
 from fewshot_seg.retrieval.sources import Failure, Item
 
-__all__ = ["Changes", "Options", "Track", "column_names", "ingest", "known_rows"]
+__all__ = ["Changes", "Options", "Track", "column_names", "ingest", "known_rows", "refuse_others"]
 
 Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 """Passes items on and shows progress: (items, total, what is done with them)."""
@@ -77,6 +77,18 @@ class Changes:
 def known_rows(contents: Contents) -> dict[str, tuple[int, Row]]:
     """Every image of the index by `identity_key` of its file: its number and row."""
     return {identity_key(contents.locate(row)): (number, row) for number, row in enumerate(contents.rows())}
+
+
+def refuse_others(contents: Contents, items: Iterable[Item]) -> None:
+    """Check that an index holds no images but these: then building it is going on with it.
+
+    Raises:
+        ConfigError: it does.
+    """
+    others = known_rows(contents).keys() - {identity_key(item.location) for item in items}
+    if others:
+        what = f"holds an index already, with {len(others)} other images"
+        raise ConfigError(f"{contents.name}: {what}; add to it, or choose a new folder")
 
 
 def column_names(known: Sequence[str], items: Iterable[Item]) -> tuple[str, ...]:

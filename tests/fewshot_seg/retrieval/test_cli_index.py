@@ -117,7 +117,8 @@ def test_lists_and_tables_that_cannot_be(own: Path) -> None:
 
 
 def test_failures_are_one_line(built: Path) -> None:
-    assert "holds an index already" in error_line(fewshot("index", "build", "index", "photos", "-w", "own.safetensors"))
+    other = fewshot("index", "build", "index", "photos/cat", "-w", "own.safetensors")
+    assert "holds an index already, with 6 other images" in error_line(other)
     assert "is no index" in error_line(fewshot("search", "photos", "photos/face.jpg"))
     box = ("--box", "1,1,5,5")
     assert "a part of one QUERY" in error_line(fewshot("search", "index", "photos/cat", *box))

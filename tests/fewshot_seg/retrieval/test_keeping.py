@@ -198,7 +198,9 @@ def test_a_folder_with_other_files_is_not_made_an_index(pictures: Path, embedder
     with pytest.raises(fs.ConfigError, match="holds other files"):
         fs.Index.load(built).save(pictures)
     with pytest.raises(fs.ConfigError, match="holds an index already"):
-        fs.Index.build(pictures, embedder, built)
+        fs.Index.build(pictures / "cat", embedder, built)
+    again = fs.Index.build([pictures / "cat", pictures / "cup"], embedder, built)
+    assert (again.changes.unchanged, again.changes.added) == (10, 0)
     assert files_of(pictures) == before
 
 
