@@ -166,8 +166,8 @@ class Collection:
     def remove(self, paths: Paths, *, on_wait: Callable[[], None] | None = None) -> Changes:
         """Take images out: by path, folder or pattern, whether or not their files are still there.
 
-        Their vectors stay in the files, unseen, until `rebuild`. `update` doesn't bring them back; `add` does. What names
-        no image of the index is listed in `changes.failures`.
+        Their vectors stay in the files, unseen, until `rebuild`. `update` doesn't bring them back; `add` does. What
+        names no image of the index is listed in `changes.failures`.
 
         Raises:
             DataError: no paths. ConfigError, OutputError: as `build`.
