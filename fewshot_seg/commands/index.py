@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fewshot_seg.commands.accelerate import EPILOG as ACCELERATE_EPILOG
+from fewshot_seg.commands.accelerate import accelerate
 from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.engine_options import Device, Threads, Weights
 from fewshot_seg.commands.index_inputs import read_inputs
@@ -215,6 +217,9 @@ def duplicates(
     rows = [(str(n), path, f"{group['score']:.3f}") for n, group in enumerate(groups, 1) for path in group["paths"]]
     print_table(("group", "image", "lowest cosine"), rows, limit=1000)
     typer.echo(f"{len(groups)} groups, {len(rows)} images")
+
+
+index_app.command(epilog=ACCELERATE_EPILOG)(accelerate)
 
 
 def _how(folder: Path, workers: int | None, batch_size: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fewshot_seg.commands.accelerate import Backend, Searching
 from fewshot_seg.commands.console import complain, print_table
 from fewshot_seg.commands.engine_options import Device, Threads
 from fewshot_seg.commands.index import OwnWeights
@@ -114,6 +115,7 @@ def search(
     regions: Regions = False,
     candidates: Candidates = None,
     out: RegionsOut = None,
+    backend: Backend = Searching.exact,
     weights: OwnWeights = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -129,6 +131,7 @@ def search(
     asked = find_queries(queries)
     refuse_targets([query.path for query in asked], sheet, csv)
     index = open_index(folder, weights, device, threads, load=True)
+    index.use_backend(backend.value)
     if regions:
         entries, complete = _regions(index, asked, request, candidates, out)
     else:

@@ -12,7 +12,17 @@ from fewshot_seg.errors import FewShotError
 from fewshot_seg.features import FeatureCache
 from fewshot_seg.images import ImageInput
 from fewshot_seg.options import SegmenterOptions
+from fewshot_seg.retrieval.accelerators import (
+    Accelerator,
+    accelerate,
+    check_kind,
+    fingerprint,
+    open_backend,
+    proposals,
+)
+from fewshot_seg.retrieval.backends import EXACT, Backend, Kind, rescored
 from fewshot_seg.retrieval.collection import Collection
+from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.duplicates import Group, blocks, group_rows
 from fewshot_seg.retrieval.exact import TopK, top_k
 from fewshot_seg.retrieval.ingest import Options, Track
@@ -32,6 +42,8 @@ class Index(Collection):
     for hit in fs.Index.load("photos.index").search("query.jpg", k=5):
         print(hit.path, hit.score)
     """
+
+    _backend: tuple[Kind, Contents, Backend] | None = None  # with the state that it is of
 
     def search(
         self,
@@ -116,7 +128,58 @@ class Index(Collection):
         Returns:
             Scores (Q, min(k, N)) float32 and rows (Q, min(k, N)) int64, best first, the lower row first among equals.
         """
-        return top_k(vectors, cast(np.ndarray, self.vectors), k)  # has all of an array that is needed
+        backend = self._current_backend()
+        if backend is None or k >= len(self):
+            return top_k(vectors, cast(np.ndarray, self.vectors), k)  # has all of an array that is needed
+        rows = proposals(backend, vectors.detach().float().cpu().numpy(), k, len(self))
+        found = rescored(vectors, self.vectors, rows, min(k, rows.shape[1]))
+        if found.rows.shape[1] < k or bool((found.rows < 0).any()):  # it gave too few
+            return top_k(vectors, cast(np.ndarray, self.vectors), k)
+        return found
+
+    def accelerate(
+        self, kind: str, *, uri: str | None = None, threads: int | None = None, progress: Track | None = None
+    ) -> Accelerator:
+        """Make an approximate backend for this index, in its folder, and search with it from here on.
+
+        The exact vectors stay the truth: scores are always theirs. After a change to the index the backend is refused
+        until it is made again.
+
+        Args:
+            kind: "faiss-flat", "faiss-ivfpq", "faiss-hnsw" (extra `faiss`) or "milvus" (extra `milvus`).
+            uri: of a Milvus server or cluster; None is a file in the index's folder.
+            threads: of FAISS; by one thread an HNSW graph is always the same.
+            progress: shows it.
+
+        Returns:
+            What was made, with its recall against exact search.
+
+        Raises:
+            ConfigError: an index in memory, an unknown kind, a library that isn't installed, Milvus out of reach.
+            OutputError: it can't be written.
+        """
+        known = check_kind(kind)
+        made = accelerate(self._contents, known, Options(progress=progress).track, uri, threads)
+        self.use_backend(known)
+        return made
+
+    def use_backend(self, kind: str) -> None:
+        """Search by "exact" search, or by one of the kinds that `accelerate` has made.
+
+        Raises:
+            ConfigError: it was not made, or the index has changed since. DataError: its file is damaged.
+        """
+        known = None if kind == EXACT else check_kind(kind)
+        self._backend = None if known is None else (known, self._contents, open_backend(self._contents, known))
+
+    def _current_backend(self) -> Backend | None:
+        if self._backend is None:
+            return None
+        kind, contents, backend = self._backend
+        if contents is not self._contents and fingerprint(contents) != fingerprint(self._contents):
+            self.use_backend(kind)  # refuses it, unless another process has made it again
+            return self._current_backend()
+        return backend
 
     def info(self) -> dict[str, Any]:
         """The index in numbers and names; see `summary`."""
