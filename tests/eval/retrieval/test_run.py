@@ -76,7 +76,7 @@ def test_several_weights_stand_side_by_side(task: RetrievalTask) -> None:
     assert metrics["methods"]["tiny"] == metrics["methods"]["tiny-2"]
     table = figures_table(json.loads((task.out / "config.json").read_text()), metrics)
     assert [row[0] for row in table.rows] == ["tiny", "tiny-2"]
-    assert table.columns == ("weights", "R@1", "R@2", "R@4", "R@8", "MAP@R", "R-precision", "source")
+    assert table.columns == ("weights", "R@1", "R@2", "R@4", "R@8", "MAP@R", "R-precision")
 
 
 def test_workers_change_no_byte(task: RetrievalTask) -> None:
