@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from eval.bench.comparisons import ALL, COMPARISONS
+from eval.commands.bench_ann import EPILOG as ANN_EPILOG
+from eval.commands.bench_ann import ann
 from eval.commands.bench_compare import EPILOG as COMPARE_EPILOG
 from eval.commands.bench_compare import HELP as COMPARE_HELP
 from eval.commands.bench_compare import compare
@@ -58,6 +60,7 @@ def _bench() -> None:
 
 bench_app.command(help=COMPARE_HELP, epilog=COMPARE_EPILOG)(compare)
 bench_app.command(epilog=RERANK_EPILOG)(rerank)
+bench_app.command(epilog=ANN_EPILOG)(ann)
 bench_app.command(epilog=RETRIEVAL_EPILOG)(retrieval)
 
 

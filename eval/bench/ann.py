@@ -1,0 +1,136 @@
+"""Approximate search beside exact search: time, and how many of the nearest it finds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from eval.bench.timing import Progress, Timing, side_by_side
+from fewshot_seg.retrieval.backends import EXACT, Kind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fewshot_seg.retrieval.backends import Backend
+    from fewshot_seg.retrieval.exact import TopK
+    from fewshot_seg.retrieval.vectors import Vectors
+
+__all__ = ["FAISS_KINDS", "AnnBench", "Crowd", "bench_ann"]
+
+FAISS_KINDS: Final[tuple[Kind, ...]] = ("faiss-hnsw", "faiss-ivfpq")
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Random unit vectors around random centres.
+
+    Attributes:
+        images: in the index.
+        queries: that are none of them, around the same centres.
+        dim: of the vectors.
+        centres: how many.
+        spread: of a centre's vectors, in lengths of the centre.
+        seed: of them all.
+    """
+
+    images: int = 200_000
+    queries: int = 1000
+    dim: int = 512
+    centres: int = 2000
+    spread: float = 1.0
+    seed: int = 0
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """(Q,D) and (N,D) float32 of unit norm."""
+        import torch
+
+        generator = torch.Generator().manual_seed(self.seed)
+        centres = torch.nn.functional.normalize(torch.randn(self.centres, self.dim, generator=generator), dim=1)
+        count = self.queries + self.images
+        vectors = torch.randn(count, self.dim, generator=generator).mul_(self.spread / self.dim**0.5)
+        vectors += centres[torch.randint(0, self.centres, (count,), generator=generator)]
+        vectors = torch.nn.functional.normalize(vectors, dim=1)
+        return vectors[: self.queries], vectors[self.queries :]
+
+
+@dataclass(frozen=True)
+class AnnBench:
+    """What was found.
+
+    Attributes:
+        timings: exact search first; ratios are to it.
+        recalls: of each after it: the share of the k nearest that it finds.
+        seconds: that each took to make.
+    """
+
+    timings: list[Timing]
+    recalls: list[float]
+    seconds: list[float]
+
+
+def bench_ann(
+    crowd: Crowd,
+    kinds: Sequence[Kind] = FAISS_KINDS,
+    *,
+    k: int = 10,
+    threads: int | None = None,
+    rounds: int = 5,
+    progress: Progress | None = None,
+) -> AnnBench:
+    """Make each backend once, then search for the same queries by each in turns, scores summed exactly as in an index.
+
+    Args:
+        crowd: the vectors.
+        kinds: FAISS's.
+        k: how many nearest.
+        threads: of torch and FAISS; None leaves their own numbers.
+        rounds: how often each is timed.
+        progress: shows it.
+
+    Raises:
+        ConfigError: FAISS isn't installed, or there are too few vectors.
+    """
+    import torch
+
+    from fewshot_seg.retrieval.backends.faiss_files import FaissBackend, build_faiss
+    from fewshot_seg.retrieval.exact import top_k
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    queries, gallery = crowd.vectors()
+    vectors = _as_vectors(gallery)
+    show = progress or (lambda items, total, what: iter(items))
+    variants: dict[str, Callable[[], TopK]] = {EXACT: partial(top_k, queries, gallery, k)}
+    seconds = []
+    for kind in kinds:
+        start = time.perf_counter()
+        backend = FaissBackend(build_faiss(kind, vectors, show, threads))
+        seconds.append(time.perf_counter() - start)
+        variants[kind] = partial(_search, backend, queries, vectors, k)
+    truth = variants[EXACT]().rows
+    recalls = [_recall(variants[kind]().rows, truth) for kind in kinds]
+    return AnnBench(side_by_side(variants, crowd.queries, rounds, progress), recalls, seconds)
+
+
+def _search(backend: Backend, queries: Tensor, vectors: Vectors, k: int) -> TopK:
+    from fewshot_seg.retrieval.accelerators import proposals
+    from fewshot_seg.retrieval.backends import rescored
+
+    return rescored(queries, vectors, proposals(backend, queries.numpy(), k, len(vectors)), k)
+
+
+def _recall(found: Tensor, truth: Tensor) -> float:
+    """The share of (Q,k) rows that are among (Q,k) others."""
+    return float((found[:, :, None] == truth[:, None, :]).any(1).float().mean())
+
+
+def _as_vectors(gallery: Tensor) -> Vectors:
+    from fewshot_seg.retrieval.rows import Row, Stamp
+    from fewshot_seg.retrieval.segments import Segment
+    from fewshot_seg.retrieval.vectors import Vectors
+
+    nothing: Any = [Row("", None, Stamp(0, 0), "")] * len(gallery)
+    return Vectors([Segment(gallery.numpy(), nothing)], gallery.shape[1])

@@ -1,0 +1,37 @@
+"""The comparison of approximate with exact search, on few vectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from typer.testing import CliRunner
+
+from eval.bench.ann import Crowd, bench_ann
+from eval.cli import app
+
+
+def test_a_crowd_is_the_same_for_the_same_seed_and_of_unit_norm() -> None:
+    crowd = Crowd(images=50, queries=4, dim=8, centres=5)
+    queries, gallery = crowd.vectors()
+    assert (queries.shape, gallery.shape) == ((4, 8), (50, 8))
+    torch.testing.assert_close(gallery.norm(dim=1), torch.ones(50))
+    assert torch.equal(crowd.vectors()[1], gallery)
+
+
+def test_flat_finds_everything_and_a_graph_nearly_all() -> None:
+    crowd = Crowd(images=600, queries=20, dim=16, centres=20)
+    result = bench_ann(crowd, ["faiss-flat", "faiss-hnsw"], k=5, threads=1, rounds=2)
+    assert result.recalls[0] == 1
+    assert result.recalls[1] > 0.9
+    assert [one.variant for one in result.timings] == ["exact", "faiss-flat", "faiss-hnsw"]
+
+
+def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
+    sizes = ("--images", "400", "--queries", "5", "--dim", "8", "--centres", "10", "--rounds", "1")
+    options = (*sizes, "--with", "faiss-flat", "--threads", "1", "--out", str(tmp_path / "bench.json"))
+    done = CliRunner().invoke(app, ["bench", "ann", *options])
+    assert done.exit_code == 0, done.output
+    assert "faiss-flat" in done.stdout
+    assert json.loads((tmp_path / "bench.json").read_text())["recall"] == [1.0]
