@@ -45,7 +45,14 @@ def refusal(*overrides: str, source: str | dict[str, Any] = "folder-quick") -> s
 
 class TestPresets:
     def test_the_promised_ones_are_there(self) -> None:
-        promised = {"paper-siamese", "paper-triplet", "paper-quadruplet", "paper-reid", "folder-quick"}
+        promised = {
+            "paper-siamese",
+            "paper-triplet",
+            "paper-quadruplet",
+            "paper-reid",
+            "folder-quick",
+            "retrieval-quick",
+        }
         assert promised <= set(preset_names())
 
     @pytest.mark.parametrize("name", preset_names())

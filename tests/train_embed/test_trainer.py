@@ -300,7 +300,10 @@ def test_two_ranks_end_where_one_process_does(images: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.realdata
-def test_the_quick_preset_on_photographs_of_a_few_birds(shared_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("preset", "dim"), [("folder-quick", 1280), ("retrieval-quick", 512)])
+def test_the_quick_presets_on_photographs_of_a_few_birds(
+    preset: str, dim: int, shared_data: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "birds"
     root.mkdir()
     for folder in sorted((shared_data / "cub200").iterdir())[:9]:
@@ -308,13 +311,14 @@ def test_the_quick_preset_on_photographs_of_a_few_birds(shared_data: Path, tmp_p
         for image in sorted(folder.iterdir())[:8]:
             (root / folder.name / image.name).symlink_to(image)
     sizes = ["model.size=64", "sampler.p=3", "sampler.batches=2", "run.epochs=1", "run.sheet_every=1", "run.workers=0"]
-    run = train(load_config("folder-quick", [f"data.root={root}", *sizes]), tmp_path / "run")
+    once = ["run.validate_every=1", "data.train_size=null"]
+    run = train(load_config(preset, [f"data.root={root}", *sizes, *once]), tmp_path / "run")
     first, last = records(run)[0], records(run)[-1]
     assert 0 < first["recall@1"] < 1
     assert 0 < last["survival"] < 1.5
     assert "survival_margin" in last
     assert (run / "sheets" / "epoch_001.jpg").stat().st_size > 10_000
-    assert load_embedder(run / "model.safetensors", device="cpu").dim == 1280
+    assert load_embedder(run / "model.safetensors", device="cpu").dim == dim
 
 
 def test_a_start_that_was_refused_leaves_the_folder_free(tmp_path: Path) -> None:
