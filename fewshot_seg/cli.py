@@ -207,6 +207,49 @@ def explain(
 
 
 @app.command(
+    "export-onnx",
+    epilog="""
+[bold]Examples[/]
+
+fewshot-seg export-onnx --weights default --out default.onnx
+
+fewshot-seg export-onnx -w birds.safetensors --int8 --images photos/ -o birds-int8.onnx
+""",
+)
+def export_onnx(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file, which ends in .onnx.")],
+    weights: Weights = "default",
+    through_norm: Annotated[
+        bool, typer.Option("--through-norm", "--letter", help="Attention by equation 1 to the letter.")
+    ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="The trunk in 8-bit integers: smaller, faster, less exact.")
+    ] = False,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Images, folders or globs to find the 8-bit numbers' ranges by. May be repeated.",
+            show_default="the demo's photographs",
+        ),
+    ] = None,
+) -> None:
+    """Write an embedder as an ONNX model, with attention as an output, checked by onnxruntime. Needs the extra 'onnx'.
+
+    Inputs: images (B,3,H,W), preprocessed as its metadata say, and partners (B,D), the vectors of what they are
+    compared with. Outputs: vectors (B,D), feature_maps (B,C,h,w), attention (B,h,w).
+    """
+    from fewshot_seg.commands.export_onnx import OnnxRequest, run_export_onnx
+
+    facts = run_export_onnx(OnnxRequest(weights, out, through_norm, int8, images or ()))
+    typer.echo(f"{out}: {facts['bytes'] / 1e6:.1f} MB; torch's results but for {facts['largest_difference']:.1g}")
+    if (found := facts.get("agreement")) is not None:
+        cosines = f"{found['mean_cosine']:.3f} (lowest {found['lowest_cosine']:.3f})"
+        changes = f"{found['mean_change_between_images']:.3f} on average"
+        typer.echo(f"int8, {found['images']} images: cosine with the original {cosines}; between images {changes}")
+
+
+@app.command(
     epilog="""
 [bold]Examples[/]
 

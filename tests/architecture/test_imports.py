@@ -19,7 +19,7 @@ ORDER = """
     weights backbones strides heads pcb folding embedder checkpoints embedding embedding_stream
     weighting evidence attention correspondence presence matcher ambiguity matcher_files features matching training_free
     seeds marks hints supports refine upsample options locators results cutting prepared joint segmenter
-    _sheet _legend render export retrieval
+    _sheet _legend render export to_onnx onnx_int8 retrieval
     datasets episodes protocols
     reid
     commands cli __main__

@@ -1,0 +1,76 @@
+"""`fewshot-seg export-onnx`: an embedder as an ONNX file, checked, in 8-bit integers if asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewshot_seg.errors import ConfigError
+from fewshot_seg.export import atomic_file, make_folder
+
+if TYPE_CHECKING:
+    from fewshot_seg.images import ImageInput
+
+__all__ = ["OnnxRequest", "run_export_onnx"]
+
+SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True)
+class OnnxRequest:
+    """What `fewshot-seg export-onnx` was asked to do.
+
+    Attributes:
+        weights: as `load_embedder` takes them.
+        out: the file, which ends in .onnx.
+        through_norm: of attention.
+        int8: whether the trunk is to be in 8-bit integers.
+        images: files, folders or globs whose images give their ranges; none: the demo's photographs.
+    """
+
+    weights: str
+    out: Path
+    through_norm: bool = False
+    int8: bool = False
+    images: Sequence[str] = ()
+
+
+def run_export_onnx(request: OnnxRequest) -> dict[str, Any]:
+    """Write the file, whole or not at all; what its metadata say, and "bytes", its size.
+
+    Raises:
+        ConfigError: another suffix, images without int8, packages that are missing, a head without a closed form.
+        CheckpointError: bad weights, or a network that can't be exported. DataError, ImageError: the images.
+        OutputError: the file can't be written.
+    """
+    if request.out.suffix != SUFFIX:
+        raise ConfigError(f"{request.out}: an ONNX file's name must end in {SUFFIX}")
+    if request.images and not request.int8:
+        raise ConfigError("--images: they give the ranges of 8-bit numbers, so give --int8, too")
+    from fewshot_seg.embedding import load_embedder
+    from fewshot_seg.to_onnx import export_onnx
+
+    embedder = load_embedder(request.weights, device="cpu")
+    model = export_onnx(embedder, through_norm=request.through_norm)
+    if request.int8:
+        from fewshot_seg.onnx_int8 import quantized
+
+        model = quantized(model, embedder, _images(request.images))
+    content = model.to_bytes()
+    make_folder(request.out.parent)
+    with atomic_file(request.out) as stream:
+        stream.write(content)
+    return {**model.facts, "bytes": len(content)}
+
+
+def _images(patterns: Sequence[str]) -> Sequence[ImageInput]:
+    if patterns:
+        from fewshot_seg.images import find_images
+
+        return [os.fspath(path) for path in find_images(patterns)]
+    from fewshot_seg.commands.scenes import scenes
+
+    return [picture.image for scene in scenes() for picture in (scene.query, *scene.supports.values())]
