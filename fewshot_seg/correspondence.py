@@ -22,6 +22,7 @@ SIMILARITIES = ("neighbour margin", "foreground neighbour", "prototype margin", 
 
 _FLOOR = 1e-3  # a key counts at least this share of its weight on either side: a guess may be wrong
 _NOTHING = 1e-12  # the logarithm of a key's weight stays finite
+_AT_ONCE = 2**24  # similarities at a time, 64 MB: K shots that are matched with each other have K² as many as one
 _COARSER = 2  # keys are averaged over this many positions a side: a quarter of them says as much, four times as fast
 
 
@@ -40,6 +41,10 @@ class Keys:
         if foreground.shape != (b, n) or background.shape != (b, n):
             raise ShapeError(f"expected weights ({b},{n}), got {tuple(foreground.shape)}, {tuple(background.shape)}")
         self.vectors, self.foreground, self.background = vectors, foreground, background
+
+    def of(self, first: int, last: int) -> Keys:
+        """The keys of some of the B images."""
+        return Keys(self.vectors[first:last], self.foreground[first:last], self.background[first:last])
 
 
 def keys_of(vectors: Tensor, foreground: Tensor, known: Tensor | None = None) -> Keys:
@@ -92,13 +97,23 @@ def similarities(vectors: Tensor, keys: Keys, sharpness: float | Tensor = 12.0) 
     b, m, h, w = vectors.shape
     if keys.vectors.shape[:2] != (b, m):
         raise ShapeError(f"vectors {tuple(vectors.shape)} and keys {tuple(keys.vectors.shape)} don't belong together")
+    at_once = max(1, _AT_ONCE // (h * w * max(1, keys.vectors.shape[2])))
+    if at_once >= b:
+        return _similarities(vectors, keys, sharpness)
+    starts = range(0, b, at_once)
+    return torch.cat([_similarities(vectors[i : i + at_once], keys.of(i, i + at_once), sharpness) for i in starts])
+
+
+def _similarities(vectors: Tensor, keys: Keys, sharpness: float | Tensor) -> Tensor:
+    """`similarities` of images and keys that belong together, all at once."""
+    b, _, h, w = vectors.shape
     queries = vectors.flatten(2)  # (B,m,hw)
     scaled = torch.bmm(queries.transpose(1, 2), keys.vectors) * sharpness  # (B,hw,n)
     least = _FLOOR * (keys.foreground + keys.background) + _NOTHING
-    near, far = (
-        torch.logsumexp(scaled + torch.log(weight + least)[:, None], 2) / sharpness
-        for weight in (keys.foreground, keys.background)
-    )  # (B,hw)
+    # The logarithms of two weighted sums of the same exponentials, which are most of the work: they are made once.
+    peak = scaled.detach().amax(2, keepdim=True)  # (B,hw,1)
+    weights = torch.stack([keys.foreground + least, keys.background + least], 2)  # (B,n,2)
+    near, far = ((torch.bmm(torch.exp(scaled - peak), weights).log() + peak) / sharpness).unbind(2)  # (B,hw)
     alike, unlike = (
         torch.einsum("bmp,bm->bp", queries, unit((keys.vectors * weight[:, None]).sum(2)))
         for weight in (keys.foreground, keys.background)

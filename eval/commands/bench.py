@@ -16,6 +16,8 @@ from eval.commands.bench_ann import ann
 from eval.commands.bench_compare import EPILOG as COMPARE_EPILOG
 from eval.commands.bench_compare import HELP as COMPARE_HELP
 from eval.commands.bench_compare import compare
+from eval.commands.bench_growth import EPILOG as GROWTH_EPILOG
+from eval.commands.bench_growth import growth
 from eval.commands.bench_rerank import EPILOG as RERANK_EPILOG
 from eval.commands.bench_rerank import rerank
 from eval.commands.bench_retrieval import EPILOG as RETRIEVAL_EPILOG
@@ -59,6 +61,7 @@ def _bench() -> None:
 
 
 bench_app.command(help=COMPARE_HELP, epilog=COMPARE_EPILOG)(compare)
+bench_app.command(epilog=GROWTH_EPILOG)(growth)
 bench_app.command(epilog=RERANK_EPILOG)(rerank)
 bench_app.command(epilog=ANN_EPILOG)(ann)
 bench_app.command(epilog=RETRIEVAL_EPILOG)(retrieval)

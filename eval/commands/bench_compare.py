@@ -47,6 +47,7 @@ def compare(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures and machine, as JSON.")
     ] = None,
+    table_file: Annotated[Path | None, typer.Option("--table", metavar="FILE", help="The table in Markdown.")] = None,
 ) -> None:
     """See HELP."""
     wanted, left_out = chosen(names, root)
@@ -56,6 +57,8 @@ def compare(
     from eval.bench.findings import findings_table, timings_of
     from eval.bench.setting import Setting
     from eval.bench.timing import write_bench
+    from eval.tables import markdown
+    from fewshot_seg.export import atomic_file
 
     progress = partial(tracked, command=COMMAND)
     setting = Setting(root, weights, device, rounds, batch, pairs, queries, images, count, progress=progress)
@@ -64,6 +67,9 @@ def compare(
         found = {"comparisons": [one.to_dict() for one in findings]}
         write_bench(out, ", ".join(wanted), setting.told(), found, timings_of(findings))
     table = findings_table(findings)
+    if table_file is not None:
+        with atomic_file(table_file) as stream:
+            stream.write(markdown([table]).encode())
     print_table(table.columns, table.rows, names=table.names)
     for note in table.notes:
         typer.echo(note)

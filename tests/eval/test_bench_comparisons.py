@@ -151,6 +151,7 @@ def test_a_child_has_memory_and_errors_of_its_own() -> None:
 def test_the_command(tmp_path: Path) -> None:
     task = tiny_task(tmp_path)
     options = ["--weights", task.weights, "--device=cpu", "--rounds=1", "--images=2", "--out", str(tmp_path / "b.json")]
+    options += ["--table", str(tmp_path / "b.md")]
     command = [sys.executable, "-m", "eval", "bench", "disk", "start", *options, "--root", str(task.root)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "fewshot-eval: disk\nfewshot-eval: start\n")
@@ -159,6 +160,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert [one["path"] for one in written["comparisons"]] == [disk.FROM_DISK, start.HELP]
     assert written["machine"]["processors"] >= 1
     assert len(written["timings"]) == 4
+    assert (tmp_path / "b.md").read_text().count("\n| ") >= 3
 
 
 def test_every_comparison_is_where_its_name_says() -> None:

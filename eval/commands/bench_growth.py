@@ -1,0 +1,76 @@
+"""`fewshot-eval bench growth`: how time and memory grow with the work."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eval.commands.common import COMMAND
+from eval.commands.options import Device, Weights
+from fewshot_seg.commands.console import print_table, tracked
+
+__all__ = ["EPILOG", "growth"]
+
+NAMES = ("queries", "classes", "shots", "side", "gallery")
+
+EPILOG = """
+[bold]Examples[/]
+
+fewshot-eval bench growth --root voc --out docs/growth
+
+fewshot-eval bench growth --only gallery --only side --out growth
+"""
+
+
+def growth(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for growth.json, growth.md and a PNG each.")
+    ],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="queries, classes, shots, side or gallery. May be repeated.", show_default="all"
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Images in VOC's layout.", show_default="scikit-image's own"),
+    ] = None,
+    weights: Weights = "default",
+    device: Device = "auto",
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Leave out larger amounts.", show_default="each curve's own")
+    ] = None,
+) -> None:
+    """Time and memory against the number of queries, classes and shots, the image's side, and the gallery of a search.
+
+    Each curve is measured in a process of its own. The order of growth between two amounts is the exponent of the
+    power that leads from one time to the other; the work's own order stands under each table.
+    """
+    from eval.bench.growth import CURVES, growth_tables, measure_growth, to_json
+    from eval.bench.growth_plot import draw_growth
+    from eval.bench.setting import Setting
+    from eval.bench.timing import write_bench
+    from eval.tables import markdown
+    from fewshot_seg.errors import ConfigError
+    from fewshot_seg.export import atomic_file, make_folder
+
+    names = list(dict.fromkeys(only or NAMES))
+    if unknown := [name for name in names if name not in NAMES]:
+        raise ConfigError(f"unknown curve {unknown[0]!r}: choose {', '.join(NAMES)}")
+    make_folder(out)
+    setting = Setting(root, weights, device, progress=partial(tracked, command=COMMAND))
+    curves = measure_growth(setting, names, most)
+    tables = growth_tables(curves)
+    told = {"root": None if root is None else str(root), "weights": weights, "device": device}
+    write_bench(out / "growth.json", "growth", told, {"curves": to_json(curves)}, [])
+    with atomic_file(out / "growth.md") as stream:
+        stream.write(markdown(tables).encode())
+    for (name, points), table in zip(curves.items(), tables, strict=True):
+        draw_growth(out / f"{name}.png", CURVES[name], points)
+        typer.echo(table.title)
+        print_table(table.columns, table.rows, names=table.names)
+        typer.echo(" ".join(table.notes))
