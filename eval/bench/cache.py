@@ -20,7 +20,7 @@ from fewshot_seg.errors import ConfigError
 __all__ = ["compare_cache"]
 
 TARGET: Final = Target(FASTER, 5)
-METHODS: Final = ("ours", "no-grabcut", "attention")
+METHODS: Final = ("ours", "no-grabcut")
 
 
 def compare_cache(
@@ -49,7 +49,7 @@ def compare_cache(
             dataset,
             plan.episodes,
             limit_bytes=setting.limit_mib * 2**20,
-            rounds=max(1, setting.rounds // 2),
+            rounds=setting.few_rounds,
             progress=setting.progress,
         )
         without, kept = result.timings

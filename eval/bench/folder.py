@@ -44,7 +44,7 @@ def compare_folder(setting: Setting, folder: Path) -> list[Finding]:
             pass
 
     variants = {ONE_BY_ONE: one_by_one, ANEW: anew, TOGETHER: together}
-    single, again, many = side_by_side(variants, len(queries), setting.rounds, setting.progress)
+    single, again, many = side_by_side(variants, len(queries), setting.few_rounds, setting.progress)
     few, all_ = in_child(folder_memory, setting.weights, setting.device, [support, *queries], _LONGER * len(queries))
     note = f"peak memory {few:.0f} MiB after {len(queries)} queries, {all_:.0f} MiB after {_LONGER * len(queries)}"
     items = f"{len(queries)} queries"

@@ -52,6 +52,11 @@ class Setting:
     limit_mib: int = 1024
     progress: Progress | None = None
 
+    @property
+    def few_rounds(self) -> int:
+        """For what takes a minute a round: half as many."""
+        return max(1, self.rounds // 2)
+
     def told(self) -> dict[str, Any]:
         """JSON values for bench.json: what was asked for, and of whose images."""
         names = ("weights", "device", "rounds", "batch", "pairs", "queries", "images", "cached", "limit_mib")
