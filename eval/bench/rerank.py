@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["DENSE", "SPARSE", "Alone", "Crowd", "RerankBench", "bench_rerank"]
 
 DENSE, SPARSE = "dense textbook form", "sparse, in chunks"
+APART: Final = 1e-5
 SPREAD: Final = 0.8  # of a person's images around their centre, whose numbers are of standard deviation 1
 
 
@@ -67,6 +68,7 @@ class Alone:
         variant: which form.
         queries, gallery: of how many.
         seconds: without making the vectors.
+        cpu_seconds: of the processors, of all threads together: what other work on the machine changes least.
         peak_mib: the most memory that the process had, vectors, Python and torch among it.
         before_mib: of that, what it had before.
     """
@@ -75,6 +77,7 @@ class Alone:
     queries: int
     gallery: int
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     before_mib: float
 
@@ -86,12 +89,15 @@ class RerankBench:
     Attributes:
         alone: each in a process of its own: the sparse form on the whole crowd, both forms on the shrunk one.
         timings: both forms on the shrunk one, in turns in one process; ratios are to the dense form.
-        furthest: the largest difference of a distance between the two forms, both in float32.
+        furthest: the largest difference of a distance between the two forms, both in float32, where rounding decides
+            which of two nearly equal neighbours is the k-th.
+        differing: the share of distances that differ by more than 1e-5.
     """
 
     alone: list[Alone]
     timings: list[Timing]
     furthest: float
+    differing: float
 
 
 def bench_rerank(
@@ -130,7 +136,8 @@ def bench_rerank(
 
     variants = {name: lambda name=name: run(name) for name in (DENSE, SPARSE)}
     timings = side_by_side(variants, len(queries), rounds, progress)
-    return RerankBench(measured, timings, float((found[DENSE] - found[SPARSE]).abs().max()))
+    apart = (found[DENSE] - found[SPARSE]).abs()
+    return RerankBench(measured, timings, float(apart.max()), float((apart > APART).double().mean()))
 
 
 def _alone(variant: str, crowd: Crowd, threads: int | None) -> Alone:
@@ -140,9 +147,10 @@ def _alone(variant: str, crowd: Crowd, threads: int | None) -> Alone:
         torch.set_num_threads(threads)
     queries, gallery = crowd.vectors()
     before = peak_mib()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     _run(variant, queries, gallery)
-    return Alone(variant, len(queries), len(gallery), time.perf_counter() - start, peak_mib(), before)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return Alone(variant, len(queries), len(gallery), seconds, cpu, peak_mib(), before)
 
 
 def _run(variant: str, queries: Tensor, gallery: Tensor) -> Tensor:

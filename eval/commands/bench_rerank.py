@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import COMMAND, percent
 from fewshot_seg.commands.console import print_table, tracked
 
 if TYPE_CHECKING:
@@ -60,18 +60,31 @@ def rerank(
     result = bench_rerank(crowd, dense_images, alone=memory, threads=threads, rounds=rounds, progress=shows)
     if out is not None:
         told = asdict(crowd) | {"dense_images": dense_images, "rounds": rounds, "threads": threads}
-        found = {"alone": [asdict(one) for one in result.alone], "furthest": result.furthest}
+        found = {
+            "alone": [asdict(one) for one in result.alone],
+            "furthest": result.furthest,
+            "differing": result.differing,
+        }
         write_bench(out, "rerank", told, found, result.timings)
     _report(result)
 
 
 def _report(result: RerankBench) -> None:
     rows = [
-        (one.variant, f"{one.queries}", f"{one.gallery}", f"{one.seconds:.1f}", f"{one.peak_mib:.0f}")
+        (
+            one.variant,
+            f"{one.queries}",
+            f"{one.gallery}",
+            f"{one.seconds:.1f}",
+            f"{one.cpu_seconds:.1f}",
+            f"{one.peak_mib:.0f}",
+        )
         for one in result.alone
     ]
     if rows:
-        print_table(("alone in a process", "queries", "gallery", "seconds", "peak MiB"), rows, names=1)
+        print_table(("alone in a process", "queries", "gallery", "seconds", "of CPU", "peak MiB"), rows, names=1)
     ratio = result.timings[1].ratio
     typer.echo(f"in turns: {ratio.median:.1f} times as fast ({ratio.low:.1f} to {ratio.high:.1f})")
-    typer.echo(f"largest difference of a distance: {result.furthest:.1e}")
+    typer.echo(
+        f"distances that differ by more than 1e-5: {percent(result.differing)} %, at most by {result.furthest:.1e}"
+    )

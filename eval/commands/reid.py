@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,6 @@ from eval.commands.common import COMMAND
 from eval.commands.options import Device
 from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, tracked
-from fewshot_seg.errors import ConfigError
 
 if TYPE_CHECKING:
     from eval.reid.scoring import Protocol, Way
@@ -85,9 +85,12 @@ def reid(
         str | None, typer.Option(metavar="NAME", help="Of csv: the table in the folder.", show_default="df.csv")
     ] = None,
     train_classes: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            min=0, help="Of csv and named: share (below 1) or number of identities to leave out.", show_default="0.5"
+            metavar="CLASSES",
+            help="Of csv and named: the identities to leave out, as training names them: a share (0.5), a number, or "
+            "names and patterns by commas.",
+            show_default="0.5",
         ),
     ] = None,
     query_camera: Annotated[
@@ -159,7 +162,7 @@ def reid(
         vehicles=vehicles,
         pattern=pattern,
         split_file=split_file,
-        train_classes=_share_or_number(train_classes),
+        train_classes=None if train_classes is None else _classes(train_classes),
         query_camera=query_camera,
         gallery_camera=gallery_camera,
         allow_missing=allow_missing,
@@ -213,10 +216,9 @@ def _protocol(dataset: ReidSet, shot: Shot | None, repeats: int, seed: int, same
     return Protocol(single, repeats, seed, cross=same is SameCamera.drop)
 
 
-def _share_or_number(value: float | None) -> float | int | None:
-    """0.3 is a share, 40 a number of identities, 0 none at all."""
-    if value is None or value < 1:
-        return value
-    if value != int(value):
-        raise ConfigError(f"--train-classes {value}: a share below 1, or a whole number")
-    return int(value)
+def _classes(text: str) -> int | float | list[str]:
+    """A share, as 0.5, a number of identities, as 40, or names and patterns by commas."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text.split(",")

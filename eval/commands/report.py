@@ -138,6 +138,8 @@ def reid_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) 
         "same_camera": "drop" if protocol["cross"] else "keep",
         "bootstrap": metrics["bootstrap"]["samples"],
     }
+    if isinstance(told["train_classes"], list):
+        told["train_classes"] = ",".join(told["train_classes"])
     own = None if reranking is None or reranking["own"] == _LAMBDA else reranking["own"]
     return _line("reid", reid, told) + ("" if own is None else f" --lambda {own}")
 

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from eval.cli import app
+from eval.commands.reid import _classes
 from eval.reid.data import Choice, identities, open_images
 from eval.reid.published import PUBLISHED
 from eval.reid.run import ReidTask, run_reid, scores_file
@@ -159,6 +160,10 @@ def test_the_command(task):
         assert text in page
     assert f"fewshot-eval reid --root {task.choice.root}" in page
     assert "--rerank --query-expansion" in page
+
+
+def test_identities_are_left_out_as_training_names_them():
+    assert [_classes(text) for text in ("40", "0.5", "0001,bus_*")] == [40, 0.5, ["0001", "bus_*"]]
 
 
 def test_what_cannot_be(task, tmp_path):
