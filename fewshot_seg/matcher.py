@@ -22,10 +22,13 @@ from fewshot_seg.correspondence import SIMILARITIES, Keys, similarities, unit
 from fewshot_seg.errors import CheckpointError, ShapeError
 from fewshot_seg.presence import Presence
 
-__all__ = ["EVIDENCE", "Encoded", "Matcher", "MatcherSpec"]
+__all__ = ["EVIDENCE", "KINDS_EVIDENCE", "Encoded", "Matcher", "MatcherSpec"]
 
 EVIDENCE = 4
 """Maps of similarity attention and class evidence that `decide` takes, see `matching.common`."""
+
+KINDS_EVIDENCE = 3
+"""Further ones where the matcher knows kinds."""
 
 _DROPOUT = 0.5  # on classes that were held out 0.3 was 3 points of mean IoU behind (docs/training.md)
 _SHARPNESS = 2.5  # the logarithm of the soft maximum's, before training
@@ -43,6 +46,7 @@ class MatcherSpec:
         objects: channels of the object features.
         vectors: m, dimensions of the vectors to be matched.
         hidden: channels of the decision.
+        kinds: L, the kinds of things that it was taught to tell apart, beside what none of them is; 0: none.
     """
 
     backbone: str
@@ -52,6 +56,7 @@ class MatcherSpec:
     objects: int = 48
     vectors: int = 64
     hidden: int = 32
+    kinds: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of JSON values; `from_dict` reads it."""
@@ -67,7 +72,8 @@ class MatcherSpec:
         try:
             numbers = {name: int(values[name]) for name in ("channels", "objects", "vectors", "hidden")}
             layers = {str(name): int(count) for name, count in values["layers"].items()}
-            return cls(str(values["backbone"]), layers, str(values["grid"]), **numbers)
+            kinds = int(values.get("kinds", 0))  # older files know none
+            return cls(str(values["backbone"]), layers, str(values["grid"]), **numbers, kinds=kinds)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"no matcher's description ({error}); export the matcher again") from error
 
@@ -79,11 +85,13 @@ class Encoded(NamedTuple):
         objects: (B,d,h,w) features, >= 0.
         objectness: (B,h,w) logits: an object, of whatever class.
         vectors: (B,m,h,w) unit norm, to be matched.
+        kinds: (B,L,h,w) probabilities of each kind of thing it was taught; what is missing to 1 is none of them.
     """
 
     objects: Tensor
     objectness: Tensor
     vectors: Tensor
+    kinds: Tensor
 
 
 class Matcher(nn.Module):
@@ -109,10 +117,12 @@ class Matcher(nn.Module):
         self.objectness = nn.Conv2d(d, 1, 3, padding=1)
         self.match = nn.Conv2d(channels, spec.vectors, 1)
         self.log_sharpness = nn.Parameter(torch.tensor(_SHARPNESS))
-        self.first = nn.Conv2d(d + 1 + EVIDENCE + len(SIMILARITIES), k, 3, padding=1)
+        self.kinds = nn.Conv2d(channels + d, spec.kinds + 1, 1) if spec.kinds else None
+        evidence = EVIDENCE + (KINDS_EVIDENCE if spec.kinds else 0)
+        self.first = nn.Conv2d(d + 1 + evidence + len(SIMILARITIES), k, 3, padding=1)
         self.second = nn.Conv2d(k, k, 3, padding=1)
         self.last = nn.Conv2d(k, 1, 1)
-        self.presence = Presence(spec.channels)  # last: what stands before it begins with the same values without it
+        self.presence = Presence(spec.channels, spec.kinds)  # last: what stands before it begins with the same values without it
 
     def stack(self, layers: Mapping[str, Tensor]) -> Tensor:
         """The layers (B,C_i,h_i,w_i) on one grid: (B,C,h,w). Finer ones are averaged, coarser ones interpolated.
@@ -136,14 +146,20 @@ class Matcher(nn.Module):
         reduced = F.relu(self.reduce(x))  # (B,d,h,w)
         reduced = reduced + self.context(reduced.mean((2, 3)))[:, :, None, None]
         objects = F.relu(self.gather(torch.cat([reduced, _from_centre(x)], 1)))
-        return Encoded(objects, self.objectness(objects)[:, 0], unit(self.match(x)))
+        return Encoded(objects, self.objectness(objects)[:, 0], unit(self.match(x)), self._kinds(x, objects))
+
+    def _kinds(self, x: Tensor, objects: Tensor) -> Tensor:
+        """(B,L,h,w) probabilities."""
+        if self.kinds is None:
+            return objects[:, :0]
+        return torch.softmax(self.kinds(torch.cat([x, objects], 1)), 1)[:, 1:]
 
     def decide(self, encoded: Encoded, evidence: Tensor, keys: Keys) -> Tensor:
         """Logits (B,h,w) of being what the keys' foreground shows.
 
         Args:
             encoded: of B images.
-            evidence: (B,4,h,w), see `matching.common`.
+            evidence: (B,4,h,w), or (B,7,h,w) with kinds, see `matching.common`.
             keys: the supports' positions.
         """
         alike = similarities(encoded.vectors, keys, self.log_sharpness.exp())

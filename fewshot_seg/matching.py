@@ -21,13 +21,15 @@ from fewshot_seg.correspondence import Keys, join, keys_of, unit
 from fewshot_seg.evidence import class_evidence, contributions
 from fewshot_seg.matcher import Encoded, Matcher
 
-__all__ = ["Known", "Matched", "View", "common", "decide_with", "match", "rival_keys", "with_known"]
+__all__ = ["Known", "Matched", "View", "common", "decide_with", "match", "rival_keys", "shared_kinds", "with_known"]
 
 ROUNDS = 2
 TEMPERATURE = 2.0
 """Of the softmax over the backbone's classes: what an image shows is rarely one class alone."""
 
 _DOUBT = 0.2  # what is left of objectness where similarity speaks against it, in the first guess
+_HARDLY = 2e-3  # a product of shares
+_SHOWN = 0.05  # a share of the foreground from which on a kind counts as shown
 _SCALES = (0.3, 0.1)  # bring contributions and class evidence to about 1
 
 
@@ -147,13 +149,15 @@ def common(view: View, shown: Tensor, classifier: Tensor) -> Tensor:
 
     Args:
         view: of B images.
-        shown: (B,C), what the others show: their last maps, averaged over their foreground.
-        classifier: (L,C).
+        shown: (B,C+L), what the others show, from `shown_by`.
+        classifier: (L',C).
 
     Returns:
-        (B,4,h,w): contributions and class evidence, both scaled to [0, 1] for each image, then as they are.
+        (B,4,h,w): contributions and class evidence, both scaled to [0, 1] for each image, then as they are; with kinds
+        (B,7,h,w): `shared_kinds`, too.
     """
     own = view.feature_map.mean((2, 3))  # (B,C)
+    shown, kinds = shown[:, : own.shape[1]], shown[:, own.shape[1] :]
     parts = (
         contributions(view.feature_map, unit(own), unit(shown)),
         class_evidence(view.feature_map, classifier, own, shown, TEMPERATURE),
@@ -161,15 +165,36 @@ def common(view: View, shown: Tensor, classifier: Tensor) -> Tensor:
     plain = [part * scale for part, scale in zip(parts, _SCALES, strict=True)]
     maps = torch.stack([*(_spread(part) for part in parts), *plain], 1)
     size = view.encoded.objectness.shape[1:]
-    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    maps = F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    return maps if kinds.shape[1] == 0 else torch.cat([maps, shared_kinds(view.encoded.kinds.detach(), kinds)], 1)
+
+
+def shared_kinds(kinds: Tensor, shown: Tensor) -> Tensor:
+    """Where an image shows the kinds of things that others show, and where it shows further ones.
+
+    Args:
+        kinds: (B,L,h,w) probabilities, of these images.
+        shown: (B,L), the others', averaged over their foreground.
+
+    Returns:
+        (B,3,h,w) in [0, 1], probabilities of: what both show, each kind weighted by the product of both images'
+        shares, which add up to 1 unless hardly anything is shared; what the others show; and what they don't.
+    """
+    both = shown * kinds.mean((2, 3))
+    both = both / (both.sum(1, keepdim=True) + _HARDLY)
+    there = shown / (shown + _SHOWN)
+    return torch.einsum("bsl,blhw->bshw", torch.stack([both, there, 1 - there], 1), kinds)
 
 
 def shown_by(view: View, soft: Tensor) -> Tensor:
-    """(B,C): the last map averaged over a soft foreground (B,h,w), which is taken as a constant."""
-    height, width = view.feature_map.shape[2:]
-    weight = F.adaptive_avg_pool2d(soft.detach()[:, None], (height, width))  # (B,1,h0,w0)
-    total: Tensor = (view.feature_map * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1e-4)
-    return total
+    """(B,C+L): the last map and the kinds averaged over a soft foreground (B,h,w), which is taken as a constant."""
+    weight = soft.detach()[:, None]  # (B,1,h,w)
+    parts = []
+    for values in (view.feature_map, view.encoded.kinds.detach()):
+        height, width = values.shape[2:]
+        own = F.adaptive_avg_pool2d(weight, (height, width))
+        parts.append((values * own).sum((2, 3)) / (own.sum((2, 3)) + 1e-4))
+    return torch.cat(parts, 1)
 
 
 def _guess(matcher: Matcher, classifier: Tensor, query: View, shots: View, k: int) -> tuple[Tensor, Tensor]:
@@ -189,8 +214,8 @@ def with_known(soft: Tensor, known: Known | None) -> Tensor:
 
 
 def _partners(query: View, shots: View, soft_query: Tensor, soft_shots: Tensor, k: int) -> Tensor:
-    """(B*K,C): what the query and the other shots show, for each shot."""
-    own = _by_episode(shown_by(shots, soft_shots), k)  # (B,K,C)
+    """(B*K,C+L): what the query and the other shots show, for each shot."""
+    own = _by_episode(shown_by(shots, soft_shots), k)  # (B,K,C+L)
     others = shown_by(query, soft_query)[:, None] + own.sum(1, keepdim=True) - own
     return (others / k).flatten(0, 1)
 

@@ -49,6 +49,9 @@ def matcher(
     absent: Annotated[float, typer.Option(help="Share of episodes whose query shows nothing of the class.")] = 0.0,
     masked: Annotated[float, typer.Option(help="Share of steps in which the supports' masks are given.")] = 0.25,
     several: Annotated[float, typer.Option(help="Share of steps with three supports an episode.")] = 0.25,
+    unfamiliar: Annotated[
+        float, typer.Option(help="Share of episodes whose class counts as none of the kinds that are told apart.")
+    ] = 0.5,
     threads: Annotated[int, typer.Option(min=1, help="Of torch. A result's last bits depend on it.")] = 1,
     weights: Annotated[str, typer.Option(help="The backbone: default, lite1, lite2 or a checkpoint.")] = "default",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...: the same seed, the same bits on cpu alone.")] = "cpu",
@@ -87,6 +90,7 @@ def matcher(
         absent=absent,
         masked=masked,
         several=several,
+        unfamiliar=unfamiliar,
         rate=rate,
         weights=weights,
         device=device,

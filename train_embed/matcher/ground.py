@@ -85,7 +85,7 @@ def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Groun
     embedder = load_embedder(options.weights, options.device)
     weights = backbone_digest(embedder)
     with seeded(options.seed, 1, embedder.device):  # one thread: the same features for all trainings
-        matcher = Matcher(spec_for(embedder))
+        matcher = Matcher(spec_for(embedder, kinds=len(gallery.names)))
         store = make_store(gallery, embedder, matcher, options.views, weights, cache, track, _workers())
     matcher.mean, matcher.std = store.statistics()
     labels, sizes = _labels(gallery, store, track)
@@ -93,8 +93,12 @@ def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Groun
     return Ground(gallery, embedder, matcher.to(embedder.device), store, labels, sizes, held, weights)
 
 
-def spec_for(embedder: Embedder) -> MatcherSpec:
+def spec_for(embedder: Embedder, kinds: int = 0) -> MatcherSpec:
     """A matcher that reads all layers of an embedder's trunk from stride 8 on, on the grid of stride 16.
+
+    Args:
+        embedder: whose trunk is read.
+        kinds: of things that the matcher is taught to tell apart.
 
     Raises:
         ConfigError: the trunk has no such layers, or the embedder keeps no classifier.
@@ -109,7 +113,7 @@ def spec_for(embedder: Embedder) -> MatcherSpec:
     grids = [key for key in read if layers[key].shape[2] >= side // _COARSEST]
     if not grids:
         raise ConfigError(f"{name} gives no layers to read: train over default, lite1, lite2 or another EfficientNet")
-    return MatcherSpec(name, read, grids[-1], emb.feature_map.shape[1])
+    return MatcherSpec(name, read, grids[-1], emb.feature_map.shape[1], kinds=kinds)
 
 
 def _workers() -> int:

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from fewshot_seg.datasets import BACKGROUND, VOID
 
-__all__ = ["any_object", "map_loss", "one_class"]
+__all__ = ["any_object", "kinds_loss", "map_loss", "one_class", "without"]
 
 _OVERLAP = 0.5  # weight of the soft IoU beside the cross-entropy
+_LEAST_CHANCE = 1e-6
 
 
 def map_loss(logits: Tensor, target: Tensor, counts: Tensor, use: Tensor | None = None) -> Tensor:
@@ -46,3 +47,30 @@ def one_class(labels: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
 def any_object(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Target and what counts, both (B,H,W) float: all that has a class."""
     return (labels > BACKGROUND).float(), (labels != VOID).float()
+
+
+def kinds_loss(kinds: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the kinds of things, over all positions that count.
+
+    Args:
+        kinds: (B,L,h,w) probabilities; what is missing to 1 is background's.
+        labels: (B,H,W) 0 background, 1..L, or VOID; each position has the label nearest to its middle.
+
+    Returns:
+        A scalar, 0 where nothing counts.
+    """
+    h, w = kinds.shape[2:]
+    down, across = labels.shape[1] // h, labels.shape[2] // w
+    nearest = labels[:, down // 2 :: down, across // 2 :: across]  # (B,h,w)
+    none = (1 - kinds.sum(1, keepdim=True)).clamp(min=0)
+    chances = torch.cat([none, kinds], 1).clamp(min=_LEAST_CHANCE)
+    counts = (nearest != VOID).sum().clamp(min=1)
+    return F.nll_loss(chances.log(), nearest, ignore_index=VOID, reduction="sum") / counts
+
+
+def without(kinds: Tensor, classes: Tensor) -> Tensor:
+    """Kinds (B,L,h,w) of images in which one class each (B,), 1-based, counts as none of the kinds; 0: none does."""
+    if not kinds.shape[1]:
+        return kinds
+    hidden = F.one_hot(classes, kinds.shape[1] + 1)[:, 1:]  # (B,L)
+    return kinds * (1 - hidden)[:, :, None, None]

@@ -44,6 +44,7 @@ class MatcherTraining:
         absent: share of episodes whose query shows nothing of the class.
         masked: share of steps in which the supports' masks are given.
         several: share of steps whose episodes have three supports.
+        unfamiliar: share of episodes whose class counts as none of the kinds that the matcher tells apart.
         rate: the learning rate's peak.
         weights: the backbone, as `load_embedder` takes it.
         device: as `load_embedder` takes it; the same seed gives the same bits on "cpu" alone.
@@ -63,6 +64,7 @@ class MatcherTraining:
     absent: float = 0.0
     masked: float = 0.25
     several: float = 0.25
+    unfamiliar: float = 0.5
     rate: float = 3e-3
     weights: str = "default"
     device: str = "cpu"
@@ -87,7 +89,7 @@ class MatcherTraining:
             raise ConfigError(f"--seed must be at most {_MOST_SEED}, got {self.seed}")
         if self.threads > _MOST_THREADS:
             raise ConfigError(f"--threads must be at most {_MOST_THREADS}, got {self.threads}")
-        for name in ("absent", "masked", "several"):
+        for name in ("absent", "masked", "several", "unfamiliar"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"--{name} is a share, 0 to 1, got {getattr(self, name)}")
         if not 0 < self.rate < 1:
@@ -95,7 +97,7 @@ class MatcherTraining:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that determines the result, as JSON values; not where the data was."""
-        shares = ("absent", "masked", "several")
+        shares = ("absent", "masked", "several", "unfamiliar")
         names = ("hold_out", "steps", "presence_steps", "batch", "seed", "views", *shares, "rate", "threads")
         return {name: getattr(self, name) for name in names}
 

@@ -21,11 +21,11 @@ from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import FewShotError
 from fewshot_seg.matcher import Matcher
 from fewshot_seg.matcher_files import MatcherHeader, save_matcher
-from fewshot_seg.matching import Known, match
+from fewshot_seg.matching import Known, View, match
 from train_embed.matcher.draws import Draws, EpisodeSource, Shares
 from train_embed.matcher.gallery import fold_names
 from train_embed.matcher.ground import Ground
-from train_embed.matcher.losses import any_object, map_loss, one_class
+from train_embed.matcher.losses import any_object, kinds_loss, map_loss, one_class, without
 from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.presence import train_presence
 from train_embed.matcher.schedule import cycle_at, set_cycle
@@ -45,7 +45,7 @@ TERMS = (
 _DECAY = 1e-2
 _CLIP = 1.0
 _SECOND_STAGE = "presence."
-_SHOT_LOSS, _OBJECT_LOSS = 0.5, 0.5
+_SHOT_LOSS, _OBJECT_LOSS, _KIND_LOSS = 0.5, 0.5, 0.5
 _NEWS = 0.05  # a step's part of the mean loss that is shown
 _KEEP_EVERY = 100  # steps between states
 
@@ -132,8 +132,10 @@ class _Loop:
         b, k = draws.shots.shape
         shots = draws.shots.reshape(-1)
         views = self.ground.views(self.matcher, np.concatenate([draws.queries, shots]))
-        query, support = views.pick(slice(0, b)), views.pick(slice(b, None))
         classes = torch.from_numpy(draws.classes).to(device)
+        told = views.encoded.kinds
+        views = _forget(views, classes, k, draws, self.options.unfamiliar)
+        query, support = views.pick(slice(0, b)), views.pick(slice(b, None))
         of_query, of_shots = (
             torch.from_numpy(self._labels[index]).to(device).long() for index in (draws.queries, shots)
         )
@@ -148,7 +150,26 @@ class _Loop:
             loss = loss + _SHOT_LOSS * map_loss(shot_logits, *one_class(of_shots, shot_classes), use)
         objects = map_loss(query.encoded.objectness, *any_object(of_query))
         objects = objects + map_loss(support.encoded.objectness, *any_object(of_shots))
-        return loss / len(outcomes) + _OBJECT_LOSS * objects
+        total = loss / len(outcomes) + _OBJECT_LOSS * objects
+        return total + _KIND_LOSS * kinds_loss(told, torch.cat([of_query, of_shots])) if told.shape[1] else total
+
+
+def _forget(views: View, classes: Tensor, k: int, draws: Draws, share: float) -> View:
+    """The same, but in a share of the episodes the class is none of the kinds that the matcher tells apart.
+
+    So it learns to decide for classes that it never met, too.
+
+    Args:
+        views: of B queries, then their B*K supports.
+        classes: (B,) labels, 1-based.
+        k: K.
+        draws: of the step; their seed is used.
+        share: of the episodes.
+    """
+    drawn: NDArray[np.float64] = np.random.default_rng(draws.dropout).random(len(classes))
+    hidden = classes * torch.from_numpy(drawn < share).to(classes)
+    kinds = without(views.encoded.kinds, torch.cat([hidden, hidden.repeat_interleave(k, 0)]))
+    return views._replace(encoded=views.encoded._replace(kinds=kinds))
 
 
 def _masks(labels: Tensor, classes: Tensor, grid: tuple[int, int]) -> Known:
