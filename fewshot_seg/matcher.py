@@ -53,7 +53,7 @@ class MatcherSpec:
     layers: Mapping[str, int]
     grid: str
     channels: int
-    objects: int = 48
+    objects: int = 64
     vectors: int = 64
     hidden: int = 32
     kinds: int = 0

@@ -11,11 +11,21 @@ from torch import Tensor, nn
 from fewshot_seg.correspondence import join, keys_of, unit
 from fewshot_seg.errors import CheckpointError, ShapeError
 from fewshot_seg.evidence import class_evidence, contributions
-from fewshot_seg.matcher import EVIDENCE, Matcher, MatcherSpec
-from fewshot_seg.matching import TEMPERATURE, Known, View, common, decide_with, match, rival_keys, shown_by
+from fewshot_seg.matcher import EVIDENCE, KINDS_EVIDENCE, Matcher, MatcherSpec
+from fewshot_seg.matching import (
+    TEMPERATURE,
+    Known,
+    View,
+    common,
+    decide_with,
+    match,
+    rival_keys,
+    shared_kinds,
+    shown_by,
+)
 
-C, L, H, W = 5, 7, 6, 8
-SPEC = MatcherSpec("timm/tiny", {"fine": 3, "grid": 4, "coarse": 2}, "grid", C, objects=6, vectors=4, hidden=5)
+C, L, KINDS, H, W = 5, 7, 3, 6, 8
+SPEC = MatcherSpec("timm/tiny", {"fine": 3, "grid": 4, "coarse": 2}, "grid", C, objects=6, vectors=4, hidden=5, kinds=KINDS)
 
 
 @pytest.fixture(scope="module")
@@ -112,29 +122,69 @@ def test_what_is_known_of_the_query_moves_it(matcher: Matcher, classifier: Tenso
 def test_a_query_is_decided_by_one_rounds_steps(matcher: Matcher, classifier: Tensor) -> None:
     """One query with one shot of known mask, written out."""
     query, shots, mask = view(matcher, 1, 1), view(matcher, 1, 2), square(1)
-    shown = torch.zeros(1, C, dtype=torch.float64)
+    shown = torch.zeros(1, C + KINDS, dtype=torch.float64)
     total = torch.tensor(1e-4, dtype=torch.float64)
     for y in range(H // 2):
         for x in range(W // 2):
             weight = mask[0, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean()
-            shown[0] += weight * shots.feature_map[0, :, y, x]
+            shown[0, :C] += weight * shots.feature_map[0, :, y, x]
             total = total + weight
     shown = shown / total
+    shown[0, C:] = (shots.encoded.kinds[0] * mask[0]).sum((1, 2)) / (mask[0].sum() + 1e-4)
     assert torch.allclose(shown_by(shots, mask), shown)
     evidence = common(query, shown, classifier)
-    assert evidence.shape == (1, EVIDENCE, H, W)
+    assert evidence.shape == (1, EVIDENCE + KINDS_EVIDENCE, H, W)
     own = query.feature_map.mean((2, 3))
     raw = (
-        contributions(query.feature_map, unit(own), unit(shown)),
-        class_evidence(query.feature_map, classifier, own, shown, TEMPERATURE),
+        contributions(query.feature_map, unit(own), unit(shown[:, :C])),
+        class_evidence(query.feature_map, classifier, own, shown[:, :C], TEMPERATURE),
     )
     for place, (part, scale) in enumerate(zip(raw, (0.3, 0.1), strict=True)):
         spread = (part - part.min()) / (part.max() - part.min() + 1e-6)
         for at, expected in ((place, spread), (place + 2, part * scale)):
             large = nn.functional.interpolate(expected[None], (H, W), mode="bilinear", align_corners=False)[0]
             assert torch.allclose(evidence[:, at], large)
+    assert torch.equal(evidence[:, EVIDENCE:], shared_kinds(query.encoded.kinds, shown[:, C:]))
     expected = matcher.decide(query.encoded, evidence, keys_of(shots.encoded.vectors, mask))
     assert torch.allclose(decide_with(matcher, classifier, query, shots, mask), expected)
+
+
+def test_shared_kinds_written_out() -> None:
+    made = torch.Generator().manual_seed(0)
+    kinds = torch.rand(2, KINDS, H, W, generator=made, dtype=torch.float64) / KINDS
+    shown = torch.rand(2, KINDS, generator=made, dtype=torch.float64) / KINDS
+    found = shared_kinds(kinds, shown)
+    for b in range(2):
+        shares = [float(shown[b, k] * kinds[b, k].mean()) for k in range(KINDS)]
+        for y, x in ((0, 0), (3, 5)):
+            here = [float(kinds[b, k, y, x]) for k in range(KINDS)]
+            both = sum(share * value for share, value in zip(shares, here, strict=True)) / (sum(shares) + 2e-3)
+            there = sum(value * float(shown[b, k]) / (float(shown[b, k]) + 0.05) for k, value in enumerate(here))
+            assert found[b, :, y, x].tolist() == pytest.approx([both, there, sum(here) - there])
+
+
+def test_what_no_kind_explains_has_no_evidence_of_kinds() -> None:
+    kinds = torch.zeros(1, KINDS, H, W)
+    assert not shared_kinds(kinds, torch.full((1, KINDS), 0.3)).any()
+    assert not shared_kinds(kinds + 0.2, torch.zeros(1, KINDS))[:, :2].any()
+
+
+def test_a_matcher_without_kinds_still_matches(classifier: Tensor) -> None:
+    torch.manual_seed(0)
+    older = Matcher(MatcherSpec.from_dict({k: v for k, v in SPEC.to_dict().items() if k != "kinds"})).double().eval()
+    query, shots = view(older, 1, 1), view(older, 2, 2)
+    assert query.encoded.kinds.shape == (1, 0, H, W)
+    assert shown_by(shots, square(2)).shape == (2, C)
+    assert match(older, classifier, query, shots)[-1].query.isfinite().all()
+
+
+def test_kinds_are_probabilities_and_move_the_decision(matcher: Matcher, classifier: Tensor) -> None:
+    query, shots = view(matcher, 1, 1), view(matcher, 1, 2)
+    assert query.encoded.kinds.min() >= 0
+    assert query.encoded.kinds.sum(1).max() <= 1 + 1e-9
+    forgotten = [one._replace(encoded=one.encoded._replace(kinds=one.encoded.kinds * 0)) for one in (query, shots)]
+    told, silent = (match(matcher, classifier, *pair)[-1].query for pair in ((query, shots), forgotten))
+    assert not torch.allclose(told, silent, atol=1e-4)
 
 
 def test_rivals_are_background_alone_and_change_the_query(matcher: Matcher, classifier: Tensor) -> None:
@@ -156,7 +206,7 @@ def test_gradients_reach_every_weight_that_decides(classifier: Tensor) -> None:
         match(network, classifier, view(network, 1, 1), view(network, 2, 2))[-1].query.square().sum()
     )
     for name, parameter in network.named_parameters():
-        if not name.startswith("presence"):  # decides of the whole image, not of positions
+        if not name.startswith(("presence", "kinds")):  # one decides of the whole image; the other has its own loss
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
             assert parameter.grad.any(), name

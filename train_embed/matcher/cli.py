@@ -38,20 +38,20 @@ def matcher(
     hold_out: Annotated[
         str, typer.Option(metavar="0|1|2|3|none", help="A fold of PASCAL-5i whose classes are not learnt.")
     ] = "none",
-    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 500,
+    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 600,
     presence_steps: Annotated[
         int, typer.Option(min=1, help="Then: whether the object is there at all, learnt over the fixed matcher.")
     ] = 1500,
     batch: Annotated[int, typer.Option(min=2, help="Episodes in a step.")] = 16,
     rate: Annotated[float, typer.Option(help="The learning rate's peak.")] = 3e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
-    views: Annotated[int, typer.Option(min=1, help="Of each image: whole, mirrored, then random parts.")] = 5,
+    views: Annotated[int, typer.Option(min=1, help="Of each image: whole, mirrored, then random parts.")] = 8,
     absent: Annotated[float, typer.Option(help="Share of episodes whose query shows nothing of the class.")] = 0.0,
     masked: Annotated[float, typer.Option(help="Share of steps in which the supports' masks are given.")] = 0.25,
     several: Annotated[float, typer.Option(help="Share of steps with three supports an episode.")] = 0.25,
     unfamiliar: Annotated[
         float, typer.Option(help="Share of episodes whose class counts as none of the kinds that are told apart.")
-    ] = 0.5,
+    ] = 0.3,
     threads: Annotated[int, typer.Option(min=1, help="Of torch. A result's last bits depend on it.")] = 1,
     weights: Annotated[str, typer.Option(help="The backbone: default, lite1, lite2 or a checkpoint.")] = "default",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...: the same seed, the same bits on cpu alone.")] = "cpu",

@@ -56,15 +56,15 @@ class MatcherTraining:
 
     sources: tuple[Source, ...]
     hold_out: int | None = None
-    steps: int = 500
+    steps: int = 600
     presence_steps: int = 1500
     batch: int = 16
     seed: int = 0
-    views: int = 5
+    views: int = 8
     absent: float = 0.0
     masked: float = 0.25
     several: float = 0.25
-    unfamiliar: float = 0.5
+    unfamiliar: float = 0.3
     rate: float = 3e-3
     weights: str = "default"
     device: str = "cpu"
