@@ -17,7 +17,7 @@ from fewshot_seg.errors import ConfigError, DataError
 from tests.train_embed.matcher.tiny import options
 from train_embed.matcher.draws import EpisodeSource, Shares
 from train_embed.matcher.gallery import Gallery, fold_names
-from train_embed.matcher.losses import any_object, map_loss, one_class
+from train_embed.matcher.losses import any_object, kinds_loss, map_loss, one_class, without
 from train_embed.matcher.options import Source, parse_sources
 from train_embed.matcher.schedule import cycle_at, set_cycle
 from train_embed.matcher.views import look, shrink, window
@@ -40,6 +40,7 @@ def test_sources_are_parsed_and_wrong_ones_named() -> None:
         ({"batch": 1}, "--batch"),
         ({"rate": 0.0}, "--rate"),
         ({"absent": 1.5}, "--absent is a share"),
+        ({"unfamiliar": -0.1}, "--unfamiliar is a share"),
     ],
 )
 def test_impossible_options(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -190,3 +191,29 @@ def test_rates_are_those_of_torch(steps: int) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 5, 10])
 def test_short_trainings_have_rates_too(steps: int) -> None:
     assert all(0 < cycle_at(step, steps, 1e-3).rate <= 1e-3 for step in range(steps))
+
+
+def test_kinds_cost_what_a_loop_says() -> None:
+    made = torch.Generator().manual_seed(0)
+    kinds = torch.softmax(torch.randn(2, 4, 3, 5, generator=made, dtype=torch.float64), 1)[:, 1:]
+    labels = torch.randint(-1, 4, (2, 6, 10), generator=made)
+    assert VOID in labels
+    costs = []
+    for b in range(2):
+        for y in range(3):
+            for x in range(5):
+                label = int(labels[b, 2 * y + 1, 2 * x + 1])
+                chance = 1 - kinds[b, :, y, x].sum() if label == 0 else kinds[b, label - 1, y, x]
+                costs += [] if label == VOID else [-math.log(float(chance))]
+    assert kinds_loss(kinds, labels).item() == pytest.approx(sum(costs) / len(costs))
+    assert kinds_loss(kinds, torch.full_like(labels, VOID)).item() == 0
+
+
+def test_a_kind_is_left_out_where_it_is_named() -> None:
+    kinds = torch.full((3, 4, 2, 2), 0.2)
+    left = without(kinds, torch.tensor([0, 1, 4]))
+    assert torch.equal(left[0], kinds[0])
+    assert not left[1, 0].any()
+    assert not left[2, 3].any()
+    assert left.sum((1, 2, 3)).tolist() == pytest.approx([3.2, 2.4, 2.4])
+    assert without(kinds[:, :0], torch.tensor([0, 1, 4])).shape == (3, 0, 2, 2)

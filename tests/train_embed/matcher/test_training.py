@@ -95,7 +95,7 @@ def test_a_matcher_is_trained_and_told_of(material: Path, tmp_path: Path) -> Non
     before = {name: value.clone() for name, value in base.matcher.state_dict().items()}
     train_matcher(options(material, hold_out=0), base, out)
     header = read_matcher_header(out)
-    assert header.spec == spec_for(base.embedder)
+    assert header.spec == spec_for(base.embedder, kinds=len(base.gallery.names))
     assert header.backbone_sha256 == backbone_digest(base.embedder)
     assert header.training["held_out"] == ["aeroplane", "bicycle", "bird", "boat", "bottle"]
     assert header.training["images"] == {"pascal5i": 11, "masks": 8}

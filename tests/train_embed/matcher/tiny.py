@@ -75,6 +75,7 @@ def options(root: Path, **changes: object) -> MatcherTraining:
     base: dict[str, object] = {
         "sources": (Source("pascal5i", root / "voc"), Source("masks", root / "coco")),
         "steps": 6,
+        "presence_steps": 20,
         "batch": 4,
         "views": 3,
         "weights": str(root / "tiny.safetensors"),
