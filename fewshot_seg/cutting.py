@@ -19,7 +19,7 @@ from fewshot_seg.upsample import upsample_mask
 
 __all__ = ["Cutter", "Target"]
 
-SEEDS_OF_PROBABILITIES = SeedOptions(background=0.2, foreground=0.7)
+SEEDS_OF_PROBABILITIES = SeedOptions(threshold=0.4, background=0.2, foreground=0.5)
 SEEDS_OF_ATTENTION = SeedOptions()
 
 
