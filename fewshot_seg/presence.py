@@ -38,9 +38,7 @@ class Presence(nn.Module):
         self.log_sharpness = nn.Parameter(torch.tensor(3.0))
         self.decide = nn.Linear(_SIGNS + (_KIND_SIGNS if kinds else 0), 1)
 
-    def forward(
-        self, queries: Tensor, shots: Tensor, soft: Tensor, query_kinds: Tensor, shot_kinds: Tensor
-    ) -> Tensor:
+    def forward(self, queries: Tensor, shots: Tensor, soft: Tensor, query_kinds: Tensor, shot_kinds: Tensor) -> Tensor:
         """Logits (B,): 0 where it is as likely there as not, if half of all queries show their object.
 
         Args:

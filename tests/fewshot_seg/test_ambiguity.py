@@ -19,7 +19,9 @@ def made(*directions: int, objectness: float = 3.0) -> Encoded:
     columns = torch.eye(4)[list(directions)].repeat_interleave(8 // len(directions), 0).T  # (4,8)
     vectors = columns[:, None].repeat(1, 8, 1)
     noise = 0.05 * torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))
-    return Encoded(torch.zeros(1, 8, 8), torch.full((8, 8), objectness), unit((vectors + noise)[None])[0], torch.zeros(0, 8, 8))
+    return Encoded(
+        torch.zeros(1, 8, 8), torch.full((8, 8), objectness), unit((vectors + noise)[None])[0], torch.zeros(0, 8, 8)
+    )
 
 
 def test_two_kinds_of_positions_are_two_things_and_one_kind_is_one() -> None:

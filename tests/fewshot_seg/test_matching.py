@@ -25,7 +25,9 @@ from fewshot_seg.matching import (
 )
 
 C, L, KINDS, H, W = 5, 7, 3, 6, 8
-SPEC = MatcherSpec("timm/tiny", {"fine": 3, "grid": 4, "coarse": 2}, "grid", C, objects=6, vectors=4, hidden=5, kinds=KINDS)
+SPEC = MatcherSpec(
+    "timm/tiny", {"fine": 3, "grid": 4, "coarse": 2}, "grid", C, objects=6, vectors=4, hidden=5, kinds=KINDS
+)
 
 
 @pytest.fixture(scope="module")
