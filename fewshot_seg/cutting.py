@@ -20,7 +20,11 @@ from fewshot_seg.upsample import upsample_mask
 __all__ = ["Cutter", "Target"]
 
 SEEDS_OF_PROBABILITIES = SeedOptions(threshold=0.4, background=0.2, foreground=0.5)
+SEEDS_OF_DOUBT = SeedOptions(threshold="otsu", background=0.2, foreground=0.5)
+"""Of probabilities that are low everywhere: where the object would be, if it is there, which presence decides."""
 SEEDS_OF_ATTENTION = SeedOptions()
+
+_SURE = 0.5  # more likely object than not, somewhere
 
 
 class Target(NamedTuple):
@@ -75,7 +79,7 @@ class Cutter:
         size, h_w = target.image.shape[:2], (small.shape[0], small.shape[1])
         if self._absent(target, place):
             return _Cut(np.zeros(size, bool), np.full(h_w, BACKGROUND, np.uint8), refined=False)
-        seeds = trimap(map_, h_w, self._seeds(target.located))
+        seeds = trimap(map_, h_w, self._seeds(map_, target.located.probable))
         if marks is not None:
             seeds = apply_to_trimap(seeds, marks)
         start, refined = foreground_of(seeds), False
@@ -102,10 +106,12 @@ class Cutter:
             return False
         return bool(target.located.scores[place] < self.options.presence)
 
-    def _seeds(self, located: Located) -> SeedOptions:
+    def _seeds(self, map_: NDArray[np.float32], probable: bool) -> SeedOptions:
         if self.options.seeds is not None:
             return self.options.seeds
-        return SEEDS_OF_PROBABILITIES if located.probable else SEEDS_OF_ATTENTION
+        if not probable:
+            return SEEDS_OF_ATTENTION
+        return SEEDS_OF_PROBABILITIES if map_.max() >= _SURE else SEEDS_OF_DOUBT
 
     def _small(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The image at working size (h,w,3)."""

@@ -308,6 +308,8 @@ class Segmenter:
         several = len(prepared.classes)
         marks = query.marks + (None,) * (prepared.groups - several)
         maps, scores, probable = self._locator.locate(QueryView(query.features, marks), prepared.state)
+        if probable and prepared.groups > several:  # what is rather "not this" is nothing of the classes
+            maps = maps * (maps >= maps[several:].max(0))
         told = [apply_to_map(map_, known) if known else map_ for map_, known in zip(maps, query.marks, strict=False)]
         return Located(np.stack(told), scores[:several], probable)
 

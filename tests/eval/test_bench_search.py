@@ -30,9 +30,9 @@ def test_the_command_compares_both_and_writes_it_down(tmp_path: Path) -> None:
 
 
 def test_a_search_takes_little_memory_beside_the_vectors() -> None:
-    sizes = Sizes(60_000, 256, 300, 100)
-    assert sizes.mib > 55
-    assert in_child(_over_mib, OURS, sizes, 1) < 50
+    sizes = Sizes(120_000, 256, 300, 100)
+    assert sizes.mib > 115
+    assert in_child(_over_mib, OURS, sizes, 1) < 100
 
 
 def test_the_vectors_are_the_same_for_the_same_seed() -> None:

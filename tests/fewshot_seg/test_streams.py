@@ -88,7 +88,9 @@ def test_workers_use_one_torch_thread_each_and_nobody_else_notices() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
+        both = threading.Barrier(2)  # each worker has begun, and so has set its number
         with worker_pool(2) as pool:
+            assert set(pool.map(lambda _: both.wait(timeout=60), range(2))) == {0, 1}
             assert list(pool.map(lambda _: torch.ones(2**17).sum() and torch.get_num_threads(), range(8))) == [1] * 8
             others: list[int] = []
             other = threading.Thread(target=lambda: others.append(torch.get_num_threads()))

@@ -36,12 +36,12 @@ class FaissBackend:
     def propose(self, vectors: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         """See `Backend`."""
         faiss = load_library("faiss")
-        options = None
+        # Set on the index: `search(params=...)` is gone once anything imports faiss.contrib.torch_utils.
         if isinstance(self.faiss_index, faiss.IndexHNSW):
-            options = faiss.SearchParametersHNSW(efSearch=max(64, 2 * count))
+            self.faiss_index.hnsw.efSearch = max(64, 2 * count)
         elif isinstance(self.faiss_index, faiss.IndexIVF):
-            options = faiss.SearchParametersIVF(nprobe=max(8, self.faiss_index.nlist // 16))
-        _, rows = self.faiss_index.search(np.ascontiguousarray(vectors), count, params=options)
+            self.faiss_index.nprobe = max(8, self.faiss_index.nlist // 16)
+        _, rows = self.faiss_index.search(np.ascontiguousarray(vectors), count)
         return np.asarray(rows, np.int64)
 
 
