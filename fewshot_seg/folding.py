@@ -9,8 +9,10 @@ oneDNN's, so that the result has the same bits on any number.
 from __future__ import annotations
 
 import copy
+import math
+from collections import OrderedDict
 from itertools import chain, pairwise
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 __all__ = ["FoldedCopy", "fold"]
 
 _PROBE_SIZE: Final = (96, 160)
+_SIZES: Final = 2  # of inputs, whose laid out weights are kept: each is a copy of the network's weights
+_LAY_OUT: Final[Any] = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)
+_PACKS: Final = _LAY_OUT is not None and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 _TOLERANCE: Final = 1e-4
 """How far the folded network's map may be from the network's, by the map's largest value. Rounding makes 1e-5."""
 
@@ -73,21 +78,44 @@ def _fold_children(module: nn.Module) -> None:
 
 
 class _Convolution(nn.Module):
-    """A convolution by oneDNN, and a clamp of its result in place."""
+    """A convolution by oneDNN, its weights laid out for the input's size once, and a clamp of its result."""
 
-    def __init__(self, conv: nn.Conv2d, clamp: tuple[float, float | None] | None) -> None:
+    def __init__(self, conv: nn.Conv2d, clamp: tuple[float, float] | None) -> None:
         super().__init__()
         self.conv = conv
         self.clamp = clamp
         self.pads_itself = type(conv) is not nn.Conv2d  # timm's, which pads by the size of what comes
+        self._packed: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
 
     def forward(self, x: Tensor) -> Tensor:
         conv = self.conv
         padding = conv.padding
         if self.pads_itself or isinstance(padding, str):
             x, padding = _padded(x, conv), (0, 0)
-        y = torch.mkldnn_convolution(x, conv.weight, conv.bias, padding, conv.stride, conv.dilation, conv.groups)
+        how = (conv.bias, padding, conv.stride, conv.dilation, conv.groups)
+        if _PACKS:
+            clamped = ("none", [], "") if self.clamp is None else ("hardtanh", list(self.clamp), "")
+            packed: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self._weights_for(x, padding), *how, *clamped)
+            return packed
+        y = torch.mkldnn_convolution(x, conv.weight, *how)
         return y if self.clamp is None else y.clamp_(*self.clamp)
+
+    def _weights_for(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:
+        """The weights as oneDNN wants them for inputs of this size; of the last sizes they are kept."""
+        size = tuple(x.shape)
+        packed = self._packed.get(size)
+        if packed is None:
+            conv = self.conv
+            weight = conv.weight.to_mkldnn()
+            packed = _LAY_OUT(weight, padding, conv.stride, conv.dilation, conv.groups, size)
+            self._packed[size] = packed
+            while len(self._packed) > _SIZES:
+                self._packed.popitem(last=False)
+        return packed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the laid out weights, which can be neither copied nor saved."""
+        return self.__dict__ | {"_packed": OrderedDict()}
 
 
 def _padded(x: Tensor, conv: nn.Conv2d) -> Tensor:
@@ -101,13 +129,13 @@ def _padded(x: Tensor, conv: nn.Conv2d) -> Tensor:
     return F.pad(x, sides) if any(sides) else x
 
 
-def _activation(norm: nn.BatchNorm2d) -> tuple[tuple[float, float | None] | None, nn.Module]:
+def _activation(norm: nn.BatchNorm2d) -> tuple[tuple[float, float] | None, nn.Module]:
     """What follows in the norm's module (timm puts the activation there): as a clamp, or as what is left to do."""
     activation = getattr(norm, "act", nn.Identity())
     if isinstance(activation, nn.ReLU6):
         return (0.0, 6.0), nn.Identity()
     if isinstance(activation, nn.ReLU):
-        return (0.0, None), nn.Identity()
+        return (0.0, math.inf), nn.Identity()
     return None, activation
 
 

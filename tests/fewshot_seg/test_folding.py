@@ -144,3 +144,15 @@ def test_threads_inside_torch_change_no_bit(embedder: Embedder) -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for maps in found[1:] for a, b in zip(maps, found[0], strict=True))
+
+
+def test_sizes_in_any_order_and_copies_are_the_same() -> None:
+    folded = fold(lively(build_backbone("timm/test_efficientnet", weights=False).trunk))
+    batches = [torch.randn(count, 3, *size) for count, size in [(1, (64, 64)), (2, (64, 64)), (1, (96, 64))]]
+    with torch.inference_mode():
+        first = [folded(batch) for batch in batches]
+        again = [folded(batch) for batch in reversed(batches)][::-1]
+        copied = copy.deepcopy(folded)  # after it was used: laid out weights can't be copied
+        for batch, one, two in zip(batches, first, again, strict=True):
+            assert torch.equal(one, two)
+            assert torch.equal(copied(batch), one)
