@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from fewshot_seg.ambiguity import AMBIGUOUS, likeness_of_parts
@@ -14,7 +15,7 @@ from fewshot_seg.locators import Example
 from fewshot_seg.streams import read_then, worker_pool
 from fewshot_seg.supports import Support, support_marks
 
-__all__ = ["Prepared", "encode_examples", "notes_of"]
+__all__ = ["Prepared", "encode_examples"]
 
 _BATCH = 8
 
@@ -24,8 +25,8 @@ class Prepared:
     """Supports, encoded, in the form that the segmenter's way of locating objects wants.
 
     They mean something to the embedder that made them alone, so it is kept with them. `groups` counts the
-    classes and, where there are any, the negatives as one more; `examples` are those of each. `notes` says which
-    examples seem to show two different things, so that it is not clear which is meant; one line each.
+    classes and, where there are any, the negatives as one more; `examples` are those of each, and `images` says what
+    each of the classes' examples was.
     """
 
     classes: tuple[str, ...]
@@ -33,7 +34,13 @@ class Prepared:
     state: Any = field(repr=False)
     embedder: Embedder = field(repr=False)
     examples: tuple[tuple[Example, ...], ...] = field(repr=False)
-    notes: tuple[str, ...] = ()
+    images: tuple[str, ...] = field(repr=False)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Which examples seem to show two different things, so that it is not clear which is meant; one line each."""
+        shown = [one for group in self.examples[: len(self.classes)] for one in group]
+        return _notes_of(self.images, shown)
 
 
 def encode_examples(
@@ -64,7 +71,7 @@ def encode_examples(
         return list(read_then(pool, read, encode, shots, batch_size=_BATCH, workers=workers, alone=alone))
 
 
-def notes_of(images: Sequence[str], examples: Sequence[Example]) -> tuple[str, ...]:
+def _notes_of(images: Sequence[str], examples: Sequence[Example]) -> tuple[str, ...]:
     """Which examples, of which nothing is known, seem to show two different things."""
     found = []
     for image, (features, marks) in zip(images, examples, strict=True):

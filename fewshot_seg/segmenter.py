@@ -22,7 +22,7 @@ from fewshot_seg.joint import Enlarged, Helpers
 from fewshot_seg.locators import Example, Located, QueryView
 from fewshot_seg.locators.choice import choose_locator
 from fewshot_seg.options import SegmenterOptions
-from fewshot_seg.prepared import Prepared, encode_examples, notes_of
+from fewshot_seg.prepared import Prepared, encode_examples
 from fewshot_seg.results import ObjectResult, Segmentation
 from fewshot_seg.streams import ordered_map, read_then, worker_pool
 from fewshot_seg.supports import ClassSupports, Support, Supports, as_shots, group_supports
@@ -90,9 +90,8 @@ class Segmenter:
         workers = min(self._workers(), len(shots))
         examples = iter(encode_examples(self._extractor, shots, workers, self.options.threads))
         classes = tuple(tuple(next(examples) for _ in group) for group in groups)
-        given = [describe(shot.image) for group in grouped.values() for shot in group]
-        notes = notes_of(given, [one for group in classes[: len(names)] for one in group])
-        return Prepared(names, len(groups), self._locator.prepare(classes), self.embedder, classes, notes)
+        given = tuple(describe(shot.image) for group in grouped.values() for shot in group)
+        return Prepared(names, len(groups), self._locator.prepare(classes), self.embedder, classes, given)
 
     def segment(self, query: QueryInput, supports: Supports | Prepared) -> Segmentation:
         """Cuts the supports' objects out of one query.
@@ -247,7 +246,7 @@ class Segmenter:
         """The same classes with further examples."""
         added = [*more, *([()] * (prepared.groups - len(more)))]
         examples = tuple((*own, *others) for own, others in zip(prepared.examples, added, strict=True))
-        return replace(prepared, state=self._locator.prepare(examples), examples=examples)
+        return replace(prepared, state=self._locator.prepare(examples))
 
     def _stream(
         self,
