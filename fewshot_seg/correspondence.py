@@ -22,7 +22,9 @@ SIMILARITIES = ("neighbour margin", "foreground neighbour", "prototype margin", 
 
 _FLOOR = 1e-3  # a key counts at least this share of its weight on either side: a guess may be wrong
 _NOTHING = 1e-12  # the logarithm of a key's weight stays finite
-_AT_ONCE = 2**24  # similarities at a time, 64 MB: K shots that are matched with each other have K² as many as one
+_AT_ONCE = {"cpu": 2**19, "other": 2**24}
+"""Similarities at a time: 2 MB stay in a processor's cache: three times as fast; 64 MB are a bound for a GPU."""
+
 _COARSER = 2  # keys are averaged over this many positions a side: a quarter of them says as much, four times as fast
 
 
@@ -97,28 +99,43 @@ def similarities(vectors: Tensor, keys: Keys, sharpness: float | Tensor = 12.0) 
     b, m, h, w = vectors.shape
     if keys.vectors.shape[:2] != (b, m):
         raise ShapeError(f"vectors {tuple(vectors.shape)} and keys {tuple(keys.vectors.shape)} don't belong together")
-    at_once = max(1, _AT_ONCE // (h * w * max(1, keys.vectors.shape[2])))
-    if at_once >= b:
-        return _similarities(vectors, keys, sharpness)
-    starts = range(0, b, at_once)
-    return torch.cat([_similarities(vectors[i : i + at_once], keys.of(i, i + at_once), sharpness) for i in starts])
-
-
-def _similarities(vectors: Tensor, keys: Keys, sharpness: float | Tensor) -> Tensor:
-    """`similarities` of images and keys that belong together, all at once."""
-    b, _, h, w = vectors.shape
     queries = vectors.flatten(2)  # (B,m,hw)
-    scaled = torch.bmm(queries.transpose(1, 2), keys.vectors) * sharpness  # (B,hw,n)
-    least = _FLOOR * (keys.foreground + keys.background) + _NOTHING
-    # The logarithms of two weighted sums of the same exponentials, which are most of the work: they are made once.
-    peak = scaled.detach().amax(2, keepdim=True)  # (B,hw,1)
-    weights = torch.stack([keys.foreground + least, keys.background + least], 2)  # (B,n,2)
-    near, far = ((torch.bmm(torch.exp(scaled - peak), weights).log() + peak) / sharpness).unbind(2)  # (B,hw)
+    near, far = _neighbours(queries, keys, sharpness).unbind(2)  # (B,hw) each
     alike, unlike = (
         torch.einsum("bmp,bm->bp", queries, unit((keys.vectors * weight[:, None]).sum(2)))
         for weight in (keys.foreground, keys.background)
     )
     return torch.stack([near - far, near, alike - unlike, alike], 1).view(b, 4, h, w)
+
+
+def _neighbours(queries: Tensor, keys: Keys, sharpness: float | Tensor) -> Tensor:
+    """(B,p,2): the soft maxima over the keys' foreground and background, for positions (B,m,p)."""
+    b, _, p = queries.shape
+    n = max(1, keys.vectors.shape[2])
+    scaled = (queries * sharpness).transpose(1, 2)  # (B,p,m): before the product, which is far larger
+    least = _FLOOR * (keys.foreground + keys.background) + _NOTHING
+    weights = torch.stack([keys.foreground + least, keys.background + least], 2)  # (B,n,2)
+    at_once = _AT_ONCE["cpu" if queries.device.type == "cpu" else "other"]
+    images, positions = max(1, at_once // (p * n)), max(1, at_once // n)
+    if images >= b:
+        return _soft_maxima(scaled, keys.vectors, weights, sharpness)
+    parts = []
+    for i in range(0, b, images):
+        own = slice(i, i + images)
+        rows = [
+            _soft_maxima(scaled[own, j : j + positions], keys.vectors[own], weights[own], sharpness)
+            for j in range(0, p, positions)
+        ]
+        parts.append(torch.cat(rows, 1))
+    return torch.cat(parts)
+
+
+def _soft_maxima(scaled: Tensor, vectors: Tensor, weights: Tensor, sharpness: float | Tensor) -> Tensor:
+    """(B,p,2) from positions (B,p,m), times the sharpness, keys (B,m,n) and their weights (B,n,2)."""
+    products = torch.bmm(scaled, vectors)  # (B,p,n)
+    peak = products.detach().amax(2, keepdim=True)  # (B,p,1)
+    # The logarithms of two weighted sums of the same exponentials, which are most of the work: they are made once.
+    return (torch.bmm(torch.exp(products - peak), weights).log() + peak) / sharpness
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -97,3 +97,10 @@ def test_shapes_are_checked() -> None:
         keys_of(vectors(1, 3, 4, 4), torch.rand(1, 3, 4))
     with pytest.raises(ShapeError, match="don't belong together"):
         similarities(vectors(1, 2, 3, 3), keys(1, 4, 5))
+
+
+def test_many_positions_and_keys_are_taken_in_parts_that_change_nothing() -> None:
+    x, many = vectors(2, 4, 24, 24), keys(2, 4, 1000)  # more than are compared at once, even of one image
+    whole = similarities(x, many)
+    for row in range(0, 24, 5):
+        assert torch.allclose(similarities(x[:, :, row : row + 1], many), whole[:, :, row : row + 1], atol=1e-9)
