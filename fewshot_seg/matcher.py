@@ -122,7 +122,8 @@ class Matcher(nn.Module):
         self.first = nn.Conv2d(d + 1 + evidence + len(SIMILARITIES), k, 3, padding=1)
         self.second = nn.Conv2d(k, k, 3, padding=1)
         self.last = nn.Conv2d(k, 1, 1)
-        self.presence = Presence(spec.channels)  # last: what stands before it begins with the same values without it
+        # Last: what stands before it begins with the same values without it.
+        self.presence = Presence(spec.channels, spec.kinds)
 
     def stack(self, layers: Mapping[str, Tensor]) -> Tensor:
         """The layers (B,C_i,h_i,w_i) on one grid: (B,C,h,w). Finer ones are averaged, coarser ones interpolated.

@@ -65,7 +65,9 @@ class MatchingLocator:
     def _presence(self, view: View, shots: Shots, found: Matched) -> Tensor:
         """The probability that one query shows the shots' object."""
         soft = _soft(shots, found)[None]
-        return torch.sigmoid(self.matcher.presence(view.feature_map, shots.view.feature_map[None], soft))[0]
+        query, examples = view, shots.view
+        kinds = query.encoded.kinds, examples.encoded.kinds[None]
+        return torch.sigmoid(self.matcher.presence(query.feature_map, examples.feature_map[None], soft, *kinds))[0]
 
     def _against_rivals(
         self, view: View, prepared: Sequence[Shots], found: Sequence[Matched], known: Sequence[Known | None]

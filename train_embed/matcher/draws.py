@@ -66,6 +66,8 @@ class EpisodeSource:
         shares: Shares = Shares(),  # noqa: B008 - immutable
     ) -> None:
         self._areas, self._images, self._shares = areas, images, shares
+        of_held = areas[:, [label - 1 for label in held]]
+        self._without_held = np.flatnonzero(of_held.sum(1) == 0)
         pools = {
             label: np.flatnonzero(areas[:, label - 1] > _LEAST_AREA)
             for label in range(1, areas.shape[1] + 1)
@@ -119,9 +121,12 @@ class EpisodeSource:
         return query, supports, absent
 
     def _without(self, rng: np.random.Generator, label: int) -> int | None:
-        """A view that shows nothing of a class; None where none is found."""
-        for _ in range(_TRIES):
-            view = int(rng.integers(len(self._areas)))
+        """A view that shows nothing of a class; None where none is found.
+
+        Nor of the held out ones: these would only ever be seen where nothing is to be found, and be learnt as that.
+        """
+        for _ in range(_TRIES if len(self._without_held) else 0):
+            view = int(rng.choice(self._without_held))
             if self._areas[view, label - 1] == 0:
                 return view
         return None

@@ -14,7 +14,7 @@ from fewshot_seg.errors import FewShotError
 from fewshot_seg.matcher import Matcher
 from train_embed.matcher.draws import Draws, EpisodeSource, Shares
 from train_embed.matcher.ground import Ground
-from train_embed.matcher.losses import one_class
+from train_embed.matcher.losses import one_class, without
 from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.schedule import cycle_at, set_cycle
 from train_embed.progress import Progress
@@ -26,6 +26,7 @@ _STREAM: Final = 2**32  # steps of this stage are drawn from here on: its episod
 _BATCH: Final = 48
 _RATE: Final = 2e-3
 _DECAY: Final = 1e-2
+_VIEWS: Final = 16  # at a time
 _WHOLE: Final = 0.3  # share of supports that count as a whole: the matcher's foreground is not always right
 
 
@@ -48,6 +49,7 @@ def train_presence(
     images = np.arange(len(ground.store)) // ground.store.views
     half = Shares(absent=0.5, masked=0.0, several=0.0)
     episodes = EpisodeSource(areas, images, ground.held, half)
+    kinds = _kinds(ground, matcher, options.seed)
     head = matcher.presence.train()
     optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=_DECAY)
     with Progress(options.presence_steps, 0, 0) as progress:
@@ -55,7 +57,7 @@ def train_presence(
             draws = episodes.draw(options.seed, _STREAM + step, _BATCH)
             torch.manual_seed(draws.dropout)
             set_cycle(optimizer, cycle_at(step, options.presence_steps, _RATE))
-            loss = _loss(matcher, ground, draws)
+            loss = _loss(matcher, ground, draws, kinds, options.unfamiliar)
             if not torch.isfinite(loss):
                 raise FewShotError(
                     f"presence: the loss of step {step + 1} is no number: the features or labels are at fault"
@@ -69,15 +71,39 @@ def train_presence(
     head.eval()
 
 
-def _loss(matcher: Matcher, ground: Ground, draws: Draws) -> Tensor:
+@torch.no_grad()
+def _kinds(ground: Ground, matcher: Matcher, seed: int) -> Tensor:
+    """(T,L,h0,w0) float16: the kinds in all views, on the last map's grid.
+
+    As in the first stage half of the channels are dropped: of images that the matcher learnt from it would be too sure.
+    """
+    torch.manual_seed(seed)
+    matcher.train()
+    size = ground.store.last.shape[2:]
+    found = []
+    for start in range(0, len(ground.store), _VIEWS):
+        index = np.arange(start, min(start + _VIEWS, len(ground.store)))
+        kinds = ground.views(matcher, index).encoded.kinds
+        found.append(F.adaptive_avg_pool2d(kinds, (size[0], size[1])).half().cpu())
+    matcher.eval()
+    return torch.cat(found)
+
+
+def _loss(matcher: Matcher, ground: Ground, draws: Draws, kinds: Tensor, unfamiliar: float) -> Tensor:
     device = ground.embedder.device
+    drawn: NDArray[np.float64] = np.random.default_rng([draws.dropout, 1]).random(len(draws.queries))
+    classes = torch.from_numpy(np.where(drawn < unfamiliar, draws.classes, 0))
+    seen = [
+        without(kinds[torch.from_numpy(index)].to(device).float(), classes.to(device))
+        for index in (draws.queries, draws.shots[:, 0])
+    ]
     shots = draws.shots.reshape(-1)
     last = ground.store.last_of(np.concatenate([draws.queries, shots]), device)
     queries, shown = last[: len(draws.queries)], last[len(draws.queries) :]
     labels = torch.from_numpy(ground.labels[shots]).to(device).long()
     soft, _ = one_class(labels, torch.from_numpy(draws.classes).to(device))  # (B,H,W)
     soft = torch.where(_whole(draws)[:, None, None].to(device), torch.ones_like(soft), soft)
-    logits = matcher.presence(queries, shown[:, None], soft[:, None])
+    logits = matcher.presence(queries, shown[:, None], soft[:, None], seen[0], seen[1][:, None])
     there = torch.from_numpy(~draws.absent).to(device, logits.dtype)
     return F.binary_cross_entropy_with_logits(logits, there)
 

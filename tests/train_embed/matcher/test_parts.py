@@ -121,6 +121,15 @@ def test_draws_are_pure_and_as_they_say() -> None:
     assert not np.array_equal(source.draw(6, 0, 8).queries, source.draw(5, 0, 8).queries)
 
 
+def test_no_absent_query_shows_what_is_held_out() -> None:
+    areas = areas_of(np.random.default_rng(1))
+    source = EpisodeSource(areas, np.arange(len(areas)) // 3, {2, 5}, Shares(absent=1.0))
+    draws = [source.draw(0, step, 8) for step in range(40)]
+    absent = np.concatenate([one.queries[one.absent] for one in draws])
+    assert len(absent) > 100
+    assert not areas[absent][:, [1, 4]].any(), "or it would be learnt that these are never there"
+
+
 def test_a_class_that_every_view_shows_is_never_absent() -> None:
     source = EpisodeSource(np.full((6, 1), 0.5, np.float32), np.arange(6), ())
     assert not any(source.draw(0, step, 4).absent.any() for step in range(20))
