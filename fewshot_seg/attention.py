@@ -235,7 +235,7 @@ def _class_evidence(
     if embedder.classifier is None:
         raise ConfigError(
             "this embedder keeps no classifier, which class evidence needs: choose another attention, "
-            "or one of the networks default, lite1, lite2, paper"
+            "or one of the networks default, lite0, lite1, paper"
         )
     classifier = embedder.classifier.weight  # (L,C)
     own = feature_map.mean((2, 3))  # (B,C)

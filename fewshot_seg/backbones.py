@@ -21,7 +21,8 @@ from fewshot_seg.weights import PACKAGES, first_line, load_package_weights, load
 _log = logging.getLogger(__name__)
 
 ALIASES: Mapping[str, str] = {
-    "default": "timm/tf_efficientnet_lite0",
+    "default": "timm/tf_efficientnet_lite2",
+    "lite0": "timm/tf_efficientnet_lite0",
     "lite1": "timm/tf_efficientnet_lite1",
     "lite2": "timm/tf_efficientnet_lite2",
     "paper": "torchvision/resnet50",
@@ -85,7 +86,7 @@ class TimmTrunk(nn.Module):
 def canonical_name(name: str) -> str:
     """The full name, "timm/NAME" or "torchvision/NAME", of `name`.
 
-    The rule: an alias ("default", "lite1", "lite2", "paper") first; then a name with its library before the
+    The rule: an alias (see `ALIASES`) first; then a name with its library before the
     slash; a bare NAME means torchvision's network of that name if there is one, else timm's.
 
     Raises:
@@ -162,7 +163,7 @@ def default_preprocessing(name: str, size: int = 384, width: int | None = None) 
 def build_backbone(name: str, weights: bool) -> Backbone:
     """The network `name` cut after its last convolutional map, in eval mode on the CPU.
 
-    With `weights` its ImageNet weights are loaded, strictly: for "default", "lite1" and "lite2" from an
+    With `weights` its ImageNet weights are loaded, strictly: for "default" and "lite0" to "lite2" from an
     installed package, for any other torchvision or timm network by that library's own loader, which DOWNLOADS
     a file that isn't in its cache (torchvision: the IMAGENET1K_V1 weights where there are such). Without, the
     values are random, drawn from torch's global generator.

@@ -262,7 +262,7 @@ def build_embedder(spec: EmbedderSpec, weights: bool, precision: Precision = "fp
     Args:
         spec: the returned embedder's spec has the backbone's full name and `dim` and `classes` filled in.
         weights: load the backbone's ImageNet weights (see `backbones.build_backbone`: other backbones than
-            "default", "lite1" and "lite2" download them); the neck's start random either way. For random
+            "default" and "lite0" to "lite2" download them); the neck's start random either way. For random
             values that repeat, call torch.manual_seed first.
         precision: see `Embedder`.
 

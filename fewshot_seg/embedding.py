@@ -63,7 +63,7 @@ def load_embedder(
     """A pretrained embedder, in eval mode and frozen.
 
     Args:
-        name_or_path: "default" (EfficientNet-Lite0), "lite1", "lite2": weights from an installed package,
+        name_or_path: "default" (EfficientNet-Lite2), "lite0", "lite1", "lite2": weights from an installed package,
             never the network; "paper" (ResNet-50) or any "torchvision/NAME" or "timm/NAME": weights that are
             DOWNLOADED once, said on stderr; or the path of a .safetensors checkpoint. A name wins over a file
             called the same (write "./default" for the file).

@@ -19,7 +19,7 @@ Quality = Literal["fast", "default", "best"]
 _QUALITIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "fast": {"refine": "none", "rounds": 1},
     "default": {},
-    "best": {"mirrored": True, "grabcut": GrabCutOptions(working_size=512)},
+    "best": {"mirrored": True, "grabcut": GrabCutOptions(iterations=3, working_size=512)},
 }
 _MOST_THREADS = 1024
 _MOST_ROUNDS = 10

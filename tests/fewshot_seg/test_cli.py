@@ -79,5 +79,5 @@ def test_wrong_usage_is_one_line_and_status_2(arguments, message):
 def test_models():
     result = fewshot("models")
     assert result.exit_code == 0
-    assert re.search(r"default\s+\S*efficientnet_lite0\s+yes", result.stdout)
+    assert re.search(r"default\s+\S*efficientnet_lite2\s+yes", result.stdout)
     assert re.search(r"paper\s+\S*resnet50", result.stdout)

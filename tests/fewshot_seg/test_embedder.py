@@ -149,7 +149,10 @@ def test_spec_is_filled_in(small: Embedder) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("defualt", r"unknown network 'defualt': the nearest are default; weights are default, lite1, lite2, paper"),
+        (
+            "defualt",
+            r"unknown network 'defualt': the nearest are default; weights are default, lite0, lite1, lite2, paper",
+        ),
         ("timm/nosuchnet", "unknown network 'timm/nosuchnet'"),
         ("no/such/file.safetensors", r"no such checkpoint: no/such/file\.safetensors"),
         ("file.pth", r"no such checkpoint: file\.pth"),
@@ -164,7 +167,7 @@ def test_unknown_weights(name: str, message: str) -> None:
 def test_models_tells_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     table = {model.name: model for model in models()}
-    assert list(table) == ["default", "lite1", "lite2", "paper"]
+    assert list(table) == ["default", "lite0", "lite1", "lite2", "paper"]
     assert table["default"].present
     assert table["default"].size == 18_826_032
     assert not table["paper"].present

@@ -53,7 +53,7 @@ def matcher(
         float, typer.Option(help="Share of episodes whose class counts as none of the kinds that are told apart.")
     ] = 0.3,
     threads: Annotated[int, typer.Option(min=1, help="Of torch. A result's last bits depend on it.")] = 1,
-    weights: Annotated[str, typer.Option(help="The backbone: default, lite1, lite2 or a checkpoint.")] = "default",
+    weights: Annotated[str, typer.Option(help="The backbone: default, lite0, lite1 or a checkpoint.")] = "default",
     device: Annotated[str, typer.Option(help="cpu, cuda, ...: the same seed, the same bits on cpu alone.")] = "cpu",
     cache: Annotated[
         Path | None,

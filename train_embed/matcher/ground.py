@@ -112,7 +112,7 @@ def spec_for(embedder: Embedder, kinds: int = 0) -> MatcherSpec:
     read = {key: layer.shape[1] for key, layer in layers.items() if layer.shape[2] <= side // _FINEST}
     grids = [key for key in read if layers[key].shape[2] >= side // _COARSEST]
     if not grids:
-        raise ConfigError(f"{name} gives no layers to read: train over default, lite1, lite2 or another EfficientNet")
+        raise ConfigError(f"{name} gives no layers to read: train over default, lite0, lite1 or another EfficientNet")
     return MatcherSpec(name, read, grids[-1], emb.feature_map.shape[1], kinds=kinds)
 
 
