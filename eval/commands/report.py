@@ -60,8 +60,9 @@ def make_report(
 ) -> Path:
     """Write a finished run's report.html; arguments and errors as `write_report` of the run's kind."""
     from eval.reid.run import KIND as REID
-    from eval.report.reid import ReidReport, write_reid_report
-    from eval.report.retrieval import RetrievalReport, write_retrieval_report
+    from eval.report.reid import write_reid_report
+    from eval.report.retrieval import write_retrieval_report
+    from eval.report.searches import SearchReport
     from eval.report.segmentation import ReportTask, write_report
     from eval.report.steps import Network
     from eval.retrieval.run import KIND as RETRIEVAL
@@ -75,8 +76,8 @@ def make_report(
     if split_list is not None:
         raise ConfigError(f"--split-list: a {kind} run has none; leave it out")
     if kind == REID:
-        return write_reid_report(ReidReport(run, root, examples, network, reid_line), track)
-    return write_retrieval_report(RetrievalReport(run, root, examples, network, retrieval_line), track)
+        return write_reid_report(SearchReport(run, root, examples, network, reid_line), track)
+    return write_retrieval_report(SearchReport(run, root, examples, network, retrieval_line), track)
 
 
 def command_line(config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> str:

@@ -6,8 +6,8 @@ It shows the images themselves: who may see them may see it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,37 +24,18 @@ from eval.report.html import Html, element, join
 from eval.report.neighbours import HITS, Explainer, Neighbour, draw_list, frame_for_queries
 from eval.report.page import Section, document, write_page
 from eval.report.parts import Frame, figure_tile, histogram
+from eval.report.searches import SearchReport, explainer_of
 from eval.report.segmentation import REPORT, made_section
-from eval.report.steps import Network
 from eval.retrieval.data import RetrievalImages
 from eval.scoring import METRICS, read_config
 from eval.tables import to_grid
 from fewshot_seg.decode import describe
-from fewshot_seg.errors import DataError, FewShotError
+from fewshot_seg.errors import DataError
 
-__all__ = ["ReidReport", "write_reid_report"]
+__all__ = ["write_reid_report"]
 
 _RULE = "By average precision, ranked as the first way does it."
 _PRIVATE = "This page shows the images of the data set: keep it as private as they are."
-
-
-@dataclass(frozen=True)
-class ReidReport:
-    """What to report on.
-
-    Attributes:
-        out: a finished run's folder.
-        root: where its data is now; None means where it was.
-        examples: queries drawn under each heading; 0 draws none.
-        network: weights and device for the drawn queries' attention.
-        command: (config, metrics, out) to the command that makes such a run, for the reader.
-    """
-
-    out: Path
-    root: Path | None = None
-    examples: int = 8
-    network: Network = field(default_factory=Network)
-    command: Callable[[Mapping[str, Any], Mapping[str, Any], Path], str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +56,7 @@ class _Lists:
     values: list[NDArray[np.float32]]
 
 
-def write_reid_report(task: ReidReport, track: Track = untracked) -> Path:
+def write_reid_report(task: SearchReport, track: Track = untracked) -> Path:
     """Write `task.out`/report.html, one file that needs no other.
 
     Returns:
@@ -90,7 +71,7 @@ def write_reid_report(task: ReidReport, track: Track = untracked) -> Path:
     lists = _read_lists(scores_file(task.out, config["weights"][0]["name"]))
     ids = [images.images.ids[place] for place in lists.queries.tolist()]
     groups = groups_of(lists.ap[0].tolist(), ids, task.examples, _RULE)
-    explainer, problem = _explainer(config, images, task.network) if groups else (None, "")
+    explainer, problem = explainer_of(config, images, task.network) if groups else (None, "")
     notices = [_PRIVATE, *notes_of(config, metrics)[:1]]
     notices += [f"Attention is left out, for it can't be worked out again: {problem}"] if problem else []
     command = None if task.command is None else task.command(config, metrics, task.out)
@@ -133,22 +114,6 @@ def _read_lists(path: Path) -> _Lists:
             return _Lists(stored["queries"], ways, *columns)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{describe(path)}: cannot be read; run the evaluation again") from error
-
-
-def _explainer(config: Mapping[str, Any], images: RetrievalImages, network: Network) -> tuple[Explainer | None, str]:
-    """What draws attention with the run's first weights, or why nothing can."""
-    from fewshot_seg.embedding import load_embedder
-    from fewshot_seg.retrieval.identity import identity_of
-
-    made_with = config["weights"][0]
-    weights = network.weights or str(made_with["source"])
-    try:
-        embedder = load_embedder(weights, device=network.device or str(made_with["device"]))
-    except FewShotError as error:
-        return None, str(error)
-    if identity_of(embedder).weights != made_with["weights"]:
-        return None, f"{describe(weights)}: holds other weights than the run's; give them by --weights"
-    return Explainer(embedder, images), ""
 
 
 def _figures_section(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Section:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from eval.report.html import Html, element, join
 from eval.report.neighbours import Explainer, draw_query, frame_for_queries
 from eval.report.page import Section, document, write_page
 from eval.report.parts import Bar, Cell, Column, bars, figure_tile, histogram, table
+from eval.report.searches import SearchReport, explainer_of
 from eval.report.segmentation import MOST_ROWS, REPORT, made_section
-from eval.report.steps import Network
 from eval.retrieval.data import Choice, RetrievalImages, open_images
 from eval.retrieval.run import KIND, scores_file
 from eval.retrieval.scoring import QueryScores, load_scores
@@ -25,30 +25,11 @@ from eval.retrieval.tables import dataset_title, figures_table
 from eval.scoring import METRICS, read_config
 from eval.tables import to_grid
 from fewshot_seg.decode import describe
-from fewshot_seg.errors import DataError, FewShotError
+from fewshot_seg.errors import DataError
 
-__all__ = ["RetrievalReport", "write_retrieval_report"]
+__all__ = ["write_retrieval_report"]
 
 MOST_CLASSES = 100  # bars
-
-
-@dataclass(frozen=True)
-class RetrievalReport:
-    """What to report on.
-
-    Attributes:
-        out: a finished run's folder.
-        root: where its data is now; None means where it was.
-        examples: queries drawn under each heading; 0 draws none.
-        network: weights and device for the drawn queries' attention.
-        command: (config, metrics, out) to the command that makes such a run, for the reader.
-    """
-
-    out: Path
-    root: Path | None = None
-    examples: int = 8
-    network: Network = field(default_factory=Network)
-    command: Callable[[Mapping[str, Any], Mapping[str, Any], Path], str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +50,7 @@ class _Run:
         return self.images.images.names[self.images.images.labels[int(self.scores.queries[place])]]
 
 
-def write_retrieval_report(task: RetrievalReport, track: Track = untracked) -> Path:
+def write_retrieval_report(task: SearchReport, track: Track = untracked) -> Path:
     """Write `task.out`/report.html, one file that needs no other.
 
     Attention isn't kept in a run's folder: it is worked out for the queries that are drawn, and left out, with a word
@@ -88,7 +69,7 @@ def write_retrieval_report(task: RetrievalReport, track: Track = untracked) -> P
         "By MAP@R: the precision at each of the first R neighbours that is right, R as many as there are of the class."
     )
     groups = groups_of(run.scores.map_at_r.tolist(), ids, task.examples, rule)
-    explainer, problem = _explainer(run, task.network) if groups else (None, "")
+    explainer, problem = explainer_of(run.config, run.images, task.network) if groups else (None, "")
     notices = [f"Attention is left out, for it can't be worked out again: {problem}"] if problem else []
     sections = [
         _figures_section(run),
@@ -102,7 +83,7 @@ def write_retrieval_report(task: RetrievalReport, track: Track = untracked) -> P
     return path
 
 
-def _read(task: RetrievalReport) -> _Run:
+def _read(task: SearchReport) -> _Run:
     config = read_config(task.out, KIND)
     path = task.out / METRICS
     try:
@@ -115,22 +96,6 @@ def _read(task: RetrievalReport) -> _Run:
     if images.digest != config["images_sha256"]:
         raise DataError(f"{describe(root)}: holds other images or classes than the run's; give its folder by --root")
     return _Run(config, metrics, images, load_scores(scores_file(task.out, metrics["method"])))
-
-
-def _explainer(run: _Run, network: Network) -> tuple[Explainer | None, str]:
-    """What draws attention with the run's first weights, or why nothing can."""
-    from fewshot_seg.embedding import load_embedder
-    from fewshot_seg.retrieval.identity import identity_of
-
-    made_with = run.config["weights"][0]
-    weights = network.weights or str(made_with["source"])
-    try:
-        embedder = load_embedder(weights, device=network.device or str(made_with["device"]))
-    except FewShotError as error:
-        return None, str(error)
-    if identity_of(embedder).weights != made_with["weights"]:
-        return None, f"{describe(weights)}: holds other weights than the run's; give them by --weights"
-    return Explainer(embedder, run.images), ""
 
 
 def _title(config: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ import pytest
 
 from eval.commands.report import make_report, retrieval_line
 from eval.report.neighbours import Explainer
-from eval.report.retrieval import RetrievalReport, write_retrieval_report
+from eval.report.retrieval import write_retrieval_report
+from eval.report.searches import SearchReport
 from eval.report.steps import Network
 from eval.retrieval.data import open_images
 from eval.retrieval.run import RetrievalTask, run_retrieval, scores_file
@@ -36,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RetrievalTask:
 
 @pytest.fixture(scope="module")
 def page(finished: RetrievalTask) -> Page:
-    task = RetrievalReport(finished.out, examples=2, command=retrieval_line)
+    task = SearchReport(finished.out, examples=2, command=retrieval_line)
     return Page(write_retrieval_report(task).read_text(encoding="utf-8"))
 
 
@@ -104,12 +105,12 @@ def test_the_report_command_knows_the_kind_of_run(finished: RetrievalTask, tmp_p
 def test_other_images_than_the_runs_are_refused(finished: RetrievalTask, tmp_path: Path) -> None:
     other = tiny_retrieval(tmp_path).choice.root
     with pytest.raises(DataError, match="other images or classes than the run's"):
-        write_retrieval_report(RetrievalReport(finished.out, root=other))
+        write_retrieval_report(SearchReport(finished.out, root=other))
 
 
 def test_without_its_weights_a_report_says_so(finished: RetrievalTask) -> None:
     network = Network(weights=str(finished.out / "nowhere.safetensors"))
-    text = write_retrieval_report(RetrievalReport(finished.out, examples=1, network=network)).read_text()
+    text = write_retrieval_report(SearchReport(finished.out, examples=1, network=network)).read_text()
     assert "Attention is left out" in text
     assert "nowhere.safetensors" in text
 
@@ -119,6 +120,6 @@ def test_several_weights_are_marked_on_the_bars(finished: RetrievalTask, tmp_pat
     shutil.copy(finished.weights[0], again)
     task = replace(finished, out=tmp_path / "two", weights=(finished.weights[0], str(again)), nmi=False)
     run_retrieval(task)
-    page = Page(write_retrieval_report(RetrievalReport(task.out, examples=0)).read_text())
+    page = Page(write_retrieval_report(SearchReport(task.out, examples=0)).read_text())
     assert any(row and row[0] == "second" for row in page.rows)
     assert any("mark" in str(attributes.get("class")) for _, attributes in page.tags)
