@@ -10,25 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from eval.bootstrap import LEVEL, SAMPLES, number_groups
-from eval.contenders import Contender, check_weights, load_contenders
+from eval.contenders import Contender, load_contenders
 from eval.predictions import Track, untracked
-from eval.provenance import code_digest, libraries
 from eval.reid.data import Choice, identities, open_images
+from eval.retrieval.begin import begun, check_task, embed, scores_file
 from eval.retrieval.data import RetrievalImages
-from eval.runs import claim_run
 from eval.scoring import METRICS
-from fewshot_seg import __version__
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.export import atomic_file, make_folder, write_json
-from fewshot_seg.locks import sole_user
+from fewshot_seg.export import atomic_file, write_json
 
 if TYPE_CHECKING:
     from eval.reid.scoring import Protocol, Ranked, Way
 
-__all__ = ["KIND", "ReidTask", "run_reid", "scores_file"]
+__all__ = ["KIND", "ReidTask", "run_reid"]
 
 KIND: Final = "reid"
-_FREE: Final = ("root",)  # where the data lies doesn't change a result
 
 
 @dataclass(frozen=True)
@@ -59,16 +55,9 @@ class ReidTask:
     samples: int = field(default=SAMPLES)
 
     def __post_init__(self) -> None:
-        check_weights(self.weights)
+        check_task(self.weights, self.samples, self.workers)
         if not self.ways:
             raise ConfigError("no way of ranking; give at least one")
-        if self.samples < 0 or (self.workers is not None and self.workers < 1):
-            raise ConfigError("bootstrap must be 0 or more, workers at least 1")
-
-
-def scores_file(out: Path, name: str) -> Path:
-    """Where the scores of each query are kept, for the weights that are called `name`."""
-    return out / f"queries-{name}.npz"
 
 
 def run_reid(task: ReidTask, track: Track = untracked) -> dict[str, Any]:
@@ -85,9 +74,7 @@ def run_reid(task: ReidTask, track: Track = untracked) -> dict[str, Any]:
     """
     images = open_images(task.choice)
     contenders = load_contenders(task.weights, task.device)
-    make_folder(task.out)
-    with sole_user(task.out):
-        claim_run(task.out, _config(task, images, contenders), free=_FREE)
+    with begun(task.out, KIND, _chosen(task.choice), images, _told(task, images), contenders):
         systems: list[dict[str, Any]] = []
         unreadable: dict[str, str] = {}
         for one in contenders:
@@ -99,27 +86,24 @@ def run_reid(task: ReidTask, track: Track = untracked) -> dict[str, Any]:
     return metrics
 
 
-def _config(task: ReidTask, images: RetrievalImages, contenders: Sequence[Contender]) -> dict[str, Any]:
-    """Everything that determines the vectors and the figures, and where the data was."""
-    choice = task.choice
+def _chosen(choice: Choice) -> dict[str, Any]:
+    """What was chosen, as a run's config has it."""
     return {
-        "run": KIND,
-        "fewshot_seg": __version__,
-        "code_sha256": code_digest(),
-        "libraries": libraries(),
         "dataset": choice.dataset,
         "root": str(choice.root),
         **choice.options(),
         "query_camera": choice.query_camera,
         "gallery_camera": choice.gallery_camera,
         "allow_missing": choice.allow_missing,
-        "images_sha256": images.digest,
-        "queries": len(images.queries),
-        "gallery": len(images.gallery),
+    }
+
+
+def _told(task: ReidTask, images: RetrievalImages) -> dict[str, Any]:
+    """How lists are made and scored, as a run's config has it."""
+    return {
         "cameras": images.images.cameras is not None,
         "protocol": asdict(task.protocol),
         "ways": [asdict(way) for way in task.ways],
-        "weights": [dict(one.config) for one in contenders],
     }
 
 
@@ -127,22 +111,16 @@ def _measure(
     task: ReidTask, one: Contender, images: RetrievalImages, track: Track
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The figures of one of the weights, way by way, and what can't be read; its queries' scores are written."""
-    import torch
-
     from eval.reid.scoring import figures_of, score_way
-    from eval.retrieval.vectors import embed_files
 
-    kept = task.out / "vectors" / one.name
-    vectors = embed_files(images.images.paths, one.embedder, kept, track, f"embedding, {one.name}", task.workers)
-    there = images.without(set(vectors.unreadable)) if vectors.unreadable else images
-    who = identities(there, task.choice.dataset)
-    device = one.embedder.device if one.embedder.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
-    values = vectors.values.to(device)
-    ranked = {way.name: score_way(way, values, there, who, task.protocol, track) for way in task.ways}
-    _save(scores_file(task.out, one.name), there, ranked)
+    found = embed(task.out, one, images, task.workers, track)
+    who = identities(found.images, task.choice.dataset)
+    values = found.vectors.to(found.device)
+    ranked = {way.name: score_way(way, values, found.images, who, task.protocol, track) for way in task.ways}
+    _save(scores_file(task.out, one.name), found.images, ranked)
     people = number_groups(who[0].ids.tolist())
-    figures = {name: figures_of(found.scores, people, task.samples) for name, found in ranked.items()}
-    return figures, {images.images.ids[place]: why for place, why in sorted(vectors.unreadable.items())}
+    figures = {name: figures_of(lists.scores, people, task.samples) for name, lists in ranked.items()}
+    return figures, found.unreadable
 
 
 def _save(path: Path, images: RetrievalImages, ranked: Mapping[str, Ranked]) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eval.commands.common import percent
 from eval.predictions import Track, untracked
 from eval.reid.data import Choice, open_images
-from eval.reid.run import KIND, scores_file
+from eval.reid.run import KIND
 from eval.reid.tables import figures_table, notes_of, published_table, title_of
 from eval.report.examples import Group, groups_of
 from eval.report.html import Html, element, join
@@ -26,6 +26,7 @@ from eval.report.page import Section, document, write_page
 from eval.report.parts import Frame, figure_tile, histogram
 from eval.report.searches import SearchReport, explainer_of
 from eval.report.segmentation import REPORT, made_section
+from eval.retrieval.begin import scores_file
 from eval.retrieval.data import RetrievalImages
 from eval.scoring import METRICS, read_config
 from eval.tables import to_grid

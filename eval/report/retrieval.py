@@ -18,8 +18,9 @@ from eval.report.page import Section, document, write_page
 from eval.report.parts import Bar, Cell, Column, bars, figure_tile, histogram, table
 from eval.report.searches import SearchReport, explainer_of
 from eval.report.segmentation import MOST_ROWS, REPORT, made_section
+from eval.retrieval.begin import scores_file
 from eval.retrieval.data import Choice, RetrievalImages, open_images
-from eval.retrieval.run import KIND, scores_file
+from eval.retrieval.run import KIND
 from eval.retrieval.scoring import QueryScores, load_scores
 from eval.retrieval.tables import dataset_title, figures_table
 from eval.scoring import METRICS, read_config

@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.bootstrap import LEVEL, SAMPLES
-from eval.contenders import Contender, check_weights, load_contenders
+from eval.contenders import Contender, load_contenders
 from eval.predictions import Track, untracked
-from eval.provenance import code_digest, libraries
+from eval.retrieval.begin import begun, check_task, embed, scores_file
 from eval.retrieval.data import Choice, RetrievalImages, open_images
-from eval.runs import claim_run
 from eval.scoring import METRICS
-from fewshot_seg import __version__
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.export import make_folder, write_json
-from fewshot_seg.locks import sole_user
+from fewshot_seg.export import write_json
 
 if TYPE_CHECKING:
     from eval.retrieval.scoring import QueryScores
 
-__all__ = ["KIND", "RetrievalTask", "default_ks", "run_retrieval", "scores_file"]
+__all__ = ["KIND", "RetrievalTask", "default_ks", "run_retrieval"]
 
 KIND: Final = "retrieval"
-_FREE: Final = ("root",)  # where the data lies doesn't change a result
 _KS: Final = {"sop": (1, 10, 100, 1000), "inshop": (1, 10, 20, 30)}
 
 
@@ -57,21 +53,14 @@ class RetrievalTask:
     nmi: bool = True
 
     def __post_init__(self) -> None:
-        check_weights(self.weights)
+        check_task(self.weights, self.samples, self.workers)
         if any(k < 1 for k in self.ks):
             raise ConfigError(f"K {', '.join(map(str, self.ks))}: must be at least 1")
-        if self.samples < 0 or (self.workers is not None and self.workers < 1):
-            raise ConfigError("bootstrap must be 0 or more, workers at least 1")
 
 
 def default_ks(dataset: str) -> tuple[int, ...]:
     """The K that figures on a data set are given for."""
     return _KS.get(dataset, (1, 2, 4, 8))
-
-
-def scores_file(out: Path, name: str) -> Path:
-    """Where the scores of each query are kept, for the weights that are called `name`."""
-    return out / f"queries-{name}.npz"
 
 
 def run_retrieval(task: RetrievalTask, track: Track = untracked) -> dict[str, Any]:
@@ -89,36 +78,22 @@ def run_retrieval(task: RetrievalTask, track: Track = untracked) -> dict[str, An
     images = open_images(task.choice)
     contenders = load_contenders(task.weights, task.device)
     ks = tuple(sorted(set(task.ks))) or default_ks(task.choice.dataset)
-    make_folder(task.out)
-    with sole_user(task.out):
-        claim_run(task.out, _config(task, images, ks, contenders), free=_FREE)
+    with begun(task.out, KIND, _chosen(task.choice), images, {"ks": list(ks)}, contenders):
         found = {one.name: _measure(task, one, images, ks, track) for one in contenders}
         metrics = _metrics(task, images, found)
         write_json(task.out / METRICS, metrics)
     return metrics
 
 
-def _config(
-    task: RetrievalTask, images: RetrievalImages, ks: Sequence[int], contenders: Sequence[Contender]
-) -> dict[str, Any]:
-    """Everything that determines the vectors and the figures, and where the data was."""
-    choice = task.choice
+def _chosen(choice: Choice) -> dict[str, Any]:
+    """What was chosen, as a run's config has it."""
     return {
-        "run": KIND,
-        "fewshot_seg": __version__,
-        "code_sha256": code_digest(),
-        "libraries": libraries(),
         "dataset": choice.dataset,
         "root": str(choice.root),
         "split": "test" if choice.split == "validation" else choice.split,
         "classes": choice.classes,
         "split_file": choice.split_file,
         "allow_missing": choice.allow_missing,
-        "images_sha256": images.digest,
-        "queries": len(images.queries),
-        "gallery": len(images.gallery),
-        "ks": list(ks),
-        "weights": [dict(one.config) for one in contenders],
     }
 
 
@@ -126,21 +101,15 @@ def _measure(
     task: RetrievalTask, one: Contender, images: RetrievalImages, ks: Sequence[int], track: Track
 ) -> dict[str, Any]:
     """The figures of one of the weights; its queries' scores are written."""
-    import torch
-
     from eval.retrieval.scoring import figures_of, nmi_of, save_scores, score_queries
-    from eval.retrieval.vectors import embed_files
 
-    kept = task.out / "vectors" / one.name
-    vectors = embed_files(images.images.paths, one.embedder, kept, track, f"embedding, {one.name}", task.workers)
-    there = images.without(set(vectors.unreadable)) if vectors.unreadable else images
-    device = one.embedder.device if one.embedder.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
-    scores = score_queries(vectors.values, there, ks, device, track)
+    found = embed(task.out, one, images, task.workers, track)
+    scores = score_queries(found.vectors, found.images, ks, found.device, track)
     save_scores(scores_file(task.out, one.name), scores)
     figures = figures_of(scores, ks, task.samples)
-    figures["nmi"] = nmi_of(vectors.values, there, device, track) if task.nmi else None
+    figures["nmi"] = nmi_of(found.vectors, found.images, found.device, track) if task.nmi else None
     figures["per_class"] = _per_class(scores, images)
-    figures["unreadable"] = {images.images.ids[place]: why for place, why in sorted(vectors.unreadable.items())}
+    figures["unreadable"] = found.unreadable
     return figures
 
 

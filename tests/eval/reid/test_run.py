@@ -15,9 +15,10 @@ from eval.cli import app
 from eval.commands.reid import _classes
 from eval.reid.data import Choice, identities, open_images
 from eval.reid.published import PUBLISHED
-from eval.reid.run import ReidTask, run_reid, scores_file
+from eval.reid.run import ReidTask, run_reid
 from eval.reid.scoring import Protocol, Way
 from eval.reid.tables import figures_table, published_table
+from eval.retrieval.begin import scores_file
 from fewshot_seg.embedding import load_embedder
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.reid.expansion import ExpansionOptions

@@ -16,8 +16,9 @@ from eval.report.neighbours import Explainer
 from eval.report.retrieval import write_retrieval_report
 from eval.report.searches import SearchReport
 from eval.report.steps import Network
+from eval.retrieval.begin import scores_file
 from eval.retrieval.data import open_images
-from eval.retrieval.run import RetrievalTask, run_retrieval, scores_file
+from eval.retrieval.run import RetrievalTask, run_retrieval
 from eval.retrieval.scoring import load_scores
 from fewshot_seg.attention import attention_maps, shot_weights
 from fewshot_seg.errors import ConfigError, DataError

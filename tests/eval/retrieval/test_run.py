@@ -17,9 +17,10 @@ import torch
 
 from eval.commands.retrieval import retrieval
 from eval.retrieval import vectors as vectors_module
+from eval.retrieval.begin import scores_file
 from eval.retrieval.data import open_images
 from eval.retrieval.published import PUBLISHED, published
-from eval.retrieval.run import RetrievalTask, default_ks, run_retrieval, scores_file
+from eval.retrieval.run import RetrievalTask, default_ks, run_retrieval
 from eval.retrieval.scoring import load_scores
 from eval.retrieval.tables import figures_table
 from eval.retrieval.vectors import embed_files

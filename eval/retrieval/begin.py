@@ -1,0 +1,124 @@
+"""How a run of retrieval or of re-identification begins: task checked, folder claimed, images embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from eval.contenders import Contender, check_weights
+from eval.predictions import Track
+from eval.provenance import code_digest, libraries
+from eval.retrieval.data import RetrievalImages
+from eval.retrieval.vectors import embed_files
+from eval.runs import claim_run
+from fewshot_seg import __version__
+from fewshot_seg.errors import ConfigError
+from fewshot_seg.export import make_folder
+from fewshot_seg.locks import sole_user
+
+__all__ = ["Embedded", "begun", "check_task", "embed", "scores_file"]
+
+_FREE: Final = ("root",)  # where the data lies doesn't change a result
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A run's images as one of its weights sees them.
+
+    Attributes:
+        vectors: (I,D) float32 of unit norm on the CPU; zeros where an image can't be read.
+        images: those that can be read; places stay what they are.
+        unreadable: id of each of the others -> why.
+        device: where to score them.
+    """
+
+    vectors: Tensor
+    images: RetrievalImages
+    unreadable: dict[str, str]
+    device: torch.device
+
+
+def check_task(weights: Sequence[str], samples: int, workers: int | None) -> None:
+    """Refuse what no run can be made with.
+
+    Raises:
+        ConfigError: weights that can't be compared, or a number out of its range.
+    """
+    check_weights(weights)
+    if samples < 0 or (workers is not None and workers < 1):
+        raise ConfigError("bootstrap must be 0 or more, workers at least 1")
+
+
+def scores_file(out: Path, name: str) -> Path:
+    """Where the scores of each query are kept, for the weights that are called `name`."""
+    return out / f"queries-{name}.npz"
+
+
+@contextmanager
+def begun(
+    out: Path,
+    kind: str,
+    choice: Mapping[str, Any],
+    images: RetrievalImages,
+    told: Mapping[str, Any],
+    contenders: Sequence[Contender],
+) -> Iterator[None]:
+    """The run's folder is this run's, and nobody else's, for as long as the context lasts.
+
+    config.json is written: everything that determines the vectors and the figures, and where the data was.
+
+    Args:
+        out: the folder; created if need be.
+        kind: of run.
+        choice: what was chosen of which data set, "root" among it: JSON values.
+        images: what came of it.
+        told: everything else that determines the figures: JSON values.
+        contenders: the weights.
+
+    Raises:
+        ConfigError: the folder holds another task's run, or another process is at work in it.
+        OutputError: it can't be written.
+    """
+    config = {
+        "run": kind,
+        "fewshot_seg": __version__,
+        "code_sha256": code_digest(),
+        "libraries": libraries(),
+        **choice,
+        "images_sha256": images.digest,
+        "queries": len(images.queries),
+        "gallery": len(images.gallery),
+        **told,
+        "weights": [dict(one.config) for one in contenders],
+    }
+    make_folder(out)
+    with sole_user(out):
+        claim_run(out, config, free=_FREE)
+        yield
+
+
+def embed(out: Path, one: Contender, images: RetrievalImages, workers: int | None, track: Track) -> Embedded:
+    """The images' vectors by one of the weights, which are kept in the run's folder: vectors/NAME/*.npz.
+
+    Args:
+        out: the folder.
+        one: the weights.
+        images: the run's.
+        workers: as `embed_files` takes it.
+        track: shows progress.
+
+    Raises:
+        DataError: no query or no gallery image can be read. OutputError: the folder can't be written.
+    """
+    kept = out / "vectors" / one.name
+    found = embed_files(images.images.paths, one.embedder, kept, track, f"embedding, {one.name}", workers)
+    there = images.without(set(found.unreadable)) if found.unreadable else images
+    unreadable = {images.images.ids[place]: why for place, why in sorted(found.unreadable.items())}
+    device = one.embedder.device if one.embedder.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
+    return Embedded(found.values, there, unreadable, device)
