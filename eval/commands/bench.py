@@ -23,7 +23,17 @@ from eval.commands.bench_rerank import rerank
 from eval.commands.bench_retrieval import EPILOG as RETRIEVAL_EPILOG
 from eval.commands.bench_retrieval import retrieval
 from eval.commands.common import COMMAND
-from eval.commands.options import Device, Hint, Weights, hint_name
+from eval.commands.options import (
+    BenchFile,
+    Device,
+    RoundsEach,
+    Shots,
+    SupportHint,
+    SupportMasks,
+    Ways,
+    Weights,
+    hint_name,
+)
 from eval.commands.segment import Dataset, Fold, Method
 from fewshot_seg.commands.console import print_table, tracked
 
@@ -75,18 +85,15 @@ def episodes(
         Path | None, typer.Option(metavar="FILE", help="Lines ID__CC, as 'segment' takes them.", show_default=False)
     ] = None,
     fold: Annotated[Fold, typer.Option(help="The classes.")] = Fold.zero,
-    way: Annotated[int, typer.Option(min=1, help="Classes of an episode.")] = 1,
-    shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
+    way: Ways = 1,
+    shot: Shots = 1,
     count: Annotated[int, typer.Option("--episodes", min=1, help="Episodes of a round.")] = 100,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
+    rounds: RoundsEach = 5,
     method: Annotated[
         list[Method] | None, typer.Option(help="May be repeated; those that need a network.", show_default="ours")
     ] = None,
-    support_hint: Annotated[
-        Hint | None,
-        typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
-    ] = None,
-    support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False,
+    support_hint: SupportHint = None,
+    support_masks: SupportMasks = False,
     weights: Weights = "default",
     device: Device = "auto",
     skip_small_classes: Annotated[
@@ -96,9 +103,7 @@ def episodes(
         int | None, typer.Option(min=1, help="Episodes at a time.", show_default="processors, up to 8")
     ] = None,
     cache_memory: Annotated[int, typer.Option(min=0, metavar="MIB", help="The cache's memory.")] = 1024,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures and machine, as JSON.")
-    ] = None,
+    out: BenchFile = None,
 ) -> None:
     """Episodes a second with and without the cache of features.
 

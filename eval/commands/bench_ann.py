@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from eval.commands.common import COMMAND, percent
+from eval.commands.options import BenchFile, RoundsEach, VectorLength, VectorSeed
 from fewshot_seg.commands.console import print_table, tracked
 
 __all__ = ["EPILOG", "ann"]
@@ -35,21 +35,19 @@ class FaissKind(StrEnum):
 def ann(
     images: Annotated[int, typer.Option(min=2, help="Vectors that are searched.")] = 200_000,
     queries: Annotated[int, typer.Option(min=1, help="Vectors that ask; none of the others.")] = 1000,
-    dim: Annotated[int, typer.Option(min=1, help="Numbers of a vector.")] = 512,
+    dim: VectorLength = 512,
     centres: Annotated[int, typer.Option(min=1, help="That the vectors lie around.")] = 2000,
     kinds: Annotated[
         list[FaissKind] | None,
         typer.Option("--with", help="May be repeated.", show_default="faiss-hnsw, faiss-ivfpq"),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many nearest.")] = 10,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
+    rounds: RoundsEach = 5,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch and FAISS.", show_default="their own numbers")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the vectors.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures and machine, as JSON.")
-    ] = None,
+    seed: VectorSeed = 0,
+    out: BenchFile = None,
 ) -> None:
     """FAISS's HNSW and IVF-PQ, scored exactly as in an index, beside exact search: recall and time, in turns."""
     from eval.bench.ann import FAISS_KINDS, Crowd, bench_ann

@@ -10,7 +10,7 @@ import typer
 
 from eval.bench.comparisons import COMPARISONS, chosen
 from eval.commands.common import COMMAND
-from eval.commands.options import Device, Weights
+from eval.commands.options import BenchFile, Device, Weights
 from fewshot_seg.commands.console import complain, print_table, tracked
 
 __all__ = ["EPILOG", "HELP", "compare"]
@@ -44,9 +44,7 @@ def compare(
     queries: Annotated[int, typer.Option(min=1, help="folder: queries; for memory ten times as many.")] = 200,
     images: Annotated[int, typer.Option(min=1, help="disk: images to be embedded.")] = 1000,
     count: Annotated[int, typer.Option("--episodes", min=1, help="cache: episodes of a round.")] = 200,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures and machine, as JSON.")
-    ] = None,
+    out: BenchFile = None,
     table_file: Annotated[Path | None, typer.Option("--table", metavar="FILE", help="The table in Markdown.")] = None,
 ) -> None:
     """See HELP."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eval.commands.common import COMMAND, percent
+from eval.commands.options import AloneToo, AskingVectors, BenchFile, RoundsInTurns, VectorLength, VectorSeed
 from fewshot_seg.commands.console import print_table, tracked
 
 if TYPE_CHECKING:
@@ -27,24 +27,20 @@ fewshot-eval bench rerank --queries 500 --gallery 2000 --dim 512 --people 100 --
 
 
 def rerank(
-    queries: Annotated[int, typer.Option(min=1, help="Vectors that ask.")] = 3368,
+    queries: AskingVectors = 3368,
     gallery: Annotated[int, typer.Option(min=1, help="Vectors that are ranked.")] = 15913,
-    dim: Annotated[int, typer.Option(min=1, help="Numbers of a vector.")] = 2048,
+    dim: VectorLength = 2048,
     people: Annotated[int, typer.Option(min=1, help="Centres that the vectors lie around.")] = 750,
     dense_images: Annotated[
         int, typer.Option(min=2, help="Vectors for the dense form, which needs 28 bytes for each pair of them.")
     ] = 6000,
-    memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Whether each runs in a process of its own, too.")
-    ] = True,
-    rounds: Annotated[int, typer.Option(min=1, help="How often the two are timed in turns.")] = 3,
+    memory: AloneToo = True,
+    rounds: RoundsInTurns = 3,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch, where time and memory are measured.", show_default="torch's")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the vectors.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures and machine, as JSON.")
-    ] = None,
+    seed: VectorSeed = 0,
+    out: BenchFile = None,
 ) -> None:
     """k-reciprocal re-ranking, sparse and in chunks, beside the dense textbook form: time and memory.
 

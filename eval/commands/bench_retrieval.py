@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eval.commands.common import COMMAND
+from eval.commands.options import AloneToo, AskingVectors, BenchFile, RoundsInTurns, VectorLength, VectorSeed
 from fewshot_seg.commands.console import print_table, tracked
 
 if TYPE_CHECKING:
@@ -29,20 +29,16 @@ fewshot-eval bench retrieval --size 200000 --dim 128 --queries 200
 
 def retrieval(
     size: Annotated[int, typer.Option(min=1, help="Vectors of the gallery.")] = 1_000_000,
-    dim: Annotated[int, typer.Option(min=1, help="Numbers of a vector.")] = 512,
-    queries: Annotated[int, typer.Option(min=1, help="Vectors that ask.")] = 1000,
+    dim: VectorLength = 512,
+    queries: AskingVectors = 1000,
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="Neighbours of each.")] = 100,
-    memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Whether each runs in a process of its own, too.")
-    ] = True,
-    rounds: Annotated[int, typer.Option(min=1, help="How often the two are timed in turns.")] = 5,
+    memory: AloneToo = True,
+    rounds: RoundsInTurns = 5,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch and faiss.", show_default="torch's choice")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the vectors.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures and machine, as JSON.")
-    ] = None,
+    seed: VectorSeed = 0,
+    out: BenchFile = None,
 ) -> None:
     """Exact search in chunks beside faiss's flat index: time, memory over the vectors, the same neighbours.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eval.commands.options import PairedResamples
 from fewshot_seg.commands.console import print_table
 from fewshot_seg.errors import ConfigError
 
@@ -33,9 +34,7 @@ def compare(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help=f"Write it, too: {', '.join(_ENDINGS)}.", show_default=False),
     ] = None,
-    bootstrap: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Resamples for intervals and p-values; 0: none.")
-    ] = 1000,
+    bootstrap: PairedResamples = 1000,
 ) -> None:
     """Compare runs: figures, differences with p-values, and published figures beside them. Needs no data.
 

@@ -11,7 +11,7 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.options import Device, Seed, SplitList, Weights, Workers
+from eval.commands.options import Device, Seed, Shots, SplitList, Weights, Workers
 from eval.commands.segment import Fold
 from fewshot_seg.commands.console import complain, tracked
 
@@ -52,7 +52,7 @@ def hints(
         typer.Option(help="Whose, and of which kind. May be repeated.", show_default="all of them"),
     ] = None,
     fold: Annotated[list[Fold] | None, typer.Option(help="May be repeated.", show_default="0, 1, 2, 3")] = None,
-    shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
+    shot: Shots = 1,
     episodes: Annotated[
         int | None,
         typer.Option(min=1, help="How many for each fold.", show_default="one for each entry of the list"),

@@ -65,6 +65,34 @@ SplitListNow = Annotated[
     typer.Option(metavar="FILE", help="The split list now.", show_default="where it was for the run"),
 ]
 FinishedRun = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)]
+RunFolder = Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")]
+SeveralWeights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights", "-w", help="A name or a checkpoint file. May be repeated: side by side.", show_default="default"
+    ),
+]
+ImageWorkers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Images at a time; the results are the same.", show_default="processors, up to 8"),
+]
+Resamples = Annotated[int, typer.Option(min=0, metavar="N", help="Resamples for intervals; 0: none.")]
+QueryResamples = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")
+]
+PairedResamples = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Resamples for intervals and p-values; 0: none.")
+]
+MakeReport = Annotated[bool, typer.Option("--report/--no-report", help="Write RUN/report.html at the end.")]
+Ways = Annotated[int, typer.Option(min=1, help="Classes of an episode.")]
+Shots = Annotated[int, typer.Option(min=1, help="Supports of each class.")]
+BenchFile = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures and machine, as JSON.")]
+RoundsEach = Annotated[int, typer.Option(min=1, help="How often each is timed.")]
+RoundsInTurns = Annotated[int, typer.Option(min=1, help="How often the two are timed in turns.")]
+AloneToo = Annotated[bool, typer.Option("--memory/--no-memory", help="Whether each runs in a process of its own, too.")]
+AskingVectors = Annotated[int, typer.Option(min=1, help="Vectors that ask.")]
+VectorLength = Annotated[int, typer.Option(min=1, help="Numbers of a vector.")]
+VectorSeed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the vectors.")]
 
 
 def hint_name(hint: Hint | None, masks: bool = False) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eval.commands.common import COMMAND
-from eval.commands.options import Device
+from eval.commands.options import Device, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
 from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, tracked
 
@@ -67,81 +67,77 @@ class SameCamera(StrEnum):
     drop = "drop"
 
 
+DataSet = Annotated[
+    ReidSet, typer.Option(help="A published set, a table (path, id, camera), or images whose names tell both.")
+]
+Vehicles = Annotated[int | None, typer.Option(help="Of vehicleid: which test list, 800 to 13164.", show_default="800")]
+Pattern = Annotated[
+    str | None,
+    typer.Option(metavar="REGEX", help="Of named: groups id and camera.", show_default="NAME_c1..., NAME_cam1..."),
+]
+SplitFile = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of csv: the table in the folder.", show_default="df.csv")
+]
+TrainClasses = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLASSES",
+        help="Of csv and named: the identities to leave out, as training names them: a share (0.5), a number, or "
+        "names and patterns by commas.",
+        show_default="0.5",
+    ),
+]
+QueryCamera = Annotated[int | None, typer.Option(help="Only images of this camera ask.", show_default="all")]
+GalleryCamera = Annotated[int | None, typer.Option(help="Only images of this camera are searched.", show_default="all")]
+OwnShare = Annotated[
+    float, typer.Option("--lambda", min=0, max=1, help="Of re-ranking: share of the original distance.")
+]
+QueryExpansion = Annotated[
+    bool, typer.Option("--query-expansion", help="Rank by queries averaged with what they find first, too.")
+]
+Alpha = Annotated[float, typer.Option(min=0, help="Of query expansion: power of the similarity as weight; 0: none.")]
+GalleryShot = Annotated[
+    Shot | None,
+    typer.Option(help="Search all gallery images, or one drawn of each identity.", show_default="vehicleid: one"),
+]
+CameraRule = Annotated[
+    SameCamera,
+    typer.Option(help="Of the query's own camera: keep other identities, as benchmarks do, or drop everything."),
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option("--allow-missing", help="Take a published set that is not complete, or another in its layout."),
+]
+
+
 def reid(
     root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder, as its archive unpacks to.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")],
-    dataset: Annotated[
-        ReidSet, typer.Option(help="A published set, a table (path, id, camera), or images whose names tell both.")
-    ] = ReidSet.market,
+    out: RunFolder,
+    dataset: DataSet = ReidSet.market,
     boxes: Annotated[Boxes | None, typer.Option(help="Of cuhk03.", show_default="detected")] = None,
-    vehicles: Annotated[
-        int | None, typer.Option(help="Of vehicleid: which test list, 800 to 13164.", show_default="800")
-    ] = None,
-    pattern: Annotated[
-        str | None,
-        typer.Option(metavar="REGEX", help="Of named: groups id and camera.", show_default="NAME_c1..., NAME_cam1..."),
-    ] = None,
-    split_file: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of csv: the table in the folder.", show_default="df.csv")
-    ] = None,
-    train_classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLASSES",
-            help="Of csv and named: the identities to leave out, as training names them: a share (0.5), a number, or "
-            "names and patterns by commas.",
-            show_default="0.5",
-        ),
-    ] = None,
-    query_camera: Annotated[
-        int | None, typer.Option(help="Only images of this camera ask.", show_default="all")
-    ] = None,
-    gallery_camera: Annotated[
-        int | None, typer.Option(help="Only images of this camera are searched.", show_default="all")
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            help="A name or a checkpoint file. May be repeated: side by side.",
-            show_default="default",
-        ),
-    ] = None,
+    vehicles: Vehicles = None,
+    pattern: Pattern = None,
+    split_file: SplitFile = None,
+    train_classes: TrainClasses = None,
+    query_camera: QueryCamera = None,
+    gallery_camera: GalleryCamera = None,
+    weights: SeveralWeights = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="Rank by k-reciprocal neighbours, too.")] = False,
     k1: Annotated[int, typer.Option(min=1, help="Of re-ranking: reciprocal neighbours.")] = 20,
     k2: Annotated[int, typer.Option(min=1, help="Of re-ranking: neighbours that are averaged.")] = 6,
-    own: Annotated[
-        float, typer.Option("--lambda", min=0, max=1, help="Of re-ranking: share of the original distance.")
-    ] = 0.3,
-    query_expansion: Annotated[
-        bool, typer.Option("--query-expansion", help="Rank by queries averaged with what they find first, too.")
-    ] = False,
+    own: OwnShare = 0.3,
+    query_expansion: QueryExpansion = False,
     expand_by: Annotated[int, typer.Option(min=1, help="Of query expansion: entries that are taken in.")] = 3,
-    alpha: Annotated[
-        float, typer.Option(min=0, help="Of query expansion: power of the similarity as weight; 0: none.")
-    ] = 0.0,
-    gallery_shot: Annotated[
-        Shot | None,
-        typer.Option(help="Search all gallery images, or one drawn of each identity.", show_default="vehicleid: one"),
-    ] = None,
+    alpha: Alpha = 0.0,
+    gallery_shot: GalleryShot = None,
     repeats: Annotated[int, typer.Option(min=1, help="Draws, with --gallery-shot one.")] = 10,
-    same_camera: Annotated[
-        SameCamera,
-        typer.Option(help="Of the query's own camera: keep other identities, as benchmarks do, or drop everything."),
-    ] = SameCamera.keep,
+    same_camera: CameraRule = SameCamera.keep,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same draws.")] = 0,
     device: Device = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images at a time; the results are the same.", show_default="processors, up to 8"),
-    ] = None,
-    allow_missing: Annotated[
-        bool,
-        typer.Option("--allow-missing", help="Take a published set that is not complete, or another in its layout."),
-    ] = False,
-    bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Resamples for intervals; 0: none.")] = 1000,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Write RUN/report.html at the end.")] = True,
+    workers: ImageWorkers = None,
+    allow_missing: AllowMissing = False,
+    bootstrap: Resamples = 1000,
+    report: MakeReport = True,
 ) -> None:
     """Find people or vehicles in other cameras: CMC at 1, 5 and 10, mAP and mINP, beside published figures.
 

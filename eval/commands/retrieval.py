@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eval.commands.common import COMMAND
-from eval.commands.options import Device
+from eval.commands.options import Device, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
 from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, print_table, tracked
 
@@ -54,7 +54,7 @@ def retrieval(
         Path,
         typer.Option(metavar="DIR", help="The data's folder, as its archive unpacks to; folder: one folder a class."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")],
+    out: RunFolder,
     dataset: Annotated[
         RetrievalSet, typer.Option(help="CUB-200-2011, Cars-196, SOP, In-Shop, class folders, or a table.")
     ] = RetrievalSet.folder,
@@ -75,15 +75,7 @@ def retrieval(
             show_default="none, of csv df.csv",
         ),
     ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            help="A name or a checkpoint file. May be repeated: side by side.",
-            show_default="default",
-        ),
-    ] = None,
+    weights: SeveralWeights = None,
     k: Annotated[
         list[int] | None,
         typer.Option("-k", min=1, help="Of recall at K. May be repeated.", show_default="1 2 4 8; SOP: 1 10 100 1000"),
@@ -92,15 +84,12 @@ def retrieval(
         bool, typer.Option("--nmi/--no-nmi", help="Cluster the vectors, too: long for many classes.")
     ] = True,
     device: Device = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images at a time; the results are the same.", show_default="processors, up to 8"),
-    ] = None,
+    workers: ImageWorkers = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Take a published set that is not complete.")
     ] = False,
-    bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Resamples for intervals; 0: none.")] = 1000,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Write RUN/report.html at the end.")] = True,
+    bootstrap: Resamples = 1000,
+    report: MakeReport = True,
 ) -> None:
     """Find images of each query's class: R@K, MAP@R, R-precision and NMI, beside published figures.
 

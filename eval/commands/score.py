@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
-
-import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.figures import print_metrics
-from eval.commands.options import Boundary, FinishedRun, RootNow, SplitListNow
+from eval.commands.options import Boundary, FinishedRun, QueryResamples, RootNow, SplitListNow
 from fewshot_seg.commands.console import tracked
 
 __all__ = ["EPILOG", "score"]
@@ -28,9 +25,7 @@ def score(
     root: RootNow = None,
     split_list: SplitListNow = None,
     boundary: Boundary = False,
-    bootstrap: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")
-    ] = 1000,
+    bootstrap: QueryResamples = 1000,
 ) -> None:
     """Score a finished run again from its predictions, without a network: metrics.json and counts.npz.
 

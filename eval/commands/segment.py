@@ -15,12 +15,17 @@ from eval.commands.figures import print_metrics
 from eval.commands.options import (
     Boundary,
     Device,
+    MakeReport,
     MatcherChoice,
     QueryHint,
+    QueryResamples,
+    RunFolder,
+    Shots,
     SkipSmallClasses,
     SplitList,
     SupportHint,
     SupportMasks,
+    Ways,
     Weights,
     Workers,
     hint_name,
@@ -107,12 +112,12 @@ def segment(
             "masks: images, masks, classes.json; folder: one for each class, with images and NAME_mask.png.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")],
+    out: RunFolder,
     dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
     split_list: SplitList = None,
     fold: Annotated[Fold, typer.Option(help="The classes to test; all is for development.")] = Fold.zero,
-    way: Annotated[int, typer.Option(min=1, help="Classes of an episode.")] = 1,
-    shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
+    way: Ways = 1,
+    shot: Shots = 1,
     protocol: Annotated[
         Protocol,
         typer.Option(help="How episodes are drawn: as in HSNet's, PFENet's or PANet's code; native: all pairs."),
@@ -180,10 +185,8 @@ def segment(
         int, typer.Option(min=0, metavar="MIB", help="Memory for what the network has said of images.")
     ] = 1024,
     boundary: Boundary = False,
-    bootstrap: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")
-    ] = 1000,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Write RUN/report.html at the end.")] = True,
+    bootstrap: QueryResamples = 1000,
+    report: MakeReport = True,
 ) -> None:
     """Segment episodes and score them: class mean IoU, FB-IoU, binary IoU, per class.
 

@@ -13,11 +13,14 @@ from eval.commands.compare import print_tables
 from eval.commands.options import (
     Device,
     MatcherChoice,
+    PairedResamples,
     QueryHint,
     Seed,
+    Shots,
     SkipSmallClasses,
     SupportHint,
     SupportMasks,
+    Ways,
     Weights,
     hint_name,
 )
@@ -57,8 +60,8 @@ def sweep(
         bool, typer.Option("--allow-test-list", help="Tune on images that are scored on, all the same.")
     ] = False,
     fold: Annotated[Fold, typer.Option(help="The classes.")] = Fold.all,
-    way: Annotated[int, typer.Option(min=1, help="Classes of an episode.")] = 1,
-    shot: Annotated[int, typer.Option(min=1, help="Supports of each class.")] = 1,
+    way: Ways = 1,
+    shot: Shots = 1,
     protocol: Annotated[Protocol, typer.Option(help="How episodes are drawn.")] = Protocol.hsnet,
     episodes: Annotated[
         int | None,
@@ -73,9 +76,7 @@ def sweep(
     weights: Weights = "default",
     device: Device = "auto",
     skip_small_classes: SkipSmallClasses = False,
-    bootstrap: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Resamples for intervals and p-values; 0: none.")
-    ] = 1000,
+    bootstrap: PairedResamples = 1000,
 ) -> None:
     """Try every combination of options on a development list, best first, cross-validated over classes.
 
