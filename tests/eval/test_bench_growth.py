@@ -10,7 +10,6 @@ import pytest
 from eval.bench.growth import CURVES, Point, exponents, growth_tables, points_of
 from eval.bench.growth_plot import draw_growth
 from eval.bench.growth_work import WORKS
-from eval.bench.setting import Setting
 from eval.commands.bench_growth import NAMES, growth
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.images import read_image
@@ -49,14 +48,6 @@ def test_every_curve_has_its_work(tmp_path: Path) -> None:
         assert [one.amount for one in points] == list(amounts)
         assert all(one.seconds > 0 for one in points)
         assert 10 < points[0].peak_mib <= points[1].peak_mib
-
-
-def test_a_search_is_ready_before_it_is_timed(tmp_path: Path) -> None:
-    run, ready = WORKS["gallery"](Setting(), tmp_path, 20)
-    ready(10)
-    run(10)
-    ready(20)
-    run(20)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
