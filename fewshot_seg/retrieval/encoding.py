@@ -1,4 +1,4 @@
-"""Files to vectors: read and decoded in threads while the network works, in bounded memory, in order."""
+"""Files to vectors: read and decoded in threads, where a CPU's network works too, in bounded memory, in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fewshot_seg.errors import FewShotError
 from fewshot_seg.images import DRAFT_MARGIN, Preprocessing, preprocess
 from fewshot_seg.retrieval.rows import Row, content_digest, stamp_of
 from fewshot_seg.retrieval.sources import Failure, Item
-from fewshot_seg.streams import in_batches, ordered_map, worker_pool
+from fewshot_seg.streams import read_then, worker_pool
 
 __all__ = ["Encoded", "Job", "encode"]
 
@@ -62,13 +62,13 @@ def encode(jobs: Iterable[Job], embedder: Embedder, workers: int, batch_size: in
     Args:
         jobs: of any number, drawn lazily.
         embedder: whose vectors.
-        workers: threads that read.
-        batch_size: images in the network at a time.
+        workers: threads that read, and on a CPU run the network, each for an image of its own.
+        batch_size: images that go through the network at once on a GPU; on a CPU each goes alone.
     """
-    with worker_pool(workers, None) as pool:
-        read = ordered_map(pool, partial(_read, embedder.preprocessing), jobs, ahead=batch_size + workers)
-        for batch in in_batches(read, batch_size):
-            yield from _encode(batch, embedder)
+    alone = embedder.device.type == "cpu"
+    read, work = partial(_read, embedder.preprocessing), partial(_encode, embedder)
+    with worker_pool(workers) as pool:
+        yield from read_then(pool, read, work, jobs, batch_size=batch_size, workers=workers, alone=alone)
 
 
 def _read(preprocessing: Preprocessing, job: Job) -> _Read | Failure:
@@ -86,7 +86,7 @@ def _read(preprocessing: Preprocessing, job: Job) -> _Read | Failure:
 
 
 @torch.inference_mode()
-def _encode(batch: list[_Read | Failure], embedder: Embedder) -> list[Encoded | Failure]:
+def _encode(embedder: Embedder, batch: list[_Read | Failure]) -> list[Encoded | Failure]:
     tensors = [one.tensor for one in batch if isinstance(one, _Read) and one.tensor is not None]
     made = iter(())  # type: Iterator[NDArray[np.float32]]
     if tensors:
