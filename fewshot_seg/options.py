@@ -64,7 +64,7 @@ class SegmenterOptions:
     seeds: SeedOptions | None = None
     refine: Refine = "grabcut"
     grabcut: GrabCutOptions = field(default_factory=GrabCutOptions)
-    presence: float = 0.25
+    presence: float = 0.4
     always: bool = False
     keep: float = 0.8
     seed: int = 0

@@ -44,7 +44,7 @@ def voc(tmp_path: Path) -> PascalVoc:
 
 def matcher_file(path: Path, embedder: Embedder, training: Mapping[str, Any]) -> Path:
     """A small random matcher for the default backbone."""
-    layers = {"blocks.3": 80, "blocks.4": 112, "blocks.6": 320}
+    layers = {"blocks.3": 88, "blocks.4": 120, "blocks.6": 352}
     spec = MatcherSpec(embedder.spec.backbone, layers, "blocks.4", channels=1280, objects=4, vectors=4, hidden=4)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -54,7 +54,7 @@ def test_a_cup_is_no_cat_unless_it_must_be(photos, fast, tmp_path):
     assert not cat["absent"]
     (absent,) = cup["absent"]
     assert absent["class"] == "cat"
-    assert absent["score"] < 0.25
+    assert absent["score"] < SegmenterOptions().presence
     assert not np.asarray(Image.open(tmp_path / "cup_mask.png")).any()
     assert np.asarray(Image.open(fast / "cup_mask.png")).any()
 

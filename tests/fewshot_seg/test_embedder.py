@@ -169,7 +169,7 @@ def test_models_tells_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     table = {model.name: model for model in models()}
     assert list(table) == ["default", "lite0", "lite1", "lite2", "paper"]
     assert table["default"].present
-    assert table["default"].size == 18_826_032
+    assert table["default"].size == 24_666_229
     assert not table["paper"].present
     assert "resnet50-0676ba61.pth" in table["paper"].note
     assert table["paper"].backbone == "torchvision/resnet50"
@@ -183,6 +183,6 @@ def test_layers_come_with_the_very_same_embedding(default: Embedder) -> None:
     assert torch.equal(plain.feature_map, emb.feature_map)
     assert torch.equal(plain.vector, emb.vector)
     assert {name: tuple(layer.shape) for name, layer in layers.items()} == {
-        "blocks.2": (2, 40, 8, 8),
-        "blocks.4": (2, 112, 4, 4),
+        "blocks.2": (2, 48, 8, 8),
+        "blocks.4": (2, 120, 4, 4),
     }
