@@ -88,12 +88,12 @@ def labelled(
     if check_counts and missing:
         raise DataError(
             f"{describe(root)}: {len(missing)} of {len(rows)} images of {what} are missing: {examples(missing)}; "
-            "add them, or go on without them with check_counts false"
+            "add them, or go on without them with check_counts false (fewshot-eval: --allow-missing)"
         )
     if check_counts and published is not None and len(rows) != published:
         raise DataError(
             f"{describe(root)}: {what} has {len(rows)} images, published are {published}; "
-            "unpack the data set again, or take it as it is with check_counts false"
+            "unpack the data set again, or take it as it is with check_counts false (fewshot-eval: --allow-missing)"
         )
     if len(missing) == len(rows):
         raise DataError(f"{describe(root)}: none of the {len(rows)} images of {what} is there: {examples(missing)}")
