@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from fewshot_seg.backbones import ALIASES
 from fewshot_seg.embedding import Embedder, load_embedder
 from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.weights import digest_of
@@ -34,6 +35,8 @@ class Identity:
     @property
     def name(self) -> str:
         """For messages."""
+        if self.source in ALIASES:  # which may have meant another network when the index was made
+            return f"{self.source} ({self.spec['backbone']})"
         return self.source or f"an embedder over {self.spec['backbone']} ({self.weights[:8]})"
 
 
@@ -73,10 +76,12 @@ def load_for(identity: Identity, where: str, device: str | torch.device = "auto"
         raise CheckpointError(
             f"{where}: was made with {identity.name}, which was never saved: give the embedder, or its checkpoint"
         )
+    named = identity.source in ALIASES
     try:
-        embedder = load_embedder(identity.source, device=device)
+        embedder = load_embedder(str(identity.spec["backbone"]) if named else identity.source, device=device)
     except CheckpointError as error:
         raise CheckpointError(f"{where}: the weights that it was made with cannot be loaded: {error}") from error
+    embedder.source = identity.source
     check_same(identity, identity_of(embedder), where)
     return embedder
 

@@ -55,7 +55,7 @@ class EpisodeSource:
         shares: how often things happen.
 
     Raises:
-        DataError: no class has two images.
+        DataError: no class has two images, or no query could lack its class.
     """
 
     def __init__(
@@ -68,6 +68,8 @@ class EpisodeSource:
         self._areas, self._images, self._shares = areas, images, shares
         of_held = areas[:, [label - 1 for label in held]]
         self._without_held = np.flatnonzero(of_held.sum(1) == 0)
+        if shares.absent > 0 and not len(self._without_held):
+            raise DataError("every image shows a class that is held out: none is left that teaches what absence is")
         pools = {
             label: np.flatnonzero(areas[:, label - 1] > _LEAST_AREA)
             for label in range(1, areas.shape[1] + 1)

@@ -127,3 +127,14 @@ def test_weights_that_are_gone_are_named(pictures: Path, embedder: Embedder, tmp
     with pytest.raises(fs.CheckpointError, match=r"cannot be loaded: .*own.safetensors"):
         fs.Index.load(tmp_path / "index").search(pictures / "face.jpg")
     assert fs.Index.load(tmp_path / "index", embedder).search(pictures / "face.jpg")
+
+
+def test_a_short_name_that_meant_another_network_finds_it_again(pictures: Path, tmp_path: Path) -> None:
+    before = fs.load_embedder("lite0", device="cpu")
+    before.source = "default"  # as it once was
+    fs.Index.build(pictures / "face.jpg", before, tmp_path / "index")
+    index = fs.Index.load(tmp_path / "index")
+    assert index.search(pictures / "face.jpg")[0].score > 0.9999
+    assert index.identity.source == "default"
+    with pytest.raises(fs.ConfigError, match=r"made with default \(timm/tf_efficientnet_lite0\), and default \(timm/"):
+        fs.Index.load(tmp_path / "index", "default", device="cpu")

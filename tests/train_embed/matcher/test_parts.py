@@ -130,6 +130,13 @@ def test_no_absent_query_shows_what_is_held_out() -> None:
     assert not areas[absent][:, [1, 4]].any(), "or it would be learnt that these are never there"
 
 
+def test_images_that_all_show_what_is_held_out_teach_no_absence() -> None:
+    areas = np.tile(np.array([[0.5, 0.1]], np.float32), (3, 1))
+    with pytest.raises(DataError, match="absence"):
+        EpisodeSource(areas, np.arange(3), {2}, Shares(absent=0.5))
+    assert not EpisodeSource(areas, np.arange(3), {2}, Shares(absent=0.0)).draw(0, 0, 4).absent.any()
+
+
 def test_a_class_that_every_view_shows_is_never_absent() -> None:
     source = EpisodeSource(np.full((6, 1), 0.5, np.float32), np.arange(6), ())
     assert not any(source.draw(0, step, 4).absent.any() for step in range(20))
