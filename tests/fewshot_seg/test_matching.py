@@ -16,6 +16,7 @@ from fewshot_seg.matching import (
     TEMPERATURE,
     Known,
     View,
+    _mean_of_shots,
     common,
     decide_with,
     match,
@@ -219,3 +220,14 @@ def test_a_spec_reads_what_it_wrote_and_says_what_is_wrong() -> None:
     for bad in ({}, SPEC.to_dict() | {"layers": 3}, SPEC.to_dict() | {"hidden": "many"}):
         with pytest.raises(CheckpointError, match="no matcher's description"):
             MatcherSpec.from_dict(bad)
+
+
+def test_kinds_that_one_of_several_images_shows_alone_count_for_little() -> None:
+    shown = torch.rand(6, 5, generator=torch.Generator().manual_seed(0))  # three shots of two episodes: C 2, L 3
+    found = _mean_of_shots(shown, 3, 2)
+    for i in range(2):
+        for j in range(5):
+            values = [float(shown[3 * i + s, j]) for s in range(3)]
+            expected = sum(values) / 3 if j < 2 else (sum(value**0.25 for value in values) / 3) ** 4
+            assert float(found[i, j]) == pytest.approx(expected, rel=1e-5)
+    assert torch.equal(_mean_of_shots(shown, 1, 2), shown), "one shot is what it is"
