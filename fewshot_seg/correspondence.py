@@ -44,10 +44,6 @@ class Keys:
             raise ShapeError(f"expected weights ({b},{n}), got {tuple(foreground.shape)}, {tuple(background.shape)}")
         self.vectors, self.foreground, self.background = vectors, foreground, background
 
-    def of(self, first: int, last: int) -> Keys:
-        """The keys of some of the B images."""
-        return Keys(self.vectors[first:last], self.foreground[first:last], self.background[first:last])
-
 
 def keys_of(vectors: Tensor, foreground: Tensor, known: Tensor | None = None) -> Keys:
     """The keys of images whose foreground is known or guessed.

@@ -127,7 +127,7 @@ class EpisodeSource:
 
         Nor of the held out ones: these would only ever be seen where nothing is to be found, and be learnt as that.
         """
-        for _ in range(_TRIES if len(self._without_held) else 0):
+        for _ in range(_TRIES):
             view = int(rng.choice(self._without_held))
             if self._areas[view, label - 1] == 0:
                 return view
