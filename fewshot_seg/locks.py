@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fewshot_seg.decode import describe
 from fewshot_seg.errors import ConfigError, OutputError
+from fewshot_seg.imaging.decode import describe
 
 __all__ = ["sole_user"]
 

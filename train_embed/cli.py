@@ -80,14 +80,14 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN where it stopped.")] = False,
 ) -> None:
     """Train an embedding. Everything is checked before the first image is read."""
-    from train_embed.config import load_config
+    from train_embed.config.load import load_config
 
     if config is None and not resume:
         raise ConfigError("--config is missing: name a preset (train-embed presets lists them) or a YAML file")
     chosen = load_config(config if config is not None else out / "config.yaml", overrides or [])
 
-    from train_embed.curves import summary
-    from train_embed.trainer import train
+    from train_embed.run.curves import summary
+    from train_embed.run.trainer import train
 
     folder = train(chosen, out, resume=resume)
     if os.environ.get("RANK", "0") == "0":  # torchrun starts this once for each process
@@ -111,7 +111,7 @@ def presets(
 ) -> None:
     """List the ready configurations, or print one as a start for your own."""
     from fewshot_seg.commands.console import print_table
-    from train_embed.config import load_config, preset_names, preset_text, to_yaml
+    from train_embed.config.load import load_config, preset_names, preset_text, to_yaml
 
     if name is not None:
         text = preset_text(name)
@@ -142,7 +142,7 @@ def export(
     if out.exists() and not force:
         raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
 
-    from train_embed.trainer import export as export_run
+    from train_embed.run.trainer import export as export_run
 
     export_run(run, out)
     print(f"{out}: the best weights of {run}")
@@ -180,7 +180,7 @@ def ablation(
 
     Started again with the same options, it keeps what is finished and goes on with the rest.
     """
-    from train_embed.ablation import run_ablation
+    from train_embed.studies.ablation import run_ablation
 
     failed = run_ablation(root, out, seeds=_seeds(seeds), config=config, overrides=overrides or [], own_loss=own_loss)
     print((out / "table.md").read_text("utf-8"), end="")
@@ -206,7 +206,7 @@ def bench(
 ) -> None:
     """Time a training step with and without mining, side by side, on random images."""
     from fewshot_seg.commands.console import print_table
-    from train_embed.bench import step_costs
+    from train_embed.studies.bench import step_costs
 
     costs = step_costs(config, ["data.root=.", *(overrides or [])], rounds)
     rows = [(c.variant, f"{c.seconds:.2f}", f"{c.ratio:.2f}", f"{c.memory:.2f}") for c in costs]
@@ -258,8 +258,8 @@ def import_weights(
     force: Annotated[bool, typer.Option("--force", help="Replace an older checkpoint.")] = False,
 ) -> None:
     """Turn a PyTorch state dict into a checkpoint that fewshot-seg opens. Code in the file is never run."""
-    from fewshot_seg.embedding import save_checkpoint
-    from train_embed.legacy import import_weights as load
+    from fewshot_seg.network.embedding import save_checkpoint
+    from train_embed.run.legacy import import_weights as load
 
     if out.exists() and not force:
         raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")

@@ -9,13 +9,13 @@ from typing import Final
 from eval.bench.episodes import bench_episodes
 from eval.bench.findings import FASTER, Finding, Target, find
 from eval.bench.setting import Setting, split_list
-from eval.matchers import choose_matcher
-from eval.methods import Engine
-from eval.plan import plan_episodes
-from eval.segmentation import SegmentationTask
+from eval.episodes.matchers import choose_matcher
+from eval.episodes.methods import Engine
+from eval.episodes.plan import plan_episodes
+from eval.episodes.segmentation import SegmentationTask
 from fewshot_seg.datasets import open_dataset
-from fewshot_seg.embedding import load_embedder
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.network.embedding import load_embedder
 
 __all__ = ["compare_cache"]
 

@@ -10,9 +10,9 @@ import torch
 from eval.bench.findings import SLOWER, Finding, Target, find
 from eval.bench.setting import Setting, image_files, on_device
 from eval.bench.timing import side_by_side
-from fewshot_seg.embedding import Embedder, load_embedder
-from fewshot_seg.embedding_stream import embed_stream
-from fewshot_seg.images import load_batch
+from fewshot_seg.imaging.images import load_batch
+from fewshot_seg.network.embedding import Embedder, load_embedder
+from fewshot_seg.network.embedding_stream import embed_stream
 
 __all__ = ["compare_disk"]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from torch import Tensor
 
 from eval.bench.timing import Progress, Timing, side_by_side
-from eval.methods import Engine, build_method
-from eval.predictions import predict_run, predictions_file
+from eval.episodes.methods import Engine, build_method
+from eval.episodes.predictions import predict_run, predictions_file
 from fewshot_seg.datasets import SegmentationDataset
-from fewshot_seg.embedding import Embedder, Embedding
-from fewshot_seg.episodes import Episode
-from fewshot_seg.features import FeatureCache
+from fewshot_seg.episodes.episode import Episode
+from fewshot_seg.matching.features import FeatureCache
+from fewshot_seg.network.embedding import Embedder, Embedding
 
 __all__ = ["WITH", "WITHOUT", "EpisodeBench", "bench_episodes"]
 
@@ -95,7 +95,7 @@ def bench_episodes(
 def _counted(embedder: Embedder) -> Iterator[list[int]]:
     """The sizes of the batches that go through the network in the block.
 
-    A hook would see them, too, but with hooks on it the network isn't folded (`fewshot_seg.folding`), and slower.
+    A hook would see them, too, but with hooks on it the network isn't folded (`network.folding`), and slower.
     """
     seen: list[int] = []
     passing = embedder.with_layers

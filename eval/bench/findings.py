@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from eval.bench.timing import Spread, Timing, spread
-from eval.tables import Table
+from eval.tables.table import Table
 
 __all__ = ["FASTER", "LATER", "SLOWER", "Finding", "Target", "find", "findings_table", "timings_of"]
 

@@ -10,8 +10,8 @@ from eval.bench.findings import FASTER, Finding, Target, find
 from eval.bench.memory import in_child, peak_mib
 from eval.bench.setting import Setting, image_files
 from eval.bench.timing import side_by_side
-from fewshot_seg.embedding import load_embedder
-from fewshot_seg.segmenter import Segmenter
+from fewshot_seg.network.embedding import load_embedder
+from fewshot_seg.segmentation.segmenter import Segmenter
 
 __all__ = ["compare_folder", "folder_memory"]
 

@@ -21,7 +21,7 @@ from eval.bench.growth_work import WORKS, Work
 from eval.bench.memory import in_child, peak_mib
 from eval.bench.setting import Setting
 from eval.bench.timing import Progress
-from eval.tables import Table
+from eval.tables.table import Table
 
 __all__ = ["CURVES", "Curve", "Point", "exponents", "growth_tables", "measure_growth", "points_of", "to_json"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.bench.growth import Curve, Point
-from fewshot_seg.export import atomic_file
+from fewshot_seg.imaging.export import atomic_file
 
 __all__ = ["draw_growth"]
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from eval.bench.setting import Setting, image_files
-from fewshot_seg.embedding import load_embedder
-from fewshot_seg.export import write_image
-from fewshot_seg.images import read_image
+from fewshot_seg.imaging.export import write_image
+from fewshot_seg.imaging.images import read_image
+from fewshot_seg.network.embedding import load_embedder
 from fewshot_seg.retrieval.exact import top_k
-from fewshot_seg.segmenter import Segmenter
+from fewshot_seg.segmentation.segmenter import Segmenter
 
 __all__ = ["WORKS", "Work"]
 

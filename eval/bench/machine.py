@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eval.provenance import libraries
+from eval.runs.provenance import libraries
 
 __all__ = ["describe_machine"]
 

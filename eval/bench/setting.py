@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.bench.timing import Progress
-from fewshot_seg.decode import describe
 from fewshot_seg.errors import DataError
-from fewshot_seg.export import write_image
+from fewshot_seg.imaging.decode import describe
+from fewshot_seg.imaging.export import write_image
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,15 +11,15 @@ from typing import Any, Final, NamedTuple
 from eval.bench.findings import FASTER, Finding, Target, find
 from eval.bench.setting import Setting, split_list
 from eval.bench.timing import side_by_side
-from eval.matchers import choose_matcher
-from eval.methods import Engine, Method, Prediction, build_method
-from eval.metrics import SegmentationScore, confusion, episode_truth
-from eval.plan import plan_episodes
-from eval.segmentation import SegmentationTask
+from eval.episodes.matchers import choose_matcher
+from eval.episodes.methods import Engine, Method, Prediction, build_method
+from eval.episodes.plan import plan_episodes
+from eval.episodes.segmentation import SegmentationTask
+from eval.measures.metrics import SegmentationScore, confusion, episode_truth
 from fewshot_seg.datasets import SegmentationDataset, open_dataset
-from fewshot_seg.embedding import Embedder, load_embedder
-from fewshot_seg.episodes import Episode
+from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.network.embedding import Embedder, load_embedder
 
 __all__ = ["TEXTBOOK", "compare_textbook"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from eval.bench.machine import describe_machine
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.export import write_json
+from fewshot_seg.imaging.export import write_json
 
 __all__ = ["Spread", "Timing", "side_by_side", "spread", "write_bench"]
 

@@ -112,9 +112,9 @@ def episodes(
     """
     from eval.bench.episodes import bench_episodes
     from eval.bench.timing import write_bench
-    from eval.methods import needs_network
-    from eval.plan import plan_episodes
-    from eval.segmentation import SegmentationTask, build_engine
+    from eval.episodes.methods import needs_network
+    from eval.episodes.plan import plan_episodes
+    from eval.episodes.segmentation import SegmentationTask, build_engine
     from fewshot_seg.datasets import open_dataset
     from fewshot_seg.errors import ConfigError
 

@@ -55,8 +55,8 @@ def compare(
     from eval.bench.findings import findings_table, timings_of
     from eval.bench.setting import Setting
     from eval.bench.timing import write_bench
-    from eval.tables import markdown
-    from fewshot_seg.export import atomic_file
+    from eval.tables.table import markdown
+    from fewshot_seg.imaging.export import atomic_file
 
     progress = partial(tracked, command=COMMAND)
     setting = Setting(root, weights, device, rounds, batch, pairs, queries, images, count, progress=progress)

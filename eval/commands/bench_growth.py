@@ -54,9 +54,9 @@ def growth(
     from eval.bench.growth_plot import draw_growth
     from eval.bench.setting import Setting
     from eval.bench.timing import write_bench
-    from eval.tables import markdown
+    from eval.tables.table import markdown
     from fewshot_seg.errors import ConfigError
-    from fewshot_seg.export import atomic_file, make_folder
+    from fewshot_seg.imaging.export import atomic_file, make_folder
 
     names = list(dict.fromkeys(only or NAMES))
     if unknown := [name for name in names if name not in NAMES]:

@@ -12,7 +12,7 @@ from fewshot_seg.commands.console import print_table
 from fewshot_seg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eval.tables import Table
+    from eval.tables.table import Table
 
 __all__ = ["EPILOG", "compare", "print_tables", "write_tables"]
 
@@ -40,10 +40,10 @@ def compare(
 
     Differences are paired where two runs segmented the same queries; otherwise they are not, and the table says so.
     """
-    from eval.compare import compare as compare_systems
-    from eval.compare_tables import comparison_tables
-    from eval.systems import load_systems
-    from fewshot_seg.export import write_json
+    from eval.studies.compare import compare as compare_systems
+    from eval.studies.compare_tables import comparison_tables
+    from eval.studies.systems import load_systems
+    from fewshot_seg.imaging.export import write_json
 
     if out is not None:
         refuse_run_files(out)
@@ -76,8 +76,8 @@ def print_tables(tables: list[Table]) -> None:
 
 def write_tables(out: Path, title: str, subtitle: str, tables: list[Table]) -> None:
     """Write tables as Markdown or HTML, as the file's ending says."""
-    from eval.tables import markdown, to_html
-    from fewshot_seg.export import atomic_file
+    from eval.tables.table import markdown, to_html
+    from fewshot_seg.imaging.export import atomic_file
 
     text = markdown(tables) if out.suffix == ".md" else to_html(title, subtitle, tables)
     with atomic_file(out) as stream:

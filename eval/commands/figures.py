@@ -19,7 +19,7 @@ def print_metrics(metrics: dict[str, Any], out: Path) -> None:
     """Print a run's metrics.json: the methods' means in per cent, then their classes.
 
     Args:
-        metrics: what `eval.scoring.score_run` gives.
+        metrics: what `eval.episodes.scoring.score_run` gives.
         out: the run's folder.
     """
     methods: dict[str, dict[str, Any]] = metrics["methods"]

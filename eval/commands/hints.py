@@ -71,9 +71,9 @@ def hints(
     it is widest; two clicks on it and two beside it; strokes along its middle and around it. All on the same
     episodes. The same command goes on where an interrupted one stopped.
     """
-    from eval.compare_tables import comparison_tables
-    from eval.hint_runs import FOLDS, SETTINGS, HintPlan, behind, run_hints
-    from eval.segmentation import SegmentationTask
+    from eval.episodes.segmentation import SegmentationTask
+    from eval.studies.compare_tables import comparison_tables
+    from eval.studies.hint_runs import FOLDS, SETTINGS, HintPlan, behind, run_hints
 
     task = SegmentationTask(
         root=root,

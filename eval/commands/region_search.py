@@ -43,12 +43,12 @@ def region_search(
 
     Every image that holds one class alone is an example in its turn, all the others are the gallery.
     """
-    from eval.region_search import RegionTask, run_region_search
-    from eval.tables import markdown
+    from eval.studies.region_search import RegionTask, run_region_search
+    from eval.tables.table import markdown
     from fewshot_seg.datasets import open_dataset
-    from fewshot_seg.embedding import load_embedder
-    from fewshot_seg.export import atomic_file
-    from fewshot_seg.features import FeatureCache
+    from fewshot_seg.imaging.export import atomic_file
+    from fewshot_seg.matching.features import FeatureCache
+    from fewshot_seg.network.embedding import load_embedder
     from fewshot_seg.retrieval.regions import CANDIDATES
 
     task = RegionTask(

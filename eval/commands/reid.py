@@ -146,10 +146,10 @@ def reid(
     config in the same folder is refused.
     """
     from eval.commands.compare import print_tables, write_tables
+    from eval.episodes.scoring import read_config
     from eval.reid.data import Choice
     from eval.reid.run import KIND, ReidTask, run_reid
     from eval.reid.tables import figures_table, published_table
-    from eval.scoring import read_config
 
     choice = Choice(
         dataset.value,

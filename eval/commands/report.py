@@ -59,6 +59,7 @@ def make_report(
     device: str | None = None,
 ) -> Path:
     """Write a finished run's report.html; arguments and errors as `write_report` of the run's kind."""
+    from eval.episodes.scoring import read_config
     from eval.reid.run import KIND as REID
     from eval.report.reid import write_reid_report
     from eval.report.retrieval import write_retrieval_report
@@ -66,7 +67,6 @@ def make_report(
     from eval.report.segmentation import ReportTask, write_report
     from eval.report.steps import Network
     from eval.retrieval.run import KIND as RETRIEVAL
-    from eval.scoring import read_config
     from fewshot_seg.errors import ConfigError
 
     network, track = Network(weights, device), partial(tracked, command=COMMAND)
@@ -170,8 +170,8 @@ def _changed_options(config: Mapping[str, Any]) -> list[str]:
     """The segmenter's options that a run has changed beyond what its methods do: "seeds.background=0.2"."""
     from dataclasses import asdict
 
-    from eval.methods import CHANGES
-    from fewshot_seg.options import SegmenterOptions
+    from eval.episodes.methods import CHANGES
+    from fewshot_seg.segmentation.options import SegmenterOptions
 
     changed: dict[str, None] = {}
     for method, options in (config.get("segmenter") or {}).items():

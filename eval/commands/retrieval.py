@@ -15,7 +15,7 @@ from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, print_table, tracked
 
 if TYPE_CHECKING:
-    from eval.tables import Table
+    from eval.tables.table import Table
 
 __all__ = ["EPILOG", "retrieval"]
 
@@ -96,10 +96,10 @@ def retrieval(
     Writes RUN/config.json, vectors, queries-WEIGHTS.npz, metrics.json and report.html. The same command goes on where
     an interrupted run stopped; a run of another config in the same folder is refused.
     """
+    from eval.episodes.scoring import read_config
     from eval.retrieval.data import Choice
     from eval.retrieval.run import KIND, RetrievalTask, run_retrieval
     from eval.retrieval.tables import figures_table
-    from eval.scoring import read_config
 
     task = RetrievalTask(
         Choice(dataset.value, root, split.value, classes, split_file, allow_missing),

@@ -31,7 +31,7 @@ def score(
 
     Intervals are 95 %, by bootstrap over query images.
     """
-    from eval.scoring import Scoring, score_folder
+    from eval.episodes.scoring import Scoring, score_folder
 
     scoring = Scoring(boundary=boundary, samples=bootstrap)
     metrics = score_folder(run, root, split_list, scoring, partial(tracked, command=COMMAND))

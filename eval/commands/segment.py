@@ -195,10 +195,10 @@ def segment(
     Under torchrun the processes share the episodes, and end in the same numbers:
     torchrun --nproc-per-node 2 -m eval segment ...
     """
-    from eval.scoring import Scoring
-    from eval.segmentation import SegmentationTask, run_segmentation
-    from eval.settings import nested, parse_setting
-    from eval.shards import shard_of
+    from eval.episodes.scoring import Scoring
+    from eval.episodes.segmentation import SegmentationTask, run_segmentation
+    from eval.runs.shards import shard_of
+    from eval.studies.settings import nested, parse_setting
 
     task = SegmentationTask(
         root=root,

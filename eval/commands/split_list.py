@@ -66,7 +66,7 @@ def split_list(
     """List the classes of each image that are large enough to be segmented, as PASCAL-5i's lists do."""
     from fewshot_seg.datasets import fold_classes, open_dataset
     from fewshot_seg.datasets.splits import make_split_list, read_ids, write_split_list
-    from fewshot_seg.export import make_folder
+    from fewshot_seg.imaging.export import make_folder
 
     data = open_dataset(dataset.value, root, allow_missing=allow_missing)
     classes = fold_classes(data, "all" if fold is Fold.all else int(fold.value))

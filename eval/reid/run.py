@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from eval.bootstrap import LEVEL, SAMPLES, number_groups
-from eval.contenders import Contender, load_contenders
-from eval.predictions import Track, untracked
+from eval.episodes.predictions import Track, untracked
+from eval.episodes.scoring import METRICS
+from eval.measures.bootstrap import LEVEL, SAMPLES, number_groups
 from eval.reid.data import Choice, identities, open_images
 from eval.retrieval.begin import begun, check_task, embed, scores_file
+from eval.retrieval.contenders import Contender, load_contenders
 from eval.retrieval.data import RetrievalImages
-from eval.scoring import METRICS
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.export import atomic_file, write_json
+from fewshot_seg.imaging.export import atomic_file, write_json
 
 if TYPE_CHECKING:
     from eval.reid.scoring import Protocol, Ranked, Way

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.bootstrap import group_sums, interval, resample
-from eval.predictions import Track
+from eval.episodes.predictions import Track
+from eval.measures.bootstrap import group_sums, interval, resample
 from eval.retrieval.data import RetrievalImages
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.reid.expansion import ExpansionOptions, expand_queries

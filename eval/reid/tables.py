@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from eval.commands.common import percent
 from eval.reid.published import published
-from eval.tables import Table, span
+from eval.tables.table import Table, span
 
 __all__ = ["TITLES", "figures_table", "notes_of", "published_table", "title_of"]
 

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.commands.common import percent
-from eval.metrics import episode_truth
+from eval.episodes.scoring import EpisodeScore
+from eval.measures.metrics import episode_truth
 from eval.report.html import Html, element
 from eval.report.parts import Frame, case, key_to_colours, picture
-from eval.scoring import EpisodeScore
 from fewshot_seg.datasets import SegmentationDataset
-from fewshot_seg.decode import read_image
-from fewshot_seg.episodes import Episode
-from fewshot_seg.render import class_colour, heat_map, overlay, seed_map
-from fewshot_seg.results import Segmentation
+from fewshot_seg.episodes.episode import Episode
+from fewshot_seg.imaging.decode import read_image
+from fewshot_seg.imaging.render import class_colour, heat_map, overlay, seed_map
+from fewshot_seg.segmentation.results import Segmentation
 
 __all__ = ["MOST_SUPPORTS", "VOID_COLOUR", "Drawn", "draw_case", "frame_for", "shrunk"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.scoring import EpisodeScore
+from eval.episodes.scoring import EpisodeScore
 
 __all__ = ["Group", "choose", "groups_of"]
 

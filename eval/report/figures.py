@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eval.commands.common import percent
-from eval.matchers import KNOWN, matcher_words
+from eval.episodes.matchers import KNOWN, matcher_words
 from eval.report.html import Html, element, join
 from eval.report.page import Section
 from eval.report.parts import Bar, Cell, Column, bars, figure_tile, key_table, table

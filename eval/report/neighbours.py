@@ -15,11 +15,11 @@ from eval.report.html import Html, element, join
 from eval.report.parts import Frame, case, picture
 from eval.retrieval.data import RetrievalImages
 from eval.retrieval.scoring import QueryScores
-from fewshot_seg.images import read_image
-from fewshot_seg.render import heat_map
+from fewshot_seg.imaging.images import read_image
+from fewshot_seg.imaging.render import heat_map
 
 if TYPE_CHECKING:
-    from fewshot_seg.embedding import Embedder, Embedding
+    from fewshot_seg.network.embedding import Embedder, Embedding
 
 __all__ = ["HITS", "Explainer", "Neighbour", "draw_list", "draw_query", "frame_for_queries"]
 
@@ -48,7 +48,7 @@ class Explainer:
         Raises:
             ImageError: one of them can't be read.
         """
-        from fewshot_seg.attention import scale_maps, shots_of, similarity_maps
+        from fewshot_seg.attention.maps import scale_maps, shots_of, similarity_maps
 
         one, positive = self._embedding(place), self._embedding(other)
         maps = similarity_maps(self._embedder, one, shots_of(self._embedder, positive))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.report.html import Html, element, join
-from fewshot_seg.export import atomic_file
+from fewshot_seg.imaging.export import atomic_file
 
 __all__ = ["Section", "data_uri", "document", "write_page"]
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.commands.common import percent
-from eval.predictions import Track, untracked
+from eval.episodes.predictions import Track, untracked
+from eval.episodes.scoring import METRICS, read_config
 from eval.reid.data import Choice, open_images
 from eval.reid.run import KIND
 from eval.reid.tables import figures_table, notes_of, published_table, title_of
@@ -28,10 +29,9 @@ from eval.report.searches import SearchReport, explainer_of
 from eval.report.segmentation import REPORT, made_section
 from eval.retrieval.begin import scores_file
 from eval.retrieval.data import RetrievalImages
-from eval.scoring import METRICS, read_config
-from eval.tables import to_grid
-from fewshot_seg.decode import describe
+from eval.tables.table import to_grid
 from fewshot_seg.errors import DataError
+from fewshot_seg.imaging.decode import describe
 
 __all__ = ["write_reid_report"]
 

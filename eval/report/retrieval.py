@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.commands.common import percent
-from eval.predictions import Track, untracked
+from eval.episodes.predictions import Track, untracked
+from eval.episodes.scoring import METRICS, read_config
 from eval.report.examples import Group, groups_of
 from eval.report.html import Html, element, join
 from eval.report.neighbours import Explainer, draw_query, frame_for_queries
@@ -23,10 +24,9 @@ from eval.retrieval.data import Choice, RetrievalImages, open_images
 from eval.retrieval.run import KIND
 from eval.retrieval.scoring import QueryScores, load_scores
 from eval.retrieval.tables import dataset_title, figures_table
-from eval.scoring import METRICS, read_config
-from eval.tables import to_grid
-from fewshot_seg.decode import describe
+from eval.tables.table import to_grid
 from fewshot_seg.errors import DataError
+from fewshot_seg.imaging.decode import describe
 
 __all__ = ["write_retrieval_report"]
 

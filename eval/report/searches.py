@@ -10,8 +10,8 @@ from typing import Any
 from eval.report.neighbours import Explainer
 from eval.report.steps import Network
 from eval.retrieval.data import RetrievalImages
-from fewshot_seg.decode import describe
 from fewshot_seg.errors import FewShotError
+from fewshot_seg.imaging.decode import describe
 
 __all__ = ["SearchReport", "explainer_of"]
 
@@ -46,7 +46,7 @@ def explainer_of(config: Mapping[str, Any], images: RetrievalImages, network: Ne
     Returns:
         The explainer and "", or None and a line on the problem.
     """
-    from fewshot_seg.embedding import load_embedder
+    from fewshot_seg.network.embedding import load_embedder
     from fewshot_seg.retrieval.identity import identity_of
 
     made_with = config["weights"][0]

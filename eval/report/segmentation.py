@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.commands.common import percent
-from eval.matchers import matcher_words
-from eval.methods import told_in
-from eval.predictions import Track, decode, predictions_file
+from eval.episodes.matchers import matcher_words
+from eval.episodes.methods import told_in
+from eval.episodes.predictions import Track, decode, predictions_file
+from eval.episodes.scoring import EPISODES, METRICS, EpisodeScore, episode_table, open_run_dataset, read_config
 from eval.report.cases import MOST_SUPPORTS, VOID_COLOUR, Drawn, draw_case, frame_for
 from eval.report.examples import Group, choose
 from eval.report.figures import classes_section, figures_section, notices_of
@@ -20,13 +21,12 @@ from eval.report.html import Html, element, join
 from eval.report.page import Section, document, write_page
 from eval.report.parts import Cell, Column, histogram, key_table, key_to_colours, table
 from eval.report.steps import Network, Steps, recompute
-from eval.runs import read_lines
-from eval.scoring import EPISODES, METRICS, EpisodeScore, episode_table, open_run_dataset, read_config
+from eval.runs.folder import read_lines
 from fewshot_seg.datasets import SegmentationDataset
-from fewshot_seg.decode import describe
-from fewshot_seg.episodes import Episode, read_episodes
+from fewshot_seg.episodes.episode import Episode, read_episodes
 from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.render import SEED_COLOURS
+from fewshot_seg.imaging.decode import describe
+from fewshot_seg.imaging.render import SEED_COLOURS
 
 __all__ = ["REPORT", "ReportTask", "made_section", "write_report"]
 

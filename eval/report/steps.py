@@ -8,18 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eval.methods import episode_query, episode_supports, told_in
-from eval.predictions import Track
-from eval.threads import single_threaded
+from eval.episodes.methods import episode_query, episode_supports, told_in
+from eval.episodes.predictions import Track
+from eval.runs.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
-from fewshot_seg.decode import describe
-from fewshot_seg.episodes import Episode
+from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import FewShotError
+from fewshot_seg.imaging.decode import describe
 from fewshot_seg.streams import ordered_map
 
 if TYPE_CHECKING:
-    from fewshot_seg.results import Segmentation
-    from fewshot_seg.segmenter import Segmenter
+    from fewshot_seg.segmentation.results import Segmentation
+    from fewshot_seg.segmentation.segmenter import Segmenter
 
 __all__ = ["Network", "Steps", "recompute"]
 
@@ -86,10 +86,10 @@ def recompute(
 
 
 def _segmenter(config: Mapping[str, Any], options: Mapping[str, Any], network: Network) -> Segmenter:
-    from eval.segmentation import weights_digest
-    from fewshot_seg.embedding import load_embedder
+    from eval.episodes.segmentation import weights_digest
     from fewshot_seg.errors import CheckpointError
-    from fewshot_seg.segmenter import Segmenter, SegmenterOptions
+    from fewshot_seg.network.embedding import load_embedder
+    from fewshot_seg.segmentation.segmenter import Segmenter, SegmenterOptions
 
     weights = network.weights or str(config["weights"])
     embedder = load_embedder(weights, device=network.device or str(config["device"]))

@@ -11,15 +11,15 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from eval.contenders import Contender, check_weights
-from eval.predictions import Track
-from eval.provenance import code_digest, libraries
+from eval.episodes.predictions import Track
+from eval.retrieval.contenders import Contender, check_weights
 from eval.retrieval.data import RetrievalImages
 from eval.retrieval.vectors import embed_files
-from eval.runs import claim_run
+from eval.runs.folder import claim_run
+from eval.runs.provenance import code_digest, libraries
 from fewshot_seg import __version__
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.export import make_folder
+from fewshot_seg.imaging.export import make_folder
 from fewshot_seg.locks import sole_user
 
 __all__ = ["Embedded", "begun", "check_task", "embed", "scores_file"]

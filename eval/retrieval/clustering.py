@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.predictions import Track, untracked
+from eval.episodes.predictions import Track, untracked
 from fewshot_seg.errors import ConfigError, ShapeError
 
 __all__ = ["assign", "k_means", "normalized_mutual_information", "seed_centres"]

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.bootstrap import LEVEL, SAMPLES
-from eval.contenders import Contender, load_contenders
-from eval.predictions import Track, untracked
+from eval.episodes.predictions import Track, untracked
+from eval.episodes.scoring import METRICS
+from eval.measures.bootstrap import LEVEL, SAMPLES
 from eval.retrieval.begin import begun, check_task, embed, scores_file
+from eval.retrieval.contenders import Contender, load_contenders
 from eval.retrieval.data import Choice, RetrievalImages, open_images
-from eval.scoring import METRICS
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.export import write_json
+from fewshot_seg.imaging.export import write_json
 
 if TYPE_CHECKING:
     from eval.retrieval.scoring import QueryScores

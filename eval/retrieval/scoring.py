@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.bootstrap import draws, interval
-from eval.predictions import Track
+from eval.episodes.predictions import Track
+from eval.measures.bootstrap import draws, interval
 from eval.retrieval.clustering import k_means, normalized_mutual_information
 from eval.retrieval.data import RetrievalImages
 from eval.retrieval.metrics import average_precision_at_r, r_precision, rank, recalls
-from fewshot_seg.decode import describe
 from fewshot_seg.errors import DataError
-from fewshot_seg.export import atomic_file
+from fewshot_seg.imaging.decode import describe
+from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.retrieval.exact import QUERIES
 
 __all__ = ["SHOWN", "QueryScores", "figures_of", "load_scores", "nmi_of", "save_scores", "score_queries"]

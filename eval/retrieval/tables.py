@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from eval.commands.common import percent
 from eval.retrieval.published import published
-from eval.tables import Table, span
+from eval.tables.table import Table, span
 
 __all__ = ["dataset_title", "figures_table", "notes_of"]
 

@@ -9,11 +9,11 @@ from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.results import save_result
 from fewshot_seg.commands.scenes import Picture, Scene, scenes
-from fewshot_seg.export import make_folder, write_image, write_json
-from fewshot_seg.render import Tile, heat_map, overlay, seed_map, sheet
+from fewshot_seg.imaging.export import make_folder, write_image, write_json
+from fewshot_seg.imaging.render import Tile, heat_map, overlay, seed_map, sheet
 
 if TYPE_CHECKING:
-    from fewshot_seg.segmenter import Segmentation, Segmenter
+    from fewshot_seg.segmentation.segmenter import Segmentation, Segmenter
 
 __all__ = ["SHEET_NAME", "run_demo"]
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fewshot_seg.embedding import Embedder
-    from fewshot_seg.segmenter import Segmenter
+    from fewshot_seg.network.embedding import Embedder
+    from fewshot_seg.segmentation.segmenter import Segmenter
 
 __all__ = ["Engine", "Way"]
 
@@ -46,7 +46,7 @@ class Engine:
         Raises:
             ConfigError, CheckpointError: from `load_embedder`.
         """
-        from fewshot_seg.embedding import load_embedder
+        from fewshot_seg.network.embedding import load_embedder
 
         self.set_threads()
         return load_embedder(self.weights, device=self.device, precision=self.precision)
@@ -66,7 +66,7 @@ class Engine:
         Raises:
             ConfigError, CheckpointError: as `embedder`, or an option that doesn't fit.
         """
-        from fewshot_seg.segmenter import Segmenter, SegmenterOptions
+        from fewshot_seg.segmentation.segmenter import Segmenter, SegmenterOptions
 
         way = way or Way()
         options = SegmenterOptions.of_quality(way.quality, **way.changes(), seed=self.seed, threads=self.threads)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.export import make_folder, write_image, write_json
-from fewshot_seg.render import Tile, heat_map, sheet
+from fewshot_seg.imaging.export import make_folder, write_image, write_json
+from fewshot_seg.imaging.render import Tile, heat_map, sheet
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
 
-    from fewshot_seg.embedding import Embedder
+    from fewshot_seg.network.embedding import Embedder
 
 __all__ = ["ExplainRequest", "run_explain"]
 
@@ -53,7 +53,7 @@ def run_explain(request: ExplainRequest) -> dict[str, Any]:
         ConfigError: not 2 to 4 images, `different` without a pair, or an output would overwrite an input.
         ImageError, CheckpointError, OutputError: a file cannot be read or written.
     """
-    from fewshot_seg.images import load_batch, read_image
+    from fewshot_seg.imaging.images import load_batch, read_image
 
     kind = _kind(request)
     paths = [Path(image) for image in request.images]
@@ -91,7 +91,7 @@ def _attention(
     """The scaled (h, w) map of every image, and the cosine of every two images."""
     import torch
 
-    from fewshot_seg import attention
+    from fewshot_seg.attention import maps as attention
 
     with torch.inference_mode():
         embedding = embedder(batch)

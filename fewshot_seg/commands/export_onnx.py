@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.export import atomic_file, make_folder
+from fewshot_seg.imaging.export import atomic_file, make_folder
 
 if TYPE_CHECKING:
-    from fewshot_seg.images import ImageInput
+    from fewshot_seg.imaging.images import ImageInput
 
 __all__ = ["OnnxRequest", "run_export_onnx"]
 
@@ -50,13 +50,13 @@ def run_export_onnx(request: OnnxRequest) -> dict[str, Any]:
         raise ConfigError(f"{request.out}: an ONNX file's name must end in {SUFFIX}")
     if request.images and not request.int8:
         raise ConfigError("--images: they give the ranges of 8-bit numbers, so give --int8, too")
-    from fewshot_seg.embedding import load_embedder
-    from fewshot_seg.to_onnx import export_onnx
+    from fewshot_seg.network.embedding import load_embedder
+    from fewshot_seg.onnx.export import export_onnx
 
     embedder = load_embedder(request.weights, device="cpu")
     model = export_onnx(embedder, through_norm=request.through_norm)
     if request.int8:
-        from fewshot_seg.onnx_int8 import quantized
+        from fewshot_seg.onnx.int8 import quantized
 
         model = quantized(model, embedder, _images(request.images))
     content = model.to_bytes()
@@ -68,7 +68,7 @@ def run_export_onnx(request: OnnxRequest) -> dict[str, Any]:
 
 def _images(patterns: Sequence[str]) -> Sequence[ImageInput]:
     if patterns:
-        from fewshot_seg.images import find_images
+        from fewshot_seg.imaging.images import find_images
 
         return [os.fspath(path) for path in find_images(patterns)]
     from fewshot_seg.commands.scenes import scenes

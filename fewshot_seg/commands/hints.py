@@ -23,7 +23,7 @@ POINTS_FORM = "X,Y[,bg]:..."
 
 @dataclass(frozen=True)
 class Given:
-    """What is given of one object in one image; see `fewshot_seg.hints.Hint`."""
+    """What is given of one object in one image; see `fewshot_seg.prompts.hints.Hint`."""
 
     mask: Path | None = None
     box: Box | None = None
@@ -126,7 +126,7 @@ def read_value(kind: str, option: str, text: str, value: str) -> Any:
         return parse_box(option, text, value)
     if kind == "points":
         return parse_points(option, text, value)
-    from fewshot_seg.images import find_images
+    from fewshot_seg.imaging.images import find_images
 
     found = find_images([value])
     if len(found) != 1:

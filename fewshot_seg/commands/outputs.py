@@ -66,7 +66,7 @@ def refuse_foreign(masks: Iterable[Path], folder: Path) -> None:
 def _has_our_colours(mask: Path) -> bool:
     from PIL import Image
 
-    from fewshot_seg.render import PALETTE
+    from fewshot_seg.imaging.render import PALETTE
 
     try:
         with Image.open(mask) as image:

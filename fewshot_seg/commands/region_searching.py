@@ -16,9 +16,9 @@ from fewshot_seg.commands.searching import Entry, EntryHit, Query, SearchRequest
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
 
 if TYPE_CHECKING:
+    from fewshot_seg.prompts.supports import Support
     from fewshot_seg.retrieval.index import Index
     from fewshot_seg.retrieval.regions import RegionHit, RegionSearcher
-    from fewshot_seg.supports import Support
 
 __all__ = ["RegionAnswer", "RegionSheets", "check_regions", "run_region_search"]
 
@@ -72,8 +72,8 @@ def run_region_search(
         ConfigError: options that don't go together. ImageError, DataError: one of several queries that are examples of
         the same object can't be read.
     """
+    from fewshot_seg.prompts.supports import Support
     from fewshot_seg.retrieval.regions import CANDIDATES
-    from fewshot_seg.supports import Support
 
     box = None if request.box is None else parse_box("--box", request.box, request.box)
     if box is not None and len(queries) > 1:
@@ -135,7 +135,7 @@ class RegionSheets:
         Raises:
             OutputError: it can't be written.
         """
-        from fewshot_seg.export import make_folder
+        from fewshot_seg.imaging.export import make_folder
 
         if self.folder is not None:
             make_folder(self.folder)
@@ -166,7 +166,7 @@ class RegionSheets:
         Raises:
             OutputError: it can't be written.
         """
-        from fewshot_seg.export import write_json
+        from fewshot_seg.imaging.export import write_json
 
         if self.folder is not None:
             write_json(self.folder / "regions.json", {"searches": self._content})
@@ -175,9 +175,9 @@ class RegionSheets:
 def _save(folder: Path, stem: str, hit: RegionHit) -> dict[str, Any]:
     import numpy as np
 
-    from fewshot_seg.decode import read_image
-    from fewshot_seg.export import encode_rle, write_image, write_label_png
-    from fewshot_seg.render import overlay
+    from fewshot_seg.imaging.decode import read_image
+    from fewshot_seg.imaging.export import encode_rle, write_image, write_label_png
+    from fewshot_seg.imaging.render import overlay
 
     mask = hit.mask()
     labels = mask.astype(np.int32)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fewshot_seg.decode import describe
-from fewshot_seg.export import bounding_box, encode_rle, write_image, write_label_png
-from fewshot_seg.render import overlay
+from fewshot_seg.imaging.decode import describe
+from fewshot_seg.imaging.export import bounding_box, encode_rle, write_image, write_label_png
+from fewshot_seg.imaging.render import overlay
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fewshot_seg.segmenter import Segmentation
+    from fewshot_seg.segmentation.segmenter import Segmentation
 
 __all__ = ["COLUMNS", "failed_entry", "mask_name", "overlay_name", "save_result", "table_rows"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_seg.commands.searching import Entry, EntryHit
-from fewshot_seg.decode import describe
+from fewshot_seg.imaging.decode import describe
 
 __all__ = ["as_json_entry", "table_of", "write_table"]
 
@@ -51,7 +51,7 @@ def write_table(path: Path, entries: Sequence[Entry]) -> None:
     Raises:
         OutputError: it can't be written.
     """
-    from fewshot_seg.export import atomic_file
+    from fewshot_seg.imaging.export import atomic_file
 
     names = _column_names(entries)
     text = io.StringIO(newline="")

@@ -10,14 +10,14 @@ from fewshot_seg.commands.console import complain
 from fewshot_seg.commands.hints import Box
 from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
 from fewshot_seg.commands.searching import Answer, Entry, EntryHit
-from fewshot_seg.decode import describe
 from fewshot_seg.errors import ConfigError, FewShotError
+from fewshot_seg.imaging.decode import describe
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fewshot_seg.render import Tile
+    from fewshot_seg.imaging.render import Tile
 
 __all__ = ["Explainer", "refuse_targets", "write_sheet"]
 
@@ -33,8 +33,8 @@ def write_sheet(path: Path, entries: Sequence[Entry]) -> None:
     Raises:
         OutputError: it can't be written.
     """
-    from fewshot_seg.export import write_image
-    from fewshot_seg.render import sheet
+    from fewshot_seg.imaging.export import write_image
+    from fewshot_seg.imaging.render import sheet
 
     shown = [entry for entry in entries if entry.error is None][:SHEET_QUERIES]
     if len(shown) < len(entries):
@@ -57,7 +57,7 @@ class Explainer:
     """
 
     def __init__(self, folder: Path | None, queries: Sequence[str]) -> None:
-        from fewshot_seg.export import make_folder
+        from fewshot_seg.imaging.export import make_folder
 
         self._files: dict[str, Path] = {}
         if folder is not None:
@@ -75,8 +75,8 @@ class Explainer:
         """
         if not self._files or not answer.hits:
             return
-        from fewshot_seg.export import write_image
-        from fewshot_seg.render import sheet
+        from fewshot_seg.imaging.export import write_image
+        from fewshot_seg.imaging.render import sheet
 
         rows = [_why(answer, number) for number in range(len(answer.hits))]
         title = "What makes them alike: similarity attention of query and hit"
@@ -89,7 +89,7 @@ def refuse_targets(queries: Sequence[str], sheet: Path | None, table: Path | Non
     Raises:
         ConfigError: one is, or isn't.
     """
-    from fewshot_seg.export import FORMATS
+    from fewshot_seg.imaging.export import FORMATS
 
     if sheet is not None and sheet.suffix.lower() not in FORMATS:
         raise ConfigError(f"--sheet {sheet}: a sheet's name ends in {', '.join(FORMATS)}; choose one of these")
@@ -104,7 +104,7 @@ def _rows(entry: Entry) -> list[list[Tile | None]]:
 
 
 def _query_tile(entry: Entry) -> Tile:
-    from fewshot_seg.render import Tile
+    from fewshot_seg.imaging.render import Tile
 
     picture = _framed(_picture(entry.queries[0], entry.box, TILE))
     more = f"\nand {len(entry.queries) - 1} more" if len(entry.queries) > 1 else ""
@@ -112,7 +112,7 @@ def _query_tile(entry: Entry) -> Tile:
 
 
 def _hit_tile(rank: int, hit: EntryHit) -> Tile:
-    from fewshot_seg.render import Tile
+    from fewshot_seg.imaging.render import Tile
 
     columns = "".join(f"\n{name}: {value}" for name, value in hit.columns.items() if value)
     return Tile(_boxed(hit), f"{rank}.  {hit.score:.3f}\n{_short(hit.path)}{columns}")
@@ -120,7 +120,7 @@ def _hit_tile(rank: int, hit: EntryHit) -> Tile:
 
 def _why(answer: Answer, number: int) -> list[Tile | None]:
     """The query, where it is like the hit, where the hit is like it, and the hit."""
-    from fewshot_seg.render import Tile, heat_map
+    from fewshot_seg.imaging.render import Tile, heat_map
 
     hit = answer.hits[number]
     name = answer.queries[hit.query]
@@ -144,7 +144,7 @@ def _picture(path: str, box: Box | None, side: int) -> npt.NDArray[np.uint8]:
     import numpy as np
     from PIL import Image
 
-    from fewshot_seg.decode import read_image
+    from fewshot_seg.imaging.decode import read_image
     from fewshot_seg.retrieval.search import cut_out
 
     try:
@@ -160,7 +160,7 @@ def _boxed(hit: EntryHit) -> npt.NDArray[np.uint8]:
     """The hit's image, its region's box drawn."""
     import cv2
 
-    from fewshot_seg.decode import read_image
+    from fewshot_seg.imaging.decode import read_image
 
     picture = _picture(hit.location, None, TILE)
     if hit.region is None:

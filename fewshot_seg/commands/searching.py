@@ -89,7 +89,7 @@ class Query:
 
 def find_queries(patterns: Sequence[str]) -> list[Query]:
     """The images that files, folders and patterns stand for, in order, each once."""
-    from fewshot_seg.find import find_images
+    from fewshot_seg.imaging.find import find_images
 
     found: dict[str, Query] = {}
     for pattern in patterns:
@@ -108,7 +108,7 @@ def run_search(index: Index, queries: Sequence[Query], request: SearchRequest) -
         ConfigError: options that don't go together. ImageError, DataError: an image of `unlike`, or one of the queries
         that are combined, can't be read.
     """
-    from fewshot_seg.find import find_images
+    from fewshot_seg.imaging.find import find_images
 
     unlike = [str(path) for path in find_images(request.unlike, recursive=True)] if request.unlike else []
     options: dict[str, Any] = {"threshold": request.threshold, "unlike": unlike}

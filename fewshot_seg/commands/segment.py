@@ -16,11 +16,11 @@ from fewshot_seg.commands.outputs import output_stems, refuse_foreign, refuse_ov
 from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
 from fewshot_seg.commands.supports import Shot
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
-from fewshot_seg.export import make_folder, write_json
+from fewshot_seg.imaging.export import make_folder, write_json
 
 if TYPE_CHECKING:
-    from fewshot_seg.hints import Query as QueryWithHints
-    from fewshot_seg.segmenter import Prepared, Segmentation, Segmenter, Support
+    from fewshot_seg.prompts.hints import Query as QueryWithHints
+    from fewshot_seg.segmentation.segmenter import Prepared, Segmentation, Segmenter, Support
 
 __all__ = ["Report", "SegmentRequest", "run_segment"]
 
@@ -126,7 +126,7 @@ def _with_hints(queries: list[_Query], request: SegmentRequest) -> list[_Query]:
 
 def _images_of(pattern: str, recursive: bool) -> list[Path]:
     """What one pattern names; results of an earlier run are taken only where they are named one by one."""
-    from fewshot_seg.images import find_images
+    from fewshot_seg.imaging.images import find_images
 
     found = find_images([pattern], recursive=recursive)
     if found == [Path(pattern)]:
@@ -153,14 +153,14 @@ def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[
 
 
 def _as_supports(classes: dict[str, tuple[Shot, ...]]) -> dict[str, list[Support]]:
-    from fewshot_seg.segmenter import Support
+    from fewshot_seg.segmentation.segmenter import Support
 
     return {name: [Support(shot.path, **asdict(shot.known)) for shot in shots] for name, shots in classes.items()}
 
 
 def _as_query(query: _Query) -> Path | QueryWithHints:
-    from fewshot_seg.hints import Hint
-    from fewshot_seg.hints import Query as QueryWithHints
+    from fewshot_seg.prompts.hints import Hint
+    from fewshot_seg.prompts.hints import Query as QueryWithHints
 
     if not query.known:
         return query.path
@@ -178,7 +178,7 @@ def _segment(
 
 
 def _finish(out: Path, query: _Query, stem: str, outcome: Segmentation | FewShotError) -> dict[str, Any]:
-    from fewshot_seg.images import read_image
+    from fewshot_seg.imaging.images import read_image
 
     try:
         if isinstance(outcome, FewShotError):

@@ -66,7 +66,7 @@ def parse_negatives(patterns: Sequence[str]) -> list[Path]:
     Raises:
         DataError: a path that is not there or holds no image.
     """
-    from fewshot_seg.images import find_images
+    from fewshot_seg.imaging.images import find_images
 
     return find_images(patterns) if patterns else []
 
@@ -85,7 +85,7 @@ def _values(kind: str, texts: Sequence[str], paths: dict[str, list[Path]]) -> di
 
 
 def _hint_and_name(kind: str, text: str, option: str) -> tuple[str, list[Any]]:
-    from fewshot_seg.images import find_images
+    from fewshot_seg.imaging.images import find_images
 
     if kind in ("mask", "scribble"):
         name, path = _name_and_path(text, option)
@@ -99,7 +99,7 @@ def _shot(name: str, path: Path, known: dict[str, Any]) -> Shot:
 
 
 def _gather(options: Sequence[str], option: str) -> dict[str, list[Path]]:
-    from fewshot_seg.images import find_images
+    from fewshot_seg.imaging.images import find_images
 
     found: dict[str, list[Path]] = {}
     for text in options:

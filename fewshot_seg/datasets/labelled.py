@@ -18,8 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from fewshot_seg.decode import describe
 from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.imaging.decode import describe
 
 __all__ = [
     "KINDS",

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
-from fewshot_seg.images import load_batch
+from fewshot_seg.imaging.images import load_batch
+from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.reid.expansion import ExpansionOptions, expand_queries
 from fewshot_seg.reid.gallery import CAMERA
 from fewshot_seg.reid.ranking import similarity_rows

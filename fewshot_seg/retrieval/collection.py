@@ -11,9 +11,9 @@ from typing import Final, Self
 
 import torch
 
-from fewshot_seg.decode import describe
-from fewshot_seg.embedding import Embedder, load_embedder
 from fewshot_seg.errors import DataError
+from fewshot_seg.imaging.decode import describe
+from fewshot_seg.network.embedding import Embedder, load_embedder
 from fewshot_seg.retrieval.contents import Contents, claim, commit, open_contents, write_part
 from fewshot_seg.retrieval.editing import regrouped
 from fewshot_seg.retrieval.identity import Identity, check_same, identity_of, load_for

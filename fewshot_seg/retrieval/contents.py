@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.decode import describe
 from fewshot_seg.errors import ConfigError, DataError, OutputError
-from fewshot_seg.export import make_folder
+from fewshot_seg.imaging.decode import describe
+from fewshot_seg.imaging.export import make_folder
 from fewshot_seg.locks import sole_user
 from fewshot_seg.retrieval.identity import Identity
 from fewshot_seg.retrieval.manifest import NAME, Listed, Manifest, read_manifest, write_manifest

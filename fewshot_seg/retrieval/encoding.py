@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewshot_seg.decode import read_image
-from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import FewShotError
-from fewshot_seg.images import DRAFT_MARGIN, Preprocessing, preprocess
+from fewshot_seg.imaging.decode import read_image
+from fewshot_seg.imaging.images import DRAFT_MARGIN, Preprocessing, preprocess
+from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval.rows import Row, content_digest, stamp_of
 from fewshot_seg.retrieval.sources import Failure, Item
 from fewshot_seg.streams import read_then, worker_pool

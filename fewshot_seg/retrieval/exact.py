@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_seg.devices import resolve_device
 from fewshot_seg.errors import ConfigError, DataError, ShapeError
+from fewshot_seg.network.devices import resolve_device
 
 __all__ = ["TopK", "top_k"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from fewshot_seg.backbones import ALIASES
-from fewshot_seg.embedding import Embedder, load_embedder
 from fewshot_seg.errors import CheckpointError, ConfigError
-from fewshot_seg.weights import digest_of
+from fewshot_seg.network.backbones import ALIASES
+from fewshot_seg.network.embedding import Embedder, load_embedder
+from fewshot_seg.network.weights import digest_of
 
 __all__ = ["Identity", "check_same", "identity_of", "load_for"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from fewshot_seg.errors import FewShotError
-from fewshot_seg.features import FeatureCache
-from fewshot_seg.images import ImageInput
-from fewshot_seg.options import SegmenterOptions
+from fewshot_seg.imaging.images import ImageInput
+from fewshot_seg.matching.features import FeatureCache
+from fewshot_seg.prompts.supports import ClassSupports
 from fewshot_seg.retrieval.accelerators import (
     Accelerator,
     accelerate,
@@ -30,7 +30,7 @@ from fewshot_seg.retrieval.regions import CANDIDATES, RegionHit, RegionSearcher
 from fewshot_seg.retrieval.search import Combine, Hit, Searcher
 from fewshot_seg.retrieval.sources import Failure
 from fewshot_seg.retrieval.summary import summary
-from fewshot_seg.supports import ClassSupports
+from fewshot_seg.segmentation.options import SegmenterOptions
 
 __all__ = ["Index"]
 

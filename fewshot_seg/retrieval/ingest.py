@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, DataError, ImageError
+from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.editing import Editor
 from fewshot_seg.retrieval.encoding import Job, encode

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ShapeError
+from fewshot_seg.network.embedding import Embedder
 
 __all__ = ["pooled_region", "region_likeness", "region_vectors", "shared_evidence"]
 

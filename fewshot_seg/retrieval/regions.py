@@ -19,22 +19,22 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewshot_seg.cutting import Cutter, Target
-from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
-from fewshot_seg.features import LAST, FeatureCache, FeatureExtractor, Loaded
-from fewshot_seg.hints import apply_to_map
-from fewshot_seg.images import read_image, resize_map
-from fewshot_seg.locators import Example, Located, QueryView
-from fewshot_seg.locators.choice import choose_locator
-from fewshot_seg.options import SegmenterOptions
+from fewshot_seg.imaging.images import read_image, resize_map
+from fewshot_seg.matching.features import LAST, FeatureCache, FeatureExtractor, Loaded
+from fewshot_seg.matching.locators import Example, Located, QueryView
+from fewshot_seg.network.embedding import Embedder
+from fewshot_seg.prompts.hints import apply_to_map
+from fewshot_seg.prompts.supports import ClassSupports, as_shots, support_marks
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import TopK
 from fewshot_seg.retrieval.ingest import Track
 from fewshot_seg.retrieval.likeness import pooled_region, region_likeness, region_vectors, shared_evidence
 from fewshot_seg.retrieval.sources import Failure
+from fewshot_seg.segmentation.choice import choose_locator
+from fewshot_seg.segmentation.cutter import Cutter, Target
+from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.streams import in_batches, ordered_map, worker_pool
-from fewshot_seg.supports import ClassSupports, as_shots, support_marks
 
 __all__ = ["CANDIDATES", "RegionHit", "RegionSearcher", "Scored", "Wanted", "region_box"]
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from fewshot_seg.decode import describe
 from fewshot_seg.errors import DataError, ImageError
+from fewshot_seg.imaging.decode import describe
 
 __all__ = ["Row", "RowFile", "Stamp", "content_digest", "encode_rows", "stamp_of"]
 

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewshot_seg.attention import scale_maps, shots_of, similarity_maps
-from fewshot_seg.decode import describe, read_image
-from fewshot_seg.embedding import Embedder, Embedding
+from fewshot_seg.attention.maps import scale_maps, shots_of, similarity_maps
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
-from fewshot_seg.images import ImageInput, is_one, load_batch
+from fewshot_seg.imaging.decode import describe, read_image
+from fewshot_seg.imaging.images import ImageInput, is_one, load_batch
+from fewshot_seg.network.embedding import Embedder, Embedding
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import TopK
 from fewshot_seg.streams import in_batches, ordered_map, worker_pool

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fewshot_seg.decode import PATH_TYPES, describe
 from fewshot_seg.errors import DataError
-from fewshot_seg.find import find_images
+from fewshot_seg.imaging.decode import PATH_TYPES, describe
+from fewshot_seg.imaging.find import find_images
 from fewshot_seg.retrieval.roots import Source, root_number
 
 __all__ = ["Failure", "Found", "Item", "find_items"]

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fewshot_seg.decode import PATH_TYPES, describe
 from fewshot_seg.errors import DataError
-from fewshot_seg.find import find_images
+from fewshot_seg.imaging.decode import PATH_TYPES, describe
+from fewshot_seg.imaging.find import find_images
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.ingest import known_rows
 from fewshot_seg.retrieval.roots import Source, base_of, identity_key

@@ -11,6 +11,9 @@ import pytest
 import fewshot_seg as fs
 from tests.architecture.imports import ROOT
 
+_MODULE = r"from fewshot_seg\.?([\w.]*) import (\w+) as \2"
+_NAMES = r"from fewshot_seg\.([\w.]+) import (?!\w+ as)(.+)"
+
 
 @pytest.mark.parametrize("name", fs.__all__)
 def test_every_public_name_is_there(name: str) -> None:
@@ -18,21 +21,17 @@ def test_every_public_name_is_there(name: str) -> None:
     assert name in dir(fs)
 
 
-@pytest.mark.parametrize("name", ["attention", "errors", "images", "refine", "render", "seeds", "segmenter"])
+@pytest.mark.parametrize("name", fs._MODULES)
 def test_modules_are_reached_through_the_package(name: str) -> None:
-    assert getattr(fs, name) is importlib.import_module(f"fewshot_seg.{name}")
+    assert getattr(fs, name) is importlib.import_module(f"fewshot_seg.{fs._MODULES[name]}")
 
 
 def test_the_lazy_names_are_the_typed_ones() -> None:
     """What mypy sees (the imports for types) and what Python finds (the tables) must not drift apart."""
     source = (ROOT / "fewshot_seg" / "__init__.py").read_text(encoding="utf-8")
     typed = source.split("if TYPE_CHECKING:")[1].split("\n\n")[0]
-    modules = set(re.findall(r"from fewshot_seg import (\w+) as \1", typed))
-    homes = {
-        name: module
-        for module, names in re.findall(r"from fewshot_seg\.([\w.]+) import (.+)", typed)
-        for name in names.split(", ")
-    }
+    modules = {name: f"{room}.{name}".strip(".") for room, name in re.findall(_MODULE, typed)}
+    homes = {name: module for module, names in re.findall(_NAMES, typed) for name in names.split(", ")}
     assert modules == fs._MODULES
     assert homes == fs._HOMES
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from eval.segmentation import SegmentationTask
-from fewshot_seg.embedding import Embedder, EmbedderSpec, build_embedder, save_checkpoint
-from fewshot_seg.images import Preprocessing
-from tests.fewshot_seg.voc_files import make_voc, sixteen
+from eval.episodes.segmentation import SegmentationTask
+from fewshot_seg.imaging.images import Preprocessing
+from fewshot_seg.network.embedding import Embedder, EmbedderSpec, build_embedder, save_checkpoint
+from tests.fewshot_seg.datasets.voc_files import make_voc, sixteen
 
 
 def tiny_embedder() -> Embedder:

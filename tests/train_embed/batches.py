@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fewshot_seg.embedding import Embedder, EmbedderSpec, PooledHead
+from fewshot_seg.network.embedding import Embedder, EmbedderSpec, PooledHead
 
 CHANNELS, DIM, SIZE = 6, 5, 12
 

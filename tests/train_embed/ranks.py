@@ -1,4 +1,4 @@
-"""What one of two ranks does in tests/train_embed/test_distributed.py; run by torchrun: ranks.py OUT_FOLDER."""
+"""What one of two ranks does in tests/train_embed/run/test_distributed.py; run by torchrun: ranks.py OUT_FOLDER."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.train_embed.batches import DIM, pictures, tiny_embedder
-from train_embed import distributed
-from train_embed.gradcam import PairClassifier, gradcam_mining_loss, pair_bce_loss
-from train_embed.losses import make_loss
-from train_embed.mining import MiningOptions, mining_loss, mining_tuples
-from train_embed.schema import LossConfig
+from train_embed.config.schema import LossConfig
+from train_embed.losses.metric import make_loss
+from train_embed.mining.gradcam import PairClassifier, gradcam_mining_loss, pair_bce_loss
+from train_embed.mining.similarity import MiningOptions, mining_loss, mining_tuples
+from train_embed.run import distributed
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 1, 2, 0, 2, 4, 4])
 LOSSES = ["contrastive", "triplet", "quadruplet", "multi-similarity", "proxy-anchor", "normalized-softmax"]

@@ -9,9 +9,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from fewshot_seg.devices import resolve_device
+from fewshot_seg.network.devices import resolve_device
 from train_embed.cli import app
-from train_embed.config import load_config, preset_names
+from train_embed.config.load import load_config, preset_names
 
 COMMANDS = ("run", "presets", "export", "ablation", "import-weights")
 

@@ -1,1 +1,1 @@
-"""`train-embed matcher`: the network of `fewshot_seg.matcher`, trained on episodes over a frozen backbone."""
+"""`train-embed matcher`: the network of `fewshot_seg.matching.matcher`, trained on episodes over a frozen backbone."""

@@ -103,12 +103,12 @@ def matcher(
 
 def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -> None:
     from fewshot_seg.commands.console import print_table, tracked
-    from fewshot_seg.export import make_folder
-    from fewshot_seg.matcher_files import load_matcher
+    from fewshot_seg.imaging.export import make_folder
+    from fewshot_seg.matching.files import load_matcher
     from train_embed.matcher.ground import prepare
     from train_embed.matcher.trainer import train_matcher
     from train_embed.matcher.validation import validate
-    from train_embed.setup import seeded
+    from train_embed.run.setup import seeded
 
     make_folder(out.parent)
     ground = prepare(options, cache, lambda items, total, what: tracked(items, total, what, command="train-embed"))

@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewshot_seg.embedding import Embedder, load_embedder
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.matcher import Matcher, MatcherSpec
-from fewshot_seg.matcher_files import backbone_digest
-from fewshot_seg.matching import View
+from fewshot_seg.matching.files import backbone_digest
+from fewshot_seg.matching.matcher import Matcher, MatcherSpec
+from fewshot_seg.matching.rounds import View
+from fewshot_seg.network.embedding import Embedder, load_embedder
 from train_embed.matcher.gallery import Gallery, fold_names
 from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.store import Store, Track, make_store
 from train_embed.matcher.views import look, shrink, window
-from train_embed.setup import seeded
+from train_embed.run.setup import seeded
 
 __all__ = ["FINER", "Ground", "prepare", "spec_for"]
 

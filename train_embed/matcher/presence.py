@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewshot_seg.errors import FewShotError
-from fewshot_seg.matcher import Matcher
+from fewshot_seg.matching.matcher import Matcher
 from train_embed.matcher.draws import Draws, EpisodeSource, Shares
 from train_embed.matcher.ground import Ground
 from train_embed.matcher.losses import one_class, without
 from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.schedule import cycle_at, set_cycle
-from train_embed.progress import Progress
-from train_embed.signals import Interrupted, StopSignal
+from train_embed.run.progress import Progress
+from train_embed.run.signals import Interrupted, StopSignal
 
 __all__ = ["train_presence"]
 

@@ -13,9 +13,9 @@ from safetensors.torch import save
 from torch import nn
 
 from fewshot_seg.errors import CheckpointError, ConfigError
-from fewshot_seg.export import atomic_file
-from fewshot_seg.weights import first_line
-from train_embed.state import optimizer_tensors, part, restore_module, restore_optimizer
+from fewshot_seg.imaging.export import atomic_file
+from fewshot_seg.network.weights import first_line
+from train_embed.run.state import optimizer_tensors, part, restore_module, restore_optimizer
 
 __all__ = ["TrainingState"]
 

@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, OutputError
-from fewshot_seg.images import preprocess, read_image
-from fewshot_seg.matcher import Matcher
+from fewshot_seg.imaging.images import preprocess, read_image
+from fewshot_seg.matching.matcher import Matcher
+from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.streams import ordered_map
 from train_embed.matcher.gallery import Gallery
 from train_embed.matcher.views import WHOLE, look, window

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import FewShotError
-from fewshot_seg.matcher import Matcher
-from fewshot_seg.matcher_files import MatcherHeader, save_matcher
-from fewshot_seg.matching import Known, View, match
+from fewshot_seg.matching.files import MatcherHeader, save_matcher
+from fewshot_seg.matching.matcher import Matcher
+from fewshot_seg.matching.rounds import Known, View, match
 from train_embed.matcher.draws import Draws, EpisodeSource, Shares
 from train_embed.matcher.gallery import fold_names
 from train_embed.matcher.ground import Ground
@@ -30,10 +30,10 @@ from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.presence import train_presence
 from train_embed.matcher.schedule import cycle_at, set_cycle
 from train_embed.matcher.states import TrainingState
-from train_embed.memory import keep_freed_memory
-from train_embed.progress import Progress
-from train_embed.setup import seeded
-from train_embed.signals import Interrupted, stop_on_signals
+from train_embed.run.memory import keep_freed_memory
+from train_embed.run.progress import Progress
+from train_embed.run.setup import seeded
+from train_embed.run.signals import Interrupted, stop_on_signals
 
 __all__ = ["TERMS", "told_of_training", "train_matcher"]
 

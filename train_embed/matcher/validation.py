@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.matcher import Matcher
-from fewshot_seg.matching import Known, match
+from fewshot_seg.matching.matcher import Matcher
+from fewshot_seg.matching.rounds import Known, match
 from train_embed.matcher.ground import Ground
 
 __all__ = ["SETTINGS", "Setting", "Validation", "class_ious", "validate"]

@@ -19,8 +19,8 @@ from eval.reid.run import ReidTask, run_reid
 from eval.reid.scoring import Protocol, Way
 from eval.reid.tables import figures_table, published_table
 from eval.retrieval.begin import scores_file
-from fewshot_seg.embedding import load_embedder
 from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.network.embedding import load_embedder
 from fewshot_seg.reid.expansion import ExpansionOptions
 from fewshot_seg.reid.rerank import KReciprocal, RerankOptions
 from tests.eval.reid.files import PEOPLE, tiny_task

@@ -9,7 +9,7 @@ import pytest
 from eval.retrieval.data import Choice, open_images
 from fewshot_seg.errors import ConfigError, DataError
 from tests.eval.retrieval.files import make_folders
-from tests.fewshot_seg.test_published_datasets import GARMENTS, write_inshop
+from tests.fewshot_seg.datasets.test_published_datasets import GARMENTS, write_inshop
 
 
 def test_every_image_of_class_folders_asks_and_is_asked_for(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from eval.retrieval.run import RetrievalTask, default_ks, run_retrieval
 from eval.retrieval.scoring import load_scores
 from eval.retrieval.tables import figures_table
 from eval.retrieval.vectors import embed_files
-from fewshot_seg.embedding import load_embedder
 from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.network.embedding import load_embedder
 from tests.conftest import ROOT
 from tests.eval.retrieval.files import tiny_retrieval
 from tests.eval.tiny import contents, tiny_embedder

@@ -7,7 +7,7 @@ import pytest
 from fewshot_seg.datasets import msmt17, vehicleid, veri
 from fewshot_seg.datasets.labelled import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
-from tests.fewshot_seg.test_published_datasets import touch
+from tests.fewshot_seg.datasets.test_published_datasets import touch
 
 
 def write_lines(path, *lines):

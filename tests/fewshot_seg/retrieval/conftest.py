@@ -9,8 +9,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from fewshot_seg.embedding import Embedder, EmbedderSpec, build_embedder, load_embedder, save_checkpoint
-from fewshot_seg.images import Preprocessing
+from fewshot_seg.imaging.images import Preprocessing
+from fewshot_seg.network.embedding import Embedder, EmbedderSpec, build_embedder, load_embedder, save_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import fewshot_seg as fs
-from fewshot_seg.embedding import Embedder
+from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval import editing
 
 KILLS = 6

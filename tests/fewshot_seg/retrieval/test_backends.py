@@ -13,8 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval.accelerators import FOLDER
 from fewshot_seg.retrieval.backends import KINDS, rescored
 from fewshot_seg.retrieval.contents import Contents, claim, commit, write_part

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import fewshot_seg as fs
-from fewshot_seg.embedding import Embedder
+from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval.ingest import Changes
 from tests.fewshot_seg.image_files import write_bad_images, write_good_images
 

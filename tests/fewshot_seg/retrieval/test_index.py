@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 import fewshot_seg as fs
-from fewshot_seg.embedding import Embedder
+from fewshot_seg.network.embedding import Embedder
 
 
 def paths_of(folder: Path) -> list[str]:

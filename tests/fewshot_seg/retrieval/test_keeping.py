@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import fewshot_seg as fs
-from fewshot_seg.embedding import Embedder
 from fewshot_seg.locks import sole_user
+from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval import editing
 from tests.architecture.imports import ROOT
 from tests.privileges import folder_for_everyone, unprivileged

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fewshot_seg.embedding import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.errors import ShapeError
-from fewshot_seg.images import Preprocessing
+from fewshot_seg.imaging.images import Preprocessing
+from fewshot_seg.network.embedding import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.retrieval.likeness import FLOOR, pooled_region, region_likeness, region_vectors, shared_evidence
 
 

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fewshot_seg.embedding import Embedder
 from fewshot_seg.errors import ConfigError, DataError, ImageError
-from fewshot_seg.images import read_image
-from fewshot_seg.options import SegmenterOptions
+from fewshot_seg.imaging.images import read_image
+from fewshot_seg.network.embedding import Embedder
+from fewshot_seg.prompts.supports import Support
 from fewshot_seg.retrieval.index import Index
 from fewshot_seg.retrieval.regions import RegionHit, RegionSearcher, region_box
 from fewshot_seg.retrieval.sources import Failure
-from fewshot_seg.supports import Support
+from fewshot_seg.segmentation.options import SegmenterOptions
 
 
 @pytest.fixture(scope="module")

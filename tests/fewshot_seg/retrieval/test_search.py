@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import fewshot_seg as fs
-from fewshot_seg.embedding import Embedder
+from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval.search import UNLIKE_SHARE, Hit, cut_out
 
 

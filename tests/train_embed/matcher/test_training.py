@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import CheckpointError, ConfigError, FewShotError, OutputError
-from fewshot_seg.matcher import Matcher
-from fewshot_seg.matcher_files import backbone_digest, load_matcher, matcher_for, read_matcher_header
+from fewshot_seg.matching.files import backbone_digest, load_matcher, matcher_for, read_matcher_header
+from fewshot_seg.matching.matcher import Matcher
 from tests.train_embed.matcher.tiny import TRACK, ground, options
 from train_embed.cli import app
 from train_embed.matcher.ground import Ground, prepare, spec_for
@@ -269,7 +269,7 @@ def test_wrong_use_is_told_at_once(arguments: list[str], message: str) -> None:
 
 
 def test_a_network_without_layers_is_refused(material: Path) -> None:
-    from fewshot_seg.embedder import EmbedderSpec, build_embedder
+    from fewshot_seg.network.embedder import EmbedderSpec, build_embedder
 
     with pytest.raises(ConfigError, match="keeps no classifier"):
         spec_for(build_embedder(EmbedderSpec("timm/test_efficientnet"), weights=False))

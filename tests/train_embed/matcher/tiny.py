@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fewshot_seg.checkpoints import save_checkpoint
-from fewshot_seg.embedder import EmbedderSpec, build_embedder
-from fewshot_seg.images import Preprocessing
+from fewshot_seg.imaging.images import Preprocessing
+from fewshot_seg.network.checkpoints import save_checkpoint
+from fewshot_seg.network.embedder import EmbedderSpec, build_embedder
 from train_embed.matcher.ground import Ground, prepare
 from train_embed.matcher.options import MatcherTraining, Source
 from train_embed.matcher.store import Track

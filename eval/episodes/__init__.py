@@ -1,0 +1,1 @@
+"""Episodes of segmentation: plan, predict, score."""

@@ -1,0 +1,243 @@
+"""A segmentation run: episodes, predictions of every method on the same ones, and their score, in one folder.
+
+Predicting and scoring are apart: predictions are kept as they come, and the score is computed from the files,
+so that an interrupted run ends in the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval.episodes.hints import HINTS
+from eval.episodes.matchers import choose_matcher
+from eval.episodes.methods import Engine, Told, build_method, needs_network
+from eval.episodes.plan import Plan, plan_episodes
+from eval.episodes.predictions import Track, predict_run
+from eval.episodes.scoring import EPISODES, Scoring, main_method, score_run
+from eval.runs.folder import CONFIG, claim_run
+from eval.runs.provenance import code_digest, libraries
+from eval.runs.shards import ALONE, Shard, wait_for_files
+from fewshot_seg import __version__
+from fewshot_seg.datasets import Fold, SegmentationDataset, open_dataset
+from fewshot_seg.episodes.episode import Episode, read_episodes, write_episodes
+from fewshot_seg.episodes.protocols import PROTOCOLS
+from fewshot_seg.errors import ConfigError
+from fewshot_seg.imaging.decode import describe
+from fewshot_seg.imaging.export import make_folder
+from fewshot_seg.locks import sole_user
+
+if TYPE_CHECKING:
+    from fewshot_seg.network.embedding import Embedder
+
+__all__ = ["SegmentationTask", "build_engine", "run_segmentation", "weights_digest"]
+
+# Where the data lies doesn't change a result; what is in it shows in the episodes, which are compared.
+_FREE = ("root", "split_list", "episodes_file")
+
+
+@dataclass(frozen=True)
+class SegmentationTask:
+    """What is measured.
+
+    Attributes:
+        root: the data set's folder.
+        out: the run's folder.
+        dataset: a name from `datasets.dataset_names`.
+        split_list: which entries count; None means all that the masks hold.
+        fold: the classes; "all" for development.
+        way, shot: N classes an episode, K supports a class.
+        protocol: a name of `protocols.PROTOCOLS`.
+        episodes: how many; None means as many as the protocol is made of.
+        seed: of the episodes, and of the segmenter; None means the protocol's own.
+        episodes_file: replays these episodes (`episodes.read_episode_list`) instead of drawing any; then ways,
+            shots and classes are what stands there, and the protocol says no more than how to score.
+        allow_missing: leave out what the list names but the folder lacks, instead of refusing.
+        methods: names from `methods.METHODS`, on the same episodes; the run's own figures are those of
+            "ours", else of the first.
+        support_hint, query_hint: kinds of hints (`episodes.hints.HINTS`), made from masks, that the segmenter gets of
+            supports and of queries; None for none.
+        matcher: as `eval.episodes.matchers.choose_matcher` takes it.
+        absent: after each episode comes one with a query that shows none of its classes (`episodes.absent`), and objects
+            may count as absent.
+        weights, device: as `load_embedder` takes them.
+        skip_small_classes: leave out classes with fewer than shot + 1 images, instead of refusing.
+        workers: episodes at a time; None means the machine's processors, but at most 8. Results don't depend
+            on it.
+        cache_memory: MiB that features may take, of the memory of the device that the network is on.
+        scoring: how predictions are scored.
+        options: changes of the segmenter's default options, as `SegmenterOptions.from_dict` takes them.
+    """
+
+    root: Path
+    out: Path
+    dataset: str = "pascal5i"
+    split_list: Path | None = None
+    fold: Fold = 0
+    way: int = 1
+    shot: int = 1
+    protocol: str = "hsnet"
+    episodes: int | None = None
+    seed: int | None = None
+    episodes_file: Path | None = None
+    allow_missing: bool = False
+    methods: tuple[str, ...] = ("ours",)
+    support_hint: str | None = None
+    query_hint: str | None = None
+    matcher: str = "auto"
+    absent: bool = False
+    weights: str = "default"
+    device: str = "auto"
+    skip_small_classes: bool = False
+    workers: int | None = None
+    cache_memory: int = 1024
+    scoring: Scoring = field(default_factory=Scoring)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise ConfigError(f"unknown protocol {self.protocol!r}: choose {', '.join(PROTOCOLS)}")
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ConfigError(f"methods {list(self.methods)}: name at least one, and each once")
+        for hint in (self.support_hint, self.query_hint):
+            if hint is not None and hint not in HINTS:
+                raise ConfigError(f"unknown hint {hint!r}: choose {', '.join(HINTS)}")
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"workers {self.workers}: must be at least 1")
+        if self.cache_memory < 0:
+            raise ConfigError(f"cache memory {self.cache_memory}: must be a number of MiB, or 0 for none")
+
+    @property
+    def main_method(self) -> str:
+        """The method whose figures are the run's own."""
+        return main_method(self.methods)
+
+
+def run_segmentation(
+    task: SegmentationTask, track: Track | None = None, shard: Shard = ALONE, engine: Engine | None = None
+) -> dict[str, Any]:
+    """Predict what is still to be predicted, then score everything.
+
+    Writes config.json, episodes.jsonl, predictions.jsonl and metrics.json to `task.out`; the predictions of
+    other methods than "ours" get files of their own (`predictions.predictions_file`).
+
+    Args:
+        task: what to measure.
+        track: shows progress; None shows none.
+        shard: this process's place among several that work at the run.
+        engine: a network for several runs, from `build_engine`, whose features they share; None builds one.
+
+    Returns:
+        What is in metrics.json; nothing from a process that doesn't lead.
+
+    Raises:
+        ConfigError: an impossible task, or `task.out` holds another one's run, or another process is at work in it.
+        DataError, ImageError: bad data. CheckpointError: bad weights. OutputError: the folder can't be
+            written.
+    """
+    track = track or (lambda items, total, what: iter(items))
+    dataset = open_dataset(task.dataset, task.root, task.split_list, allow_missing=task.allow_missing)
+    plan = plan_episodes(task, dataset)
+    engine = build_engine(task, shard) if engine is None else engine
+    matcher = None
+    if engine is not None:
+        matcher = choose_matcher(task, dataset, plan.classes(dataset), engine.embedder)
+        hints = Told(task.support_hint, task.query_hint)
+        changes = {"always": plan.knows_presence, **task.options, "matcher": matcher.option}
+        engine = replace(engine, hints=hints, seed=plan.seed, changes=changes)
+    methods = {name: build_method(name, engine) for name in task.methods}
+    config = _config(task, dataset, plan, engine) | {"matcher": None if matcher is None else matcher.to_dict()}
+    make_folder(task.out)
+    with sole_user(task.out, shard.rank):
+        if not shard.leads:
+            wait_for_files(task.out, (CONFIG, EPISODES))
+        claim_run(task.out, config, free=_FREE)
+        _keep_episodes(task.out / EPISODES, plan.episodes, dataset)
+        predict_run(task.out, methods, dataset, plan.episodes, task.workers, track, shard)
+        return score_run(task.out, config, dataset, task.scoring, track) if shard.leads else {}
+
+
+def build_engine(task: SegmentationTask, shard: Shard = ALONE) -> Engine | None:
+    """The network that a task's methods run on; None if none of them needs one.
+
+    Raises:
+        CheckpointError: bad weights. ConfigError: no such device.
+    """
+    if not any(needs_network(name) for name in task.methods):
+        return None
+    from fewshot_seg.matching.features import FeatureCache
+    from fewshot_seg.network.embedding import load_embedder
+
+    embedder = load_embedder(task.weights, device=_device(task.device, shard))
+    hints = Told(task.support_hint, task.query_hint)
+    return Engine(embedder, hints, task.seed or 0, FeatureCache(task.cache_memory * 2**20), task.options)
+
+
+def _device(name: str, shard: Shard) -> str:
+    """Each of several processes gets a GPU of its own, as far as there are as many."""
+    if shard.count == 1 or name not in ("auto", "cuda"):
+        return name
+    import torch
+
+    gpus = torch.cuda.device_count()
+    return f"cuda:{shard.local_rank % gpus}" if gpus else name
+
+
+def _config(task: SegmentationTask, dataset: SegmentationDataset, plan: Plan, engine: Engine | None) -> dict[str, Any]:
+    """Everything that determines the predictions, and where the data was."""
+    network: dict[str, Any] = {"weights": None, "device": None, "segmenter": {}}
+    if engine is not None:
+        options = {name: asdict(engine.options(name)) for name in task.methods if needs_network(name)}
+        network = {
+            "weights": task.weights,
+            "weights_sha256": weights_digest(engine.embedder),
+            "embedder": engine.embedder.spec.to_dict(),
+            "device": engine.embedder.device.type,
+            "segmenter": options,
+        }
+    return {
+        "run": "segmentation",
+        "fewshot_seg": __version__,
+        "code_sha256": code_digest(),
+        "libraries": libraries(),
+        "dataset": dataset.name,
+        "root": str(task.root),
+        "split_list": None if task.split_list is None else str(task.split_list),
+        "fold": task.fold,
+        "classes_left_out": plan.left_out,
+        "way": plan.way,
+        "shot": plan.shot,
+        "protocol": task.protocol,
+        "episodes": len(plan.episodes),
+        "seed": plan.seed,
+        "episodes_file": None if task.episodes_file is None else str(task.episodes_file),
+        "allow_missing": task.allow_missing,
+        "missing_images": len(dataset.missing),
+        "methods": list(task.methods),
+        "support_hint": task.support_hint,
+        "query_hint": task.query_hint,
+        "absent": task.absent,
+        **network,
+    }
+
+
+def weights_digest(embedder: Embedder) -> str:
+    """SHA-256 of the weights: a checkpoint's path may hold others tomorrow."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in embedder.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _keep_episodes(path: Path, episodes: list[Episode], dataset: SegmentationDataset) -> None:
+    """Write the episodes, or check that the folder's are these."""
+    if not path.exists():
+        write_episodes(path, episodes, dataset.class_names)
+    elif read_episodes(path, dataset.class_names) != episodes:
+        raise ConfigError(f"{describe(path)}: holds other episodes (has the list changed?); change --out")

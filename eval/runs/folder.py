@@ -1,0 +1,124 @@
+"""A run's folder: its config, and files of one JSON line for each episode that grow until all are there.
+
+Lines are appended in the episodes' order and never changed; a program that is killed leaves at most one half
+line, which is cut off before the next is written. Everything else is written whole (`export.atomic_file`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fewshot_seg.errors import ConfigError, DataError, OutputError
+from fewshot_seg.imaging.decode import describe
+from fewshot_seg.imaging.export import make_folder, write_json
+
+__all__ = ["CONFIG", "append_lines", "claim_run", "read_lines"]
+
+CONFIG = "config.json"
+
+
+def claim_run(out: Path, config: Mapping[str, Any], free: Iterable[str] = ()) -> None:
+    """Make `out` the folder of the run that `config` describes, or check that it is.
+
+    Args:
+        out: created if need be.
+        config: JSON values.
+        free: keys that may differ from the ones in the folder, which keep their values there.
+
+    Raises:
+        ConfigError: the folder holds a run of another config. OutputError: it can't be written.
+    """
+    make_folder(out)
+    path = out / CONFIG
+    if not path.exists():
+        if any(out.glob("*.jsonl")):
+            raise ConfigError(f"{describe(out)}: holds results but no {CONFIG}; choose another --out")
+        write_json(path, config)
+        return
+    there = _read_config(path)
+    keys = [key for key in sorted(set(there) | set(config)) if key not in set(free)]
+    differing = [key for key in keys if there.get(key) != config.get(key)]
+    if differing:
+        changes = ", ".join(_change(key, there.get(key), config.get(key)) for key in differing)
+        raise ConfigError(f"{describe(out)}: holds another run: {changes}; choose another --out")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The finished lines of a file that `append_lines` writes, up to the first that isn't whole.
+
+    Raises:
+        OutputError: the file can't be read. A file that isn't there has no lines.
+    """
+    return _whole(path)[0]
+
+
+def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+    """Cut off what `read_lines` leaves out, then write each line as it comes, and yield after each.
+
+    Raises:
+        OutputError: the file can't be written. What is whole by then stays.
+    """
+    end = _whole(path)[1]
+    with _as_output_error(path):
+        stream = path.open("ab")
+    with stream:
+        with _as_output_error(path):
+            stream.truncate(end)
+        for line in lines:
+            with _as_output_error(path):
+                stream.write(json.dumps(line).encode() + b"\n")
+                stream.flush()
+            yield
+
+
+def _whole(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines, and the byte after the last of them."""
+    lines: list[dict[str, Any]] = []
+    end = 0
+    with _as_output_error(path):
+        if not path.exists():
+            return lines, end
+        with path.open("rb") as stream:
+            for raw in stream:
+                line = _parse(raw)
+                if line is None:
+                    break
+                lines.append(line)
+                end += len(raw)
+    return lines, end
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{describe(path)}: cannot be read ({error}); choose another --out") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{describe(path)}: is not a run's config; choose another --out")
+    return values
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(raw) if raw.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{describe(path)}: {reason}; check the folder and the space left") from error
+
+
+def _change(key: str, before: object, now: object) -> str:
+    plain = not any(isinstance(value, dict | list) for value in (before, now))
+    return f"{key} {json.dumps(before)}, now {json.dumps(now)}" if plain else f"another {key}"

@@ -1,0 +1,149 @@
+"""The development figures: every fold, 1- and 2-way, 1- and 5-shot, on a part of VOC that isn't the benchmark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from eval.episodes.methods import Engine
+from eval.episodes.plan import round_length
+from eval.episodes.predictions import Track
+from eval.episodes.segmentation import SegmentationTask, build_engine, run_segmentation
+from eval.studies.compare import compare
+from eval.studies.compare_tables import figures_table
+from eval.studies.systems import System, load_systems
+from eval.tables.table import Table
+from fewshot_seg.datasets import SegmentationDataset, open_dataset
+from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.imaging.decode import describe
+
+__all__ = ["FOLDS", "SETTINGS", "DevPlan", "dev_table", "run_dev", "run_folds"]
+
+SETTINGS: Final = ((1, 1), (1, 5), (2, 1), (2, 5))
+"""(ways, shots)."""
+
+FOLDS: Final = (0, 1, 2, 3)
+
+BENCHMARK: Final = (
+    "The benchmark, for each fold I from 0 to 3: fewshot-eval segment --root VOC2012 --split-list val/foldI.txt "
+    "--fold I --shot 1 --out runs/foldI; then: fewshot-eval compare runs/fold0 runs/fold1 runs/fold2 runs/fold3"
+)
+
+
+@dataclass(frozen=True)
+class DevPlan:
+    """What is run.
+
+    Attributes:
+        task: for all of the runs; its `out` gets a folder for each, its `methods` are the table's rows. Without
+            a number of episodes it is one for each entry of the list that a fold has.
+        settings: (ways, shots) to run.
+    """
+
+    task: SegmentationTask
+    settings: Sequence[tuple[int, int]] = SETTINGS
+
+
+def run_dev(plan: DevPlan, track: Track | None = None) -> Table:
+    """Run what isn't finished; a fold that has too few images or classes is left out, and the table says so.
+
+    Raises:
+        DataError: no data in the folder, or no fold has enough of it. Others as `run_segmentation`.
+    """
+    task = plan.task
+    if not (task.root / "JPEGImages").is_dir():
+        hint = "give a folder in VOC's layout by --root (make eval-dev DATA=DIR)"
+        raise DataError(f"{describe(task.root)}: has no JPEGImages; {hint}")
+    dataset = open_dataset(task.dataset, task.root, task.split_list)
+    engine = build_engine(task)
+    runs: list[Path] = []
+    reasons: dict[str, str] = {}
+    for way, shot in plan.settings:
+        name = f"{way}-way {shot}-shot"
+        one = replace(task, out=task.out / f"{way}way-{shot}shot", way=way, shot=shot)
+        done, left = run_folds(one, dataset, engine, track, name)
+        runs += done
+        reasons |= {f"{name}, {fold}": why for fold, why in left.items()}
+    if not runs:
+        raise DataError("; ".join(dict.fromkeys(reasons.values())))
+    return dev_table(load_systems(runs), reasons, task.scoring.samples)
+
+
+def run_folds(
+    task: SegmentationTask, dataset: SegmentationDataset, engine: Engine | None, track: Track | None, name: str
+) -> tuple[list[Path], dict[str, str]]:
+    """Run a task on every fold that has enough images for it.
+
+    Args:
+        task: its `out` gets a folder for each fold. Without a number of episodes it is one for each entry.
+        dataset: what the task names, opened.
+        engine: from `build_engine`.
+        track: shows progress.
+        name: of the task, for that.
+
+    Returns:
+        The runs' folders; and "fold I" -> why it could not be run.
+
+    Raises:
+        FewShotError: as `run_segmentation`, from a run that had started.
+    """
+    runs, reasons = [], {}
+    for fold in FOLDS:
+        out = task.out / f"fold{fold}"
+        try:
+            one = replace(task, out=out, fold=fold, skip_small_classes=True)
+            one = replace(one, episodes=one.episodes or round_length(one, dataset))
+            run_segmentation(one, _named(track, f"{name}, fold {fold}"), engine=engine)
+        except (ConfigError, DataError) as error:
+            if out.exists():  # it started, so it isn't the data that is too little for it
+                raise
+            reasons[f"fold {fold}"] = str(error)
+        else:
+            runs.append(out)
+    return runs, reasons
+
+
+def dev_table(systems: Sequence[System], reasons: Mapping[str, str], samples: int) -> Table:
+    """One table of all runs; under it what was left out, and the command for the real benchmark.
+
+    Args:
+        systems: the runs'.
+        reasons: what couldn't be run -> why.
+        samples: resamples for intervals.
+    """
+    table = figures_table(compare(systems, samples))
+    notes = [f"{name}: not run, {reason}." for name, reason in reasons.items()]
+    notes += _two_way(systems)
+    title = f"Development figures on a part of VOC, not the benchmark: {table.title[0].lower()}{table.title[1:]}"
+    return replace(table, title=title, notes=(*table.notes, *notes, BENCHMARK))
+
+
+def _two_way(systems: Sequence[System]) -> list[str]:
+    """How many queries hold all classes of their episode, in runs of several ways, and the figures on these."""
+    notes = []
+    for system in systems:
+        if system.config["way"] > 1:
+            parts = [part.holding_all() for part in system.parts.values()]
+            held, total = (
+                sum(count for count, _ in parts),
+                sum(len(one.counts.queries) for one in system.parts.values()),
+            )
+            miou, binary = (
+                _mean([figures[name] for count, figures in parts if count]) for name in ("miou", "binary_iou")
+            )
+            figures = f"mean IoU {miou}, binary IoU {binary}"
+            notes.append(
+                f"{system.name}: in {held} of {total} episodes the query holds all the classes; there {figures}."
+            )
+    return notes
+
+
+def _mean(shares: Sequence[float]) -> str:
+    return f"{100 * math.fsum(shares) / len(shares):.1f}" if shares else "-"
+
+
+def _named(track: Track | None, name: str) -> Track | None:
+    return None if track is None else lambda items, total, what: track(items, total, f"{name}: {what}")

@@ -1,0 +1,80 @@
+"""What hints are worth: runs on the same episodes with each kind of hint of supports and of queries, and with none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from eval.episodes.hints import HINTS
+from eval.episodes.plan import round_length
+from eval.episodes.predictions import Track
+from eval.episodes.segmentation import SegmentationTask, build_engine, run_segmentation
+from eval.studies.compare import Comparison, compare
+from eval.studies.systems import load_systems
+from fewshot_seg.datasets import Fold, open_dataset
+from fewshot_seg.errors import ConfigError
+
+__all__ = ["FOLDS", "NONE", "SETTINGS", "HintPlan", "behind", "run_hints"]
+
+FOLDS: Final[Sequence[Fold]] = (0, 1, 2, 3)
+NONE: Final = "none"
+
+SETTINGS: Final = (
+    NONE,
+    *(f"support-{kind}" for kind in HINTS),
+    *(f"query-{kind}" for kind in HINTS if kind != "mask"),  # that of a query is its result
+)
+"""Whose hints, and of which kind; the first is the base of comparisons."""
+
+
+@dataclass(frozen=True)
+class HintPlan:
+    """What is run.
+
+    Attributes:
+        task: for all of the runs; its `out` gets a folder for each setting and fold. Without a number of episodes
+            it is one for each entry of the list that the fold has.
+        folds: to run.
+        settings: some of `SETTINGS`; the base is run in any case.
+    """
+
+    task: SegmentationTask
+    folds: Sequence[Fold] = FOLDS
+    settings: Sequence[str] = SETTINGS
+
+    def __post_init__(self) -> None:
+        for name in self.settings:
+            if name not in SETTINGS:
+                raise ConfigError(f"unknown hint {name!r}: choose {', '.join(SETTINGS)}")
+
+
+def run_hints(plan: HintPlan, track: Track | None = None) -> Comparison:
+    """Run what isn't finished, and compare every setting with none.
+
+    Raises:
+        FewShotError: as `run_segmentation`.
+    """
+    task = plan.task
+    dataset = open_dataset(task.dataset, task.root, task.split_list)
+    engine = build_engine(task)
+    runs = []
+    for name in dict.fromkeys((NONE, *plan.settings)):
+        side, _, kind = name.partition("-")
+        told = replace(task, support_hint=kind) if side == "support" else replace(task, query_hint=kind or None)
+        for fold in plan.folds:
+            one = replace(told, out=task.out / name / f"fold{fold}", fold=fold, skip_small_classes=True)
+            one = replace(one, episodes=one.episodes or round_length(one, dataset))
+            run_segmentation(one, _named(track, f"{name}, fold {fold}"), engine=engine)
+            runs.append(one.out)
+    systems = [replace(one, name=one.first.run.parent.name) for one in load_systems(runs)]
+    return compare(systems, task.scoring.samples)
+
+
+def behind(found: Comparison) -> list[str]:
+    """The settings whose mean IoU isn't above that of none."""
+    return [one.system for one in found.differences if not one.means["miou"].value > 0]
+
+
+def _named(track: Track | None, name: str) -> Track | None:
+    return None if track is None else lambda items, total, what: track(items, total, f"{name}: {what}")

@@ -1,0 +1,1 @@
+"""Episodes, files of them, and the protocols that draw them."""

@@ -1,0 +1,183 @@
+"""What protocols have in common: their numbers, the drawing, and which classes have enough images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Final, TypeVar, overload
+
+import numpy as np
+
+from fewshot_seg.datasets import Entry, SegmentationDataset
+from fewshot_seg.episodes.episode import Episode
+from fewshot_seg.errors import ConfigError, DataError
+
+__all__ = ["CLASS_STREAM", "QUERY_STREAM", "EpisodeProtocol", "draw", "small_classes"]
+
+T = TypeVar("T")
+
+MAX_SEED: Final = 2**63 - 1
+# Streams of one episode's random numbers; class c's supports come from stream c.
+CLASS_STREAM: Final = 0
+QUERY_STREAM: Final = 2**32
+
+
+class EpisodeProtocol(ABC):
+    """What every protocol is made of; a subclass says which query and which classes episode `index` has.
+
+    Args:
+        dataset: whose list.
+        classes: of the fold, 1-based; other entries don't count.
+        shot: K, supports of each class.
+        way: N, classes of an episode.
+        seed: 0 to 2^63 - 1; None means the protocol's own.
+
+    Attributes:
+        name: as `build_protocol` takes it.
+        default_seed: the original code's seed.
+        runs: the episodes are so many runs of equal length, one after the other; figures are their mean.
+        scoring_size: (H, W) at which predictions are scored; None means each query's own.
+
+    Raises:
+        ConfigError: an impossible number. DataError: a class with fewer than shot + 1 images.
+    """
+
+    name: ClassVar[str]
+    default_seed: ClassVar[int] = 0
+    runs: ClassVar[int] = 1
+    scoring_size: ClassVar[tuple[int, int] | None] = None
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        classes: Iterable[int],
+        shot: int,
+        way: int = 1,
+        seed: int | None = None,
+    ) -> None:
+        self.dataset, self.shot, self.way = dataset, shot, way
+        self.seed = self.default_seed if seed is None else seed
+        self.classes = tuple(sorted(set(classes)))
+        self._check_numbers()
+        if small := small_classes(dataset, self.classes, shot):
+            raise DataError(_small_message(dataset, small, shot))
+        members = set(self.classes)
+        self._entries = [entry for entry in dataset.entries if entry.label in members]
+        self._pools = pools(dataset, self.classes)
+        self._places = {label: {image: n for n, image in enumerate(pool)} for label, pool in self._pools.items()}
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many episodes the protocol is made of; `episode` goes on beyond them."""
+
+    @abstractmethod
+    def episode(self, index: int) -> Episode:
+        """Episode `index`, from 0 up without end.
+
+        Raises:
+            DataError: the classes share so many images that there are too few (N-way only), or a bad mask.
+        """
+
+    def _with_drawn_supports(self, index: int, query: str, classes: tuple[int, ...]) -> Episode:
+        """The episode of a query and its classes (ascending); supports are drawn."""
+        taken = {query}
+        supports = {}
+        for label in self._scarcest_first(classes):
+            places = self._places[label]
+            free = Without(self._pools[label], [places[image] for image in taken if image in places])
+            self._check_enough(free, index, label)
+            supports[label] = tuple(draw(free, self.shot, self.seed, index, stream=label))
+            taken.update(supports[label])
+        return Episode(index, query, classes, {label: supports[label] for label in classes})
+
+    def _draw_others(self, entry: Entry, index: int) -> tuple[int, ...]:
+        """The entry's class and way - 1 others, ascending; first such as the query holds."""
+        if self.way == 1:
+            return (entry.label,)
+        held = self.dataset.labels(entry.image)
+        others = [label for label in self.classes if label != entry.label]
+        order = draw(others, None, self.seed, index, stream=CLASS_STREAM)
+        order.sort(key=lambda label: label not in held)  # stable: the drawn order stays within either part
+        return tuple(sorted([entry.label, *order[: self.way - 1]]))
+
+    def _scarcest_first(self, classes: Iterable[int]) -> list[int]:
+        return sorted(classes, key=lambda label: (len(self._pools[label]), label))
+
+    def _check_enough(self, free: Sequence[str], index: int, label: int) -> None:
+        if len(free) < self.shot:
+            name = self.dataset.class_names[label - 1]
+            shared = f"{len(free)} images of {name!r} are left for {self.shot} supports"
+            raise DataError(f"episode {index}: {shared}; lower shots or ways, or give a longer list")
+
+    def _check_numbers(self) -> None:
+        known = len(self.dataset.class_names)
+        if not self.classes or not all(1 <= label <= known for label in self.classes):
+            raise ConfigError(f"classes {list(self.classes)}: give numbers from 1 to {known}, at least one")
+        if self.shot < 1:
+            raise ConfigError(f"shot {self.shot}: must be at least 1")
+        if not 1 <= self.way <= len(self.classes):
+            raise ConfigError(f"way {self.way}: must be from 1 to the number of classes, {len(self.classes)}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"seed {self.seed}: must be from 0 to {MAX_SEED}")
+
+
+class Without(Sequence[T]):
+    """A sequence without some of its places, made without a copy: COCO has 45,000 images of people."""
+
+    def __init__(self, items: Sequence[T], skipped: Iterable[int]) -> None:
+        self._items, self._skipped = items, sorted(set(skipped))
+
+    def __len__(self) -> int:
+        return len(self._items) - len(self._skipped)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        place = index % len(self)
+        for skipped in self._skipped:
+            place += place >= skipped
+        return self._items[place]
+
+
+def small_classes(dataset: SegmentationDataset, classes: Iterable[int], shot: int) -> dict[int, int]:
+    """The classes that have too few images for `shot` supports and a query: class -> its images."""
+    counts = {label: len(images) for label, images in pools(dataset, tuple(classes)).items()}
+    return {label: count for label, count in counts.items() if count < shot + 1}
+
+
+def pools(dataset: SegmentationDataset, classes: tuple[int, ...]) -> dict[int, list[str]]:
+    """Class -> its images, in the list's order, each once."""
+    pools: dict[int, dict[str, None]] = {label: {} for label in classes}
+    for entry in dataset.entries:
+        if entry.label in pools:
+            pools[entry.label][entry.image] = None
+    return {label: list(images) for label, images in pools.items()}
+
+
+def draw(items: Sequence[T], count: int | None, seed: int, index: int, stream: int) -> list[T]:
+    """`count` of the items (None: all) in a drawn order, none twice; fewer draws are a prefix of more.
+
+    A counter-based generator's raw bits, for these are the same in every version of numpy; its `choice` and
+    `shuffle` may change.
+    """
+    count = len(items) if count is None else count
+    bits = np.random.Philox(key=index << 64 | seed, counter=stream << 128).random_raw(max(count, 1)).tolist()
+    moved: dict[int, int] = {}  # where a shuffled list would differ from `items`: few draws of many cost little
+    for place in range(count):
+        other = place + bits[place] % (len(items) - place)
+        moved[place], moved[other] = moved.get(other, other), moved.get(place, place)
+    return [items[moved[place]] for place in range(count)]
+
+
+def _small_message(dataset: SegmentationDataset, small: Mapping[int, int], shot: int) -> str:
+    names = ", ".join(f"{dataset.class_names[label - 1]} ({count})" for label, count in small.items())
+    what = f"{shot}-shot episodes need {shot + 1} images of each class; too few of {names}"
+    return f"{what}; give a longer list, or leave such classes out (--skip-small-classes)"

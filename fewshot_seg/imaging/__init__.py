@@ -1,0 +1,1 @@
+"""All image input and output: decoding, finding, resizing, drawing, writing."""

@@ -1,0 +1,190 @@
+"""Results on disk: label PNG, images, COCO run lengths, JSON. Every file appears whole or not at all.
+
+A file is written under a temporary name in its own folder and then moved over its final name, so
+a reader, a second run or a run that is killed never meets half a file. Nothing is fsynced: this protects
+against a full disk and an interrupted program, not against a power cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot_seg.errors import OutputError, ShapeError
+from fewshot_seg.imaging.render import PALETTE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from PIL import Image
+
+__all__ = [
+    "atomic_file",
+    "bounding_box",
+    "decode_rle",
+    "encode_rle",
+    "make_folder",
+    "write_image",
+    "write_json",
+    "write_label_png",
+]
+
+JPEG_QUALITY = 90
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Create `path` (and its parents) and check that files can be written in it.
+
+    Raises:
+        OutputError: it cannot be created, is not a folder, or is read-only or full.
+    """
+    folder = Path(path)
+    with _output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    # A trial file: the permission bits alone do not tell (root, read-only mounts, quotas).
+    with _output_errors(folder):
+        trial = _temporary(folder / "trial")
+        try:
+            trial.write_bytes(b"fewshot-seg")
+        finally:
+            with suppress(OSError):
+                trial.unlink(missing_ok=True)
+    return folder
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A binary file that becomes `path` when the block ends without an error; otherwise nothing is left.
+
+    Raises:
+        OutputError: the folder is missing or read-only, the disk is full, ...
+    """
+    target = Path(path)
+    with _output_errors(target):
+        temporary = _temporary(target)
+        try:
+            with temporary.open("xb") as stream:
+                yield stream
+            temporary.replace(target)
+        except BaseException:  # Ctrl-C too: the temporary file must go
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_label_png(path: str | os.PathLike[str], label_map: npt.NDArray[np.integer[Any]]) -> None:
+    """Write an (H, W) label map (0 background, 1..255 classes) as an 8-bit PNG with the PASCAL VOC palette.
+
+    The pixel values are the labels; the palette only colours them for viewers.
+
+    Raises:
+        ShapeError: not (H, W), or a label outside 0..255.
+        OutputError: the file cannot be written.
+    """
+    from PIL import Image
+
+    if label_map.ndim != 2 or 0 in label_map.shape:
+        raise ShapeError(f"a label map is (H, W), got {label_map.shape}")
+    if label_map.min() < 0 or label_map.max() > 255:
+        low, high = int(label_map.min()), int(label_map.max())
+        raise ShapeError(f"an 8-bit label map holds 0..255, got labels from {low} to {high}")
+    image = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))
+    image.putpalette(PALETTE.tobytes())  # turns mode L into P
+    _save(image, path, "PNG", optimize=False)
+
+
+def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
+    """Write an (H, W, 3) uint8 RGB image; the suffix says how: .jpg, .jpeg or .png.
+
+    A JPEG side is at most 65,535 pixels; a longer image is written smaller, in proportion.
+
+    Raises:
+        ShapeError: not (H, W, 3) uint8.
+        OutputError: another suffix, or the file cannot be written.
+    """
+    from PIL import Image
+
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ShapeError(f"an image is (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    kind = FORMATS.get(Path(path).suffix.lower())
+    if kind is None:
+        raise OutputError(f"{path}: images are written as {', '.join(FORMATS)}; choose one of these endings")
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    if kind == "JPEG":
+        picture.thumbnail((65_500, 65_500))
+        _save(picture, path, kind, quality=JPEG_QUALITY)
+    else:
+        _save(picture, path, kind)
+
+
+def write_json(path: str | os.PathLike[str], content: Mapping[str, Any] | list[Any]) -> None:
+    """Write `content` as UTF-8 JSON.
+
+    File names that are not valid UTF-8 (they reach Python as lone surrogates) are written as JSON escapes, so
+    the file stays valid and reads back to the same name.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+    with atomic_file(path) as stream:
+        stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def encode_rle(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """An (H, W) bool mask as COCO run lengths: {"size": [H, W], "counts": str}.
+
+    Raises:
+        ShapeError: not (H, W).
+    """
+    from pycocotools import mask as coco
+
+    if mask.ndim != 2:
+        raise ShapeError(f"a mask is (H, W), got {mask.shape}")
+    encoded = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
+
+
+def decode_rle(rle: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+    """The (H, W) bool mask of `encode_rle`'s answer."""
+    from pycocotools import mask as coco
+
+    mask: npt.NDArray[np.bool_] = coco.decode(dict(rle)).astype(bool)
+    return mask
+
+
+def bounding_box(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """[x, y, w, h] of an (H, W) mask in whole pixels, as COCO counts them; [0, 0, 0, 0] for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return [0, 0, 0, 0]
+    x, y = int(columns[0]), int(rows[0])
+    return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
+
+
+def _save(image: Image.Image, path: str | os.PathLike[str], kind: str, **options: Any) -> None:
+    with atomic_file(path) as stream:
+        image.save(stream, format=kind, **options)
+
+
+def _temporary(target: Path) -> Path:
+    # Short and hidden: a long final name plus a suffix could pass the file system's limit of 255 bytes.
+    return target.with_name(f".fewshot-seg-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+@contextmanager
+def _output_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot write {target}: {reason}; check the folder and the space left") from error

@@ -1,0 +1,87 @@
+"""From features to where the object is: one map for each class, by similarity attention or by matching.
+
+A locator knows nothing of files and pixels: it gets features and what is known on their grid, and gives maps in
+[0, 1] that seeds are made of. Everything about one class's supports that doesn't depend on the query is done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fewshot_seg.matching.features import Features
+from fewshot_seg.matching.rounds import Known
+from fewshot_seg.prompts.hints import Marks, known_on_grid
+
+__all__ = ["Example", "Located", "Locator", "QueryView", "known_of", "to_numpy"]
+
+
+class Example(NamedTuple):
+    """A support, encoded.
+
+    Attributes:
+        features: of its image.
+        marks: what is known of its object; None for nothing.
+    """
+
+    features: Features
+    marks: Marks | None = None
+
+
+class QueryView(NamedTuple):
+    """A query, encoded.
+
+    Attributes:
+        features: of its image.
+        marks: what is known of each class's object.
+    """
+
+    features: Features
+    marks: tuple[Marks | None, ...]
+
+
+class Located(NamedTuple):
+    """Where a query shows the N classes.
+
+    Attributes:
+        maps: (N,h,w) float32 in [0, 1].
+        scores: (N,) float32 in [0, 1]: how sure it is that each class is there.
+        probable: whether maps are probabilities, that add up to at most 1 over classes; attention is only scaled.
+    """
+
+    maps: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    probable: bool
+
+
+class Locator(Protocol):
+    """One way from supports and a query to maps."""
+
+    def prepare(self, classes: Sequence[Sequence[Example]]) -> Any:
+        """What is to be known of N classes' shots, once for any number of queries."""
+
+    def locate(self, query: QueryView, prepared: Any) -> Located:
+        """Where one query shows them."""
+
+
+def to_numpy(maps: Tensor) -> NDArray[np.float32]:
+    """A tensor's values on the CPU."""
+    return np.asarray(maps.float().cpu().numpy())
+
+
+def known_of(marks: Sequence[Marks | None], like: Tensor) -> Known | None:
+    """What is known of B images on the grid of `like` (B,h,w); None where nothing is known of any."""
+    if all(one is None for one in marks):
+        return None
+    foreground, where = torch.zeros_like(like), torch.zeros_like(like)
+    h, w = like.shape[1:]
+    for place, one in enumerate(marks):
+        if one is not None:
+            parts = known_on_grid(one, (h, w))
+            foreground[place], where[place] = (torch.from_numpy(part).to(like) for part in parts)
+    return Known(foreground, where)

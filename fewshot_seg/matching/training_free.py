@@ -1,0 +1,251 @@
+"""Correspondence without training: where a query shows what its supports show, for any embedder.
+
+The way for backbones that no matcher was trained for, and the training-free row of every comparison. A support comes
+without a mask, so its own similarity attention is its soft foreground. Positions of the query are compared with those
+of the supports, forward and backward, for some rounds; with several supports each is compared with the others, too,
+so that what only one of them shows loses weight. What the user knows is put in place of the guess.
+
+Shapes: B queries, K shots of each, C channels of the last map, m channels of what is compared, h x w positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_seg.attention.maps import Shots, Variant, shots_of, similarity_maps
+from fewshot_seg.errors import ConfigError, ShapeError
+from fewshot_seg.matching.correspondence import Keys, join, similarities, unit
+from fewshot_seg.matching.rounds import Known
+from fewshot_seg.network.embedding import Embedding
+
+if TYPE_CHECKING:
+    from fewshot_seg.network.embedding import Embedder
+
+__all__ = ["LAYERS", "Located", "Rival", "Scene", "locate", "scene_of"]
+
+LAYERS = ("blocks.5", "blocks.6")
+"""Names of the layers that are compared where the trunk gives them (`Embedder.with_layers`); else the last map is."""
+
+_SHARPNESS = 20.0  # of the soft maximum over keys
+_POWER = 0.4  # of the product of a map's three parts. The lower, the more of an object is kept, and of its surroundings
+_EPS = 1e-6
+
+
+class Scene(NamedTuple):
+    """What is known of each of B images before anything is compared.
+
+    Attributes:
+        emb: feature_map A (B,C,h0,w0) and vector f (B,D).
+        stacked: (B,m,h,w), what is compared, not yet centred.
+        salience: (B,h,w) in [0, 1]: what stands out, the norm of the deepest map that is compared. A network
+            answers little to plain background.
+    """
+
+    emb: Embedding
+    stacked: Tensor
+    salience: Tensor
+
+    def pick(self, index: Tensor | slice) -> Scene:
+        """The scenes of some of the images."""
+        emb = Embedding(self.emb.feature_map[index], self.emb.vector[index])
+        return Scene(emb, self.stacked[index], self.salience[index])
+
+
+class Rival(NamedTuple):
+    """Images of something else: other classes' shots, or what the user says is not it.
+
+    Attributes:
+        scene: of J images, the same for all queries.
+        foreground: (J,h,w) in [0, 1]: where they show it; None: their salience.
+    """
+
+    scene: Scene
+    foreground: Tensor | None = None
+
+
+class Located(NamedTuple):
+    """Where the class is.
+
+    Attributes:
+        query: (B,h,w) in [0, 1].
+        shots: (B,K,h,w) in [0, 1]; where the user knows, what they know.
+    """
+
+    query: Tensor
+    shots: Tensor
+
+
+def scene_of(emb: Embedding, layers: Mapping[str, Tensor] | None = None) -> Scene:
+    """What of B images `locate` reads.
+
+    Args:
+        emb: of the images.
+        layers: maps (B,C_i,h_i,w_i) of earlier layers by name, those of `LAYERS`, the deepest last; none: the last
+            map is compared. They are brought to the size of the finest, and each layer counts alike.
+    """
+    maps = list(layers.values()) if layers else [emb.feature_map]
+    size = max((one.shape[2:] for one in maps), key=lambda shape: shape[0] * shape[1])
+    parts = []
+    for one in maps:
+        typical = one.square().sum(1).mean((1, 2)).sqrt()  # (B,)
+        even = one / typical.clamp_min(_EPS)[:, None, None, None]
+        parts.append(even if one.shape[2:] == size else _resized(even, size))
+    return Scene(emb, torch.cat(parts, 1), _stretched(parts[-1].norm(dim=1)))
+
+
+def locate(
+    embedder: Embedder,
+    query: Scene,
+    shots: Scene,
+    rivals: Sequence[Rival] = (),
+    known_shots: Known | None = None,
+    known_query: Known | None = None,
+    rounds: int = 2,
+) -> Located:
+    """Where each query shows what its shots show.
+
+    A map is a power of the product of three, each scaled to [0, 1]: what stands out, what the images share (class
+    evidence where the embedder keeps a classifier, else contributions; both are variants of
+    `attention.similarity_maps`), and how much nearer a position is to the others' foreground than to their
+    background (`correspondence.similarities`).
+
+    Args:
+        embedder: that the scenes are of. Its classifier gives class evidence, where it keeps one.
+        query: B images.
+        shots: B*K images, K to each query, in order.
+        rivals: background for all queries.
+        known_shots: of the B*K shots, (B*K,h,w).
+        known_query: of the queries, (B,h,w).
+        rounds: between the two, at least 1.
+
+    Raises:
+        ShapeError: shots that aren't as many for each query, or maps and what is known that don't belong together.
+        ConfigError: no round.
+    """
+    b, shown = len(query.stacked), len(shots.stacked)
+    if not b or not shown or shown % b:
+        raise ShapeError(f"{shown} shots cannot be shared equally by {b} queries")
+    if rounds < 1:
+        raise ConfigError(f"rounds {rounds}: must be at least 1")
+    episode = _Episode(embedder, query, shots, [_with_foreground(rival) for rival in rivals])
+    soft_query, soft_shots = _told(query.salience, known_query), _told(shots.salience, known_shots)
+    for _ in range(rounds):
+        soft_shots = _told(episode.of_shots(soft_query, soft_shots, known_shots), known_shots)
+        soft_query = _told(episode.of_query(soft_shots, known_query), known_query)
+    return Located(soft_query, soft_shots.view(b, -1, *soft_shots.shape[1:]))
+
+
+class _Episode:
+    """B queries, K shots of each, and what the rivals show."""
+
+    def __init__(self, embedder: Embedder, query: Scene, shots: Scene, rivals: Sequence[Rival]) -> None:
+        self.embedder, self.query, self.shots = embedder, query, shots
+        self.b, self.k = len(query.stacked), len(shots.stacked) // len(query.stacked)
+        self.variant: Variant = "contributions" if embedder.classifier is None else "class-evidence"
+        centre = self._centre()  # (B,m,1,1)
+        self.vectors = unit(query.stacked - centre), unit(shots.stacked - centre.repeat_interleave(self.k, 0))
+        self.rivals = [self._rival_keys(rival, centre) for rival in rivals]
+        self.negatives = [_shown(embedder, rival.scene, rival.foreground) for rival in rivals]
+
+    def of_shots(self, soft_query: Tensor, soft_shots: Tensor, known: Known | None) -> Tensor:
+        """(B*K,h,w): where each shot shows what its query and the other shots show."""
+        asked = _shown(self.embedder, self.query, soft_query)
+        own = _shown(self.embedder, self.shots, soft_shots)
+        partners = Shots(*(self._partners(*pair) for pair in zip(asked, own, strict=True)))
+        keys = [self._asked(soft_query), *self._other_shots(soft_shots)]
+        return self._combined(1, partners, keys, known)
+
+    def of_query(self, soft_shots: Tensor, known: Known | None) -> Tensor:
+        """(B,h,w): where each query shows what its shots show."""
+        shown = Shots(*(part.view(self.b, self.k, -1) for part in _shown(self.embedder, self.shots, soft_shots)))
+        keys = Keys(*(self._of_episode(part) for part in _parts(_keys(self.vectors[1], soft_shots))))
+        return self._combined(0, shown, [keys, *self.rivals], known)
+
+    def _combined(self, which: int, shown: Shots, keys: list[Keys], known: Known | None) -> Tensor:
+        """What stands out, what is shared, and what the keys say, as one map."""
+        scene, vectors = (self.query, self.shots)[which], self.vectors[which]
+        if known is not None:
+            keys = [*keys, _keys(vectors, known.foreground, known.where)]
+        alike = similarities(vectors, join(*keys), _SHARPNESS)[:, 0]
+        negatives = self.negatives if which == 0 else []
+        shared = similarity_maps(self.embedder, scene.emb, shown, negatives, self.variant)
+        parts = _stretched(alike), _stretched(_resized(shared[:, None], alike.shape[1:])[:, 0])
+        return _stretched((scene.salience * parts[0] * parts[1]) ** _POWER)
+
+    def _centre(self) -> Tensor:
+        """(B,m,1,1): the mean position of each episode's images."""
+        own = self.shots.stacked.mean((2, 3)).view(self.b, self.k, -1).sum(1)
+        return ((self.query.stacked.mean((2, 3)) + own) / (self.k + 1))[:, :, None, None]
+
+    def _partners(self, asked: Tensor, own: Tensor) -> Tensor:
+        """(B*K,K,D): the query (B,D), and the other shots (B*K,D)."""
+        turns = [torch.roll(own.view(self.b, self.k, -1), -step, 1).flatten(0, 1) for step in range(1, self.k)]
+        return torch.stack([asked.repeat_interleave(self.k, 0), *turns], 1)
+
+    def _asked(self, soft_query: Tensor) -> Keys:
+        """The query's keys, for each of its shots."""
+        keys = _keys(self.vectors[0], soft_query)
+        return Keys(*(part.repeat_interleave(self.k, 0) for part in _parts(keys)))
+
+    def _other_shots(self, soft_shots: Tensor) -> list[Keys]:
+        """For each of B*K shots the keys of the others of its episode: shot j beside shot j + step."""
+        keys = _keys(self.vectors[1], soft_shots)
+        own = [part.view(self.b, self.k, *part.shape[1:]) for part in _parts(keys)]
+        return [Keys(*(torch.roll(part, -step, 1).flatten(0, 1) for part in own)) for step in range(1, self.k)]
+
+    def _of_episode(self, part: Tensor) -> Tensor:
+        """(B*K,...,n) -> (B,...,K*n)."""
+        return part.view(self.b, self.k, *part.shape[1:]).movedim(1, -2).flatten(-2)
+
+    def _rival_keys(self, rival: Rival, centre: Tensor) -> Keys:
+        """What a rival's J images show, as background for all queries: (B,m,J*n)."""
+        assert rival.foreground is not None
+        stacked = rival.scene.stacked.transpose(0, 1).flatten(1)[None, :, :]  # (1,m,J*n)
+        background = rival.foreground.reshape(1, -1).expand(self.b, -1)
+        return Keys(unit(stacked - centre[:, :, :, 0]), torch.zeros_like(background), background)
+
+
+def _keys(vectors: Tensor, foreground: Tensor, counts: Tensor | None = None) -> Keys:
+    """Every position of B images as a key, as much as it counts (fully, if not said)."""
+    weights = torch.stack([foreground, 1 - foreground], 1) * (1 if counts is None else counts[:, None])
+    near, far = weights.flatten(2).unbind(1)
+    return Keys(vectors.flatten(2), near, far)
+
+
+def _parts(keys: Keys) -> tuple[Tensor, Tensor, Tensor]:
+    return keys.vectors, keys.foreground, keys.background
+
+
+def _shown(embedder: Embedder, scene: Scene, soft: Tensor | None) -> Shots:
+    """What images show within a soft foreground (B,h,w)."""
+    if soft is None:
+        return shots_of(embedder, scene.emb)
+    return shots_of(embedder, scene.emb, _resized(soft[:, None], scene.emb.feature_map.shape[2:])[:, 0])
+
+
+def _with_foreground(rival: Rival) -> Rival:
+    return rival if rival.foreground is not None else Rival(rival.scene, rival.scene.salience)
+
+
+def _told(soft: Tensor, known: Known | None) -> Tensor:
+    return soft if known is None else soft + known.where * (known.foreground - soft)
+
+
+def _resized(maps: Tensor, size: torch.Size) -> Tensor:
+    """(B,c,h',w') -> (B,c,h,w): finer maps are averaged, coarser ones interpolated."""
+    if maps.shape[2:] == size:
+        return maps
+    if maps.shape[2] > size[0]:
+        return F.adaptive_avg_pool2d(maps, (size[0], size[1]))
+    return F.interpolate(maps, (size[0], size[1]), mode="bilinear", align_corners=False)
+
+
+def _stretched(maps: Tensor) -> Tensor:
+    """Each map (B,h,w) stretched to [0, 1]; one without differences becomes zeros."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low).clamp_min(_EPS)

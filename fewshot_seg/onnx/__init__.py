@@ -1,0 +1,1 @@
+"""An embedder with its attention as an ONNX model. Above network and attention."""

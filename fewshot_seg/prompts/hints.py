@@ -1,0 +1,264 @@
+"""Hints: what a user knows of where an object is in an image, from a mask down to a single point.
+
+A hint is what the user gives (`Hint`); `marks` says what it means for each pixel, and uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.imaging.images import ImageInput, describe, read_mask
+from fewshot_seg.prompts.marks import Marks, apply_to_map, apply_to_mask, apply_to_trimap, known_on_grid, share_of
+from fewshot_seg.prompts.scribbles import read_scribble
+
+__all__ = [
+    "Box",
+    "Hint",
+    "Marks",
+    "Point",
+    "Query",
+    "apply_to_map",
+    "apply_to_mask",
+    "apply_to_trimap",
+    "known_on_grid",
+    "query_marks",
+    "read_marks",
+    "share_of",
+]
+
+Box: TypeAlias = tuple[float, float, float, float]
+Point: TypeAlias = tuple[float, float] | tuple[float, float, bool]
+
+POINT_RADIUS = 0.01
+"""A point stands for a disc of this radius, in lengths of the image's longer side; at least its own pixel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hint:
+    """What is known of an object in an image.
+
+    Attributes:
+        mask: exactly where it is: a mask of the image's size (see `images.read_mask`). Not together with others.
+        box: (x, y, width, height) in the image's pixels: nothing outside it is the object.
+        points: (x, y) or (x, y, is_object) in the image's pixels, (0, 0) the top left one.
+        scribble: strokes on the object and on the background, of the image's size (see `read_scribble`).
+
+    Raises:
+        ConfigError: a mask with anything else, a box that isn't four finite numbers, points that aren't points,
+            or nothing at all.
+    """
+
+    mask: ImageInput | NDArray[Any] | None = None
+    box: Box | None = None
+    points: Sequence[Point] | None = None
+    scribble: ImageInput | NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("mask", "box", "points", "scribble") if getattr(self, name) is not None]
+        if not given:
+            raise ConfigError("an empty hint: give a mask, a box, points or a scribble")
+        if "mask" in given and len(given) > 1:
+            raise ConfigError(f"give a mask or a {given[1].rstrip('s')} of the object, not both: a mask says it all")
+        if self.box is not None and not _is_box(self.box):
+            raise ConfigError(f"a box is x, y, width, height in pixels, got {self.box}")
+        if self.points is not None:
+            object.__setattr__(self, "points", _as_points(self.points))
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A query of which something is known. Queries without hints need no `Query`.
+
+    Attributes:
+        image: a path, a PIL image, or an (H,W,3) uint8 RGB array.
+        mask, box, points, scribble: as in `Hint`, of the supports' class where there is one class alone.
+        hints: the same for several classes, by name. Not together with the others.
+
+    Raises:
+        ConfigError: as `Hint`, or both ways of giving hints at once.
+    """
+
+    image: ImageInput
+    mask: ImageInput | NDArray[Any] | None = None
+    box: Box | None = None
+    points: Sequence[Point] | None = None
+    scribble: ImageInput | NDArray[Any] | None = None
+    hints: Mapping[str, Hint] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.hint is not None and self.hints:
+            raise ConfigError(f"{describe(self.image)}: give hints by class or for the only class, not both")
+
+    @property
+    def hint(self) -> Hint | None:
+        """What is known of the only class's object."""
+        return hint_of(self.image, self.mask, self.box, self.points, self.scribble)
+
+
+def hint_of(
+    image: ImageInput,
+    mask: ImageInput | NDArray[Any] | None,
+    box: Box | None,
+    points: Sequence[Point] | None,
+    scribble: ImageInput | NDArray[Any] | None,
+) -> Hint | None:
+    """The hint that is given with an image; None where nothing is.
+
+    Raises:
+        ConfigError: as `Hint`, with the image's name.
+    """
+    if mask is None and box is None and points is None and scribble is None:
+        return None
+    try:
+        return Hint(mask, box, points, scribble)
+    except ConfigError as error:
+        raise ConfigError(f"{describe(image)}: {error}") from error
+
+
+def read_marks(hint: Hint | None, size: tuple[int, int], image: object = None) -> Marks | None:
+    """What a hint says of an image of size (H,W); None where there is no hint.
+
+    Args:
+        hint: as given.
+        size: (H,W) of the image, as `images.read_image` gives it.
+        image: whose it is, for messages.
+
+    Raises:
+        DataError: an empty mask or scribble, a box or point outside the image, or a contradiction.
+        ShapeError, ImageError: a mask or scribble of another size, or unreadable.
+    """
+    if hint is None:
+        return None
+    if hint.mask is not None:
+        mask = read_mask(hint.mask, size, image=image)
+        return Marks(mask, ~mask)
+    foreground, background = np.zeros(size, bool), np.zeros(size, bool)
+    name = "the image" if image is None else describe(image)
+    if hint.scribble is not None:
+        strokes = read_scribble(hint.scribble, size, image=image)
+        foreground |= strokes[0]
+        background |= strokes[1]
+    _draw_points(hint.points or (), foreground, background, name)
+    inside = None if hint.box is None else box_mask(hint.box, size, name)
+    if inside is not None:
+        if (foreground & ~inside).any() and not (foreground & inside).any():
+            raise DataError(f"{name}: the object is marked outside of its box {hint.box}; the box must hold all of it")
+        foreground &= inside
+        background |= ~inside
+    return Marks(foreground, background, inside)
+
+
+def query_marks(query: ImageInput | Query, classes: Sequence[str], size: tuple[int, int]) -> tuple[Marks | None, ...]:
+    """What is known of each class's object in a query: one class's object is background to the others.
+
+    Args:
+        query: with or without hints.
+        classes: the supports', in order.
+        size: (H,W) of the query's image.
+
+    Returns:
+        One for each class; None where nothing is known of it.
+
+    Raises:
+        ConfigError: a hint of no class where there are several, or of an unknown class.
+        DataError, ShapeError, ImageError: as `read_marks`.
+    """
+    if not isinstance(query, Query):
+        return (None,) * len(classes)
+    hints = dict(query.hints)
+    if (hint := query.hint) is not None:
+        if len(classes) != 1:
+            raise ConfigError(f"{describe(query.image)}: there are {len(classes)} classes; give its hints by class")
+        hints = {classes[0]: hint}
+    for name in hints:
+        if name not in classes:
+            raise ConfigError(f"{describe(query.image)}: a hint of {name!r}, which is no class of the supports")
+    own = [read_marks(hints.get(name), size, query.image) for name in classes]
+    return tuple(_beside(marks, own[:i] + own[i + 1 :]) for i, marks in enumerate(own))
+
+
+def box_mask(box: Box, size: tuple[int, int], name: str) -> NDArray[np.bool_]:
+    """What a box holds of an image of size (H,W): (H,W) bool. DataError if nothing."""
+    x, y, width, height = box
+    mask = np.zeros(size, bool)
+    mask[_span(y, height, size[0]), _span(x, width, size[1])] = True
+    if not mask.any():
+        raise DataError(f"{name}: the box {box} lies outside the image, {size[1]}x{size[0]} (width x height)")
+    return mask
+
+
+def _beside(marks: Marks | None, others: Sequence[Marks | None]) -> Marks | None:
+    """A class's marks, and the other classes' objects as background; where both claim a pixel it is unknown."""
+    claimed = [other.foreground for other in others if other is not None]
+    if not claimed:
+        return marks
+    theirs = np.logical_or.reduce(claimed)
+    if marks is None:
+        return Marks(np.zeros_like(theirs), theirs)
+    return Marks(marks.foreground & ~theirs, marks.background | (theirs & ~marks.foreground), marks.inside)
+
+
+def _draw_points(
+    points: Sequence[Point], foreground: NDArray[np.bool_], background: NDArray[np.bool_], name: str
+) -> None:
+    """Discs around points, drawn into both masks (H,W); a pixel near points of both kinds goes to the nearest."""
+    height, width = foreground.shape
+    if not points:
+        return
+    rows, columns = np.mgrid[:height, :width]
+    nearest = np.full((height, width), np.inf)
+    limit = max(1.0, POINT_RADIUS * max(height, width))
+    for x, y, is_object in (_full(point) for point in points):
+        if not (0 <= x < width and 0 <= y < height):
+            size = f"{width}x{height} (width x height)"
+            raise DataError(f"{name}: the point {x:g}, {y:g} lies outside the image, {size}")
+        distance = np.hypot(columns - np.floor(x), rows - np.floor(y))
+        here = (distance < limit) & (distance <= nearest)
+        if here[int(y), int(x)] and nearest[int(y), int(x)] == 0 and foreground[int(y), int(x)] != is_object:
+            raise DataError(f"{name}: the point {x:g}, {y:g} is given as object and as background")
+        nearest[here] = distance[here]
+        foreground[here], background[here] = is_object, not is_object
+
+
+def _as_points(points: object) -> tuple[Point, ...]:
+    """Checked; ConfigError otherwise."""
+    wanted = "points are (x, y) or (x, y, is_object) in pixels"
+    try:
+        found = [tuple(point) for point in points]  # type: ignore[attr-defined]
+    except TypeError as error:
+        raise ConfigError(f"{wanted}, got {points!r}") from error
+    if not found:
+        raise ConfigError(f"{wanted}, got none")
+    for point in found:
+        numbers = _is_numbers(point[:2], 2) and (len(point) == 2 or (len(point) == 3 and point[2] in (0, 1)))
+        if not numbers:
+            raise ConfigError(f"{wanted}, got {point!r}")
+    return tuple((float(p[0]), float(p[1]), True if len(p) == 2 else bool(p[2])) for p in found)
+
+
+def _full(point: Point) -> tuple[float, float, bool]:
+    return (point[0], point[1], True) if len(point) == 2 else point
+
+
+def _is_box(box: object) -> bool:
+    return _is_numbers(box, 4)
+
+
+def _is_numbers(values: object, count: int) -> bool:
+    try:
+        array = np.asarray(values)
+        return array.shape == (count,) and array.dtype.kind in "iuf" and bool(np.isfinite(array).all())
+    except ValueError:  # ragged
+        return False
+
+
+def _span(start: float, length: float, limit: int) -> slice:
+    """The pixels from start to start + length, cut to the image."""
+    low, high = sorted((start, start + length))
+    return slice(max(0, round(low)), min(limit, max(round(high), 0)))

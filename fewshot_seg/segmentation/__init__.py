@@ -1,0 +1,1 @@
+"""The segmenter: supports encoded once, any number of queries."""

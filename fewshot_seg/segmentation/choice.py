@@ -1,0 +1,60 @@
+"""Which way of locating objects an embedder and its options call for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fewshot_seg.errors import ConfigError
+from fewshot_seg.matching.files import matcher_for
+from fewshot_seg.matching.locators import Locator
+from fewshot_seg.matching.locators.by_attention import AttentionLocator
+from fewshot_seg.matching.locators.by_correspondence import CorrespondenceLocator
+from fewshot_seg.matching.locators.by_matching import MatchingLocator
+from fewshot_seg.matching.locators.mirrored import MirroredLocator
+from fewshot_seg.matching.matcher import Matcher
+from fewshot_seg.matching.training_free import LAYERS
+from fewshot_seg.network.embedding import Embedder
+from fewshot_seg.segmentation.options import SegmenterOptions
+
+__all__ = ["Choice", "choose_locator"]
+
+
+class Choice(NamedTuple):
+    """A locator, and what its features must hold.
+
+    Attributes:
+        locator: to be asked.
+        matcher: that encodes every image, or None.
+        layers: names of earlier layers that it reads.
+    """
+
+    locator: Locator
+    matcher: Matcher | None = None
+    layers: tuple[str, ...] = ()
+
+
+def choose_locator(embedder: Embedder, options: SegmenterOptions) -> Choice:
+    """The locator that the options name, or for "auto" the best there is for this embedder.
+
+    Raises:
+        ConfigError: matching is asked for, but no matcher was trained for this embedder's weights.
+        CheckpointError: the matcher's file is bad.
+    """
+    choice = _choose(embedder, options)
+    return choice._replace(locator=MirroredLocator(choice.locator)) if options.mirrored else choice
+
+
+def _choose(embedder: Embedder, options: SegmenterOptions) -> Choice:
+    if options.locate_by == "attention":
+        return Choice(AttentionLocator(embedder, options.weighting, options.through_norm, options.rejection))
+    matcher = None
+    if options.locate_by != "correspondence" and embedder.classifier is not None:
+        matcher = matcher_for(embedder, options.matcher)
+    if matcher is not None and embedder.classifier is not None:
+        return Choice(MatchingLocator(matcher, embedder.classifier.weight, options.rounds), matcher)
+    if options.locate_by == "matching":
+        raise ConfigError(
+            "no matcher was trained for this embedder's weights: train one (train-embed matcher), "
+            "or locate by correspondence"
+        )
+    return Choice(CorrespondenceLocator(embedder, options.rounds), None, LAYERS)

@@ -1,0 +1,136 @@
+"""From located maps to masks: seeds, refinement, and the way back to native size, for every class of a query."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot_seg.cutting.refine import expected_iou, grabcut, random_walk, working_size
+from fewshot_seg.cutting.seeds import BACKGROUND, SeedOptions, foreground_of, trimap
+from fewshot_seg.cutting.upsample import upsample_mask
+from fewshot_seg.imaging.images import resize_map
+from fewshot_seg.matching.locators import Located
+from fewshot_seg.prompts.hints import Marks, apply_to_mask, apply_to_trimap
+from fewshot_seg.segmentation.options import SegmenterOptions
+from fewshot_seg.segmentation.results import ObjectResult, Segmentation
+
+__all__ = ["Cutter", "Target"]
+
+SEEDS_OF_PROBABILITIES = SeedOptions(threshold=0.4, background=0.2, foreground=0.5)
+SEEDS_OF_DOUBT = SeedOptions(threshold="otsu", background=0.2, foreground=0.5)
+"""Of probabilities that are low everywhere: where the object would be, if it is there, which presence decides."""
+SEEDS_OF_ATTENTION = SeedOptions()
+
+_SURE = 0.5  # more likely object than not, somewhere
+
+
+class Target(NamedTuple):
+    """A query with its maps.
+
+    Attributes:
+        source: its path, or what it was.
+        image: (H,W,3) uint8 RGB.
+        located: maps and scores of N classes.
+        marks: what is known of each class's object.
+    """
+
+    source: str
+    image: NDArray[np.uint8]
+    located: Located
+    marks: tuple[Marks | None, ...]
+
+
+class _Cut(NamedTuple):
+    mask: NDArray[np.bool_]  # (H,W)
+    seeds: NDArray[np.uint8]  # (h',w')
+    refined: bool
+
+
+class Cutter:
+    """Maps to masks, as the options say."""
+
+    def __init__(self, options: SegmenterOptions) -> None:
+        self.options = options
+
+    def cut(self, target: Target, classes: tuple[str, ...]) -> Segmentation:
+        """Where the masks of several classes cover a pixel, it goes to the one with the strongest map there."""
+        size = target.image.shape[:2]
+        labels = np.zeros(size, np.int32)
+        strongest = np.zeros(size, np.float32) if len(classes) > 1 else None
+        small = self._small(target.image)
+        cuts = []
+        for place, map_ in enumerate(target.located.maps):
+            one = self._one(target, small, place)
+            cuts.append(one)
+            if strongest is None:  # one class: nobody to compete with, and no native-size floats
+                labels[one.mask] = 1
+                continue
+            here = resize_map(map_, size)
+            mine = one.mask & (here > strongest)
+            labels[mine], strongest[mine] = place + 1, here[mine]
+        return Segmentation(target.source, labels, _objects(target, labels, cuts, classes))
+
+    def _one(self, target: Target, small: NDArray[np.uint8], place: int) -> _Cut:
+        """One class alone, conflicts not yet resolved."""
+        map_, marks = target.located.maps[place], target.marks[place]
+        size, h_w = target.image.shape[:2], (small.shape[0], small.shape[1])
+        if self._absent(target, place):
+            return _Cut(np.zeros(size, bool), np.full(h_w, BACKGROUND, np.uint8), refined=False)
+        seeds = trimap(map_, h_w, self._seeds(map_, target.located.probable))
+        if marks is not None:
+            seeds = apply_to_trimap(seeds, marks)
+        start, refined = foreground_of(seeds), False
+        if self.options.refine != "none":
+            found = self._refine(small, seeds)
+            refined = self._better(found, start, map_)
+            start = found if refined else start
+        mask = upsample_mask(start, small, target.image)
+        return _Cut(mask if marks is None else apply_to_mask(mask, marks), seeds, refined)
+
+    def _refine(self, small: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        if self.options.refine == "random-walk":
+            return random_walk(small, seeds)
+        return grabcut(small, seeds, self.options.grabcut, self.options.seed)
+
+    def _better(self, found: NDArray[np.bool_], start: NDArray[np.bool_], map_: NDArray[np.float32]) -> bool:
+        """Whether a refined mask agrees with the map about as well as the one that it was made from."""
+        probability = resize_map(map_, (start.shape[0], start.shape[1]))
+        return expected_iou(found, probability) >= self.options.keep * expected_iou(start, probability)
+
+    def _absent(self, target: Target, place: int) -> bool:
+        marks = target.marks[place]
+        if self.options.always or not target.located.probable or (marks is not None and marks.says_present):
+            return False
+        return bool(target.located.scores[place] < self.options.presence)
+
+    def _seeds(self, map_: NDArray[np.float32], probable: bool) -> SeedOptions:
+        if self.options.seeds is not None:
+            return self.options.seeds
+        if not probable:
+            return SEEDS_OF_ATTENTION
+        return SEEDS_OF_PROBABILITIES if map_.max() >= _SURE else SEEDS_OF_DOUBT
+
+    def _small(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The image at working size (h,w,3)."""
+        height, width = working_size(image.shape[:2], self.options.grabcut.working_size)
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _objects(
+    target: Target, labels: NDArray[np.int32], cuts: list[_Cut], classes: tuple[str, ...]
+) -> tuple[ObjectResult, ...]:
+    return tuple(
+        ObjectResult(
+            name=name,
+            score=float(target.located.scores[i]),
+            attention_map=target.located.maps[i],
+            trimap=cuts[i].seeds,
+            label=i + 1,
+            label_map=labels,
+            refined=cuts[i].refined,
+        )
+        for i, name in enumerate(classes)
+    )

@@ -1,0 +1,124 @@
+"""How the segmenter works: every choice that a user has, checked when it is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+
+from fewshot_seg.attention.maps import Variant
+from fewshot_seg.cutting.refine import GrabCutOptions
+from fewshot_seg.cutting.seeds import SeedOptions
+from fewshot_seg.errors import ConfigError
+
+Refine = Literal["grabcut", "random-walk", "none"]
+LocateBy = Literal["auto", "matching", "correspondence", "attention"]
+Quality = Literal["fast", "default", "best"]
+
+_QUALITIES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "fast": {"refine": "none", "rounds": 1},
+    "default": {},
+    "best": {"mirrored": True, "grabcut": GrabCutOptions(iterations=3, working_size=512)},
+}
+_MOST_THREADS = 1024
+_MOST_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class SegmenterOptions:
+    """How supports and a query become a mask. The defaults are the measured best (see ARCHITECTURE.md).
+
+    Attributes:
+        locate_by: "matching" by a trained matcher, "correspondence" without training, or "attention" alone;
+            "auto" takes the matcher where there is one for the embedder's weights, else correspondence.
+        matcher: "auto", the name of one that the package holds, a file, or "none" (see `matcher_files`).
+        rounds: of matching and correspondence, from 1 up.
+        mirrored: each query is located a second time in its mirror image, and the mean of both counts.
+        weighting: for attention: its variant (see `attention.similarity_maps`).
+        through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
+        rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
+        seeds: a map to a trimap; None means what was measured to be best for `locate_by`.
+        refine: "grabcut"; "random-walk", its rival (see `refine`); or "none": the trimap's foreground is the mask.
+        grabcut: how GrabCut runs.
+        presence: below this confidence, within [0, 1], an object counts as absent and its mask is empty. Only a
+            matcher's confidence is calibrated, so only that is compared with it.
+        always: every object counts as there.
+        keep: a refined mask is kept where what it should share with the truth, going by the map, is at least
+            this part of what the mask without refinement should; from 0 up. 0 keeps every refined mask.
+        seed: of everything random; the same seed gives the same masks.
+        threads: cv2's threads, set for the whole process when the segmenter starts on queries; None leaves
+            cv2's own number.
+
+    Raises:
+        ConfigError: an unknown choice, or a number out of its range.
+    """
+
+    locate_by: LocateBy = "auto"
+    matcher: str = "auto"
+    rounds: int = 2
+    mirrored: bool = False
+    weighting: Variant = "overlap"
+    through_norm: bool = False
+    rejection: float = 0.5
+    seeds: SeedOptions | None = None
+    refine: Refine = "grabcut"
+    grabcut: GrabCutOptions = field(default_factory=GrabCutOptions)
+    presence: float = 0.4
+    always: bool = False
+    keep: float = 0.8
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("locate_by", LocateBy), ("weighting", Variant), ("refine", Refine)):
+            if getattr(self, name) not in (choices := get_args(kind)):
+                raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
+        if type(self.rounds) is not int or not 1 <= self.rounds <= _MOST_ROUNDS:
+            raise ConfigError(f"rounds {self.rounds!r}: must be a whole number, 1 to {_MOST_ROUNDS}")
+        for name in ("through_norm", "mirrored", "always"):
+            if type(getattr(self, name)) is not bool:
+                raise ConfigError(f"{name} {getattr(self, name)!r}: must be true or false")
+        for name in ("presence", "keep", "rejection"):
+            if type(getattr(self, name)) not in (int, float):
+                raise ConfigError(f"{name} {getattr(self, name)!r}: must be a number")
+        if not 0 <= self.presence <= 1:
+            raise ConfigError(f"presence {self.presence!r}: must be a number from 0 to 1")
+        if not 0 <= self.keep < math.inf:
+            raise ConfigError(f"keep {self.keep!r}: must be a finite number from 0 up")
+        if not 0 <= self.rejection < math.inf:
+            raise ConfigError(f"rejection {self.rejection!r}: must be a finite number from 0 up")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed {self.seed!r}: must be a whole number, 0 to {2**31 - 1}")
+        if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= _MOST_THREADS):
+            raise ConfigError(f"threads {self.threads!r}: must be a whole number, 1 to {_MOST_THREADS}, or None")
+
+    @classmethod
+    def of_quality(cls, quality: str, **changes: Any) -> SegmenterOptions:
+        """The options that a quality stands for, and `changes` of them, which come first.
+
+        "fast" leaves GrabCut and the second round out; "best" locates mirrored queries, too, and cuts at a larger size.
+
+        Raises:
+            ConfigError: no such quality, or as the class itself.
+        """
+        if quality not in _QUALITIES:
+            raise ConfigError(f"unknown quality {quality!r}: choose {' or '.join(_QUALITIES)}")
+        return cls(**{**_QUALITIES[quality], **changes})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SegmenterOptions:
+        """What `dataclasses.asdict` makes of options, or a part of it; the rest keeps its defaults.
+
+        Raises:
+            ConfigError: an option that isn't there, or a value that it can't have.
+        """
+        try:
+            parts = {"seeds": SeedOptions, "grabcut": GrabCutOptions}
+            made = {
+                name: parts[name](**value) if name in parts and value is not None else value
+                for name, value in values.items()
+            }
+            return cls(**made)
+        except TypeError as error:
+            raise ConfigError(f"segmenter options {dict(values)}: {error}; give the options of this version") from error

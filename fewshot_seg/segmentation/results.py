@@ -1,0 +1,76 @@
+"""What the segmenter gives: one query's label map, and what was found of each class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewshot_seg.imaging.images import resize_map
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectResult:
+    """What was found of one class in one query.
+
+    Attributes:
+        name: the class.
+        score: how sure it is, in [0, 1], that the object is there at all, found or not: a calibrated probability
+            from a matcher, else the cosine of the query, seen through its map, and the supports.
+        attention_map: (h,w) float32 in [0, 1]: where the object is, before refinement, on a small grid.
+        trimap: (h',w') uint8 at working size, values as in `fewshot_seg.cutting.seeds`.
+        label: the class's number in `label_map`, from 1.
+        label_map: the query's, shared with the other classes' results.
+        refined: whether the mask is the refined one; False where refinement was not asked for, or not kept.
+    """
+
+    name: str
+    score: float
+    attention_map: NDArray[np.float32] = field(repr=False)
+    trimap: NDArray[np.uint8] = field(repr=False)
+    label: int
+    label_map: NDArray[np.int32] = field(repr=False)
+    refined: bool = False
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H,W) bool at the query's native size; all False where the object is absent."""
+        return np.asarray(self.label_map == self.label)
+
+    @property
+    def attention(self) -> NDArray[np.float32]:
+        """(H,W) float32 in [0, 1]: the attention map brought to the query's native size."""
+        height, width = self.label_map.shape
+        return resize_map(self.attention_map, (height, width))
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One query's result.
+
+    Attributes:
+        source: the query's path, or what it was.
+        label_map: (H,W) int32 at the query's native size as a viewer shows it; 0 background, 1..N the classes.
+        objects: one for each class, in the supports' order, found or not.
+    """
+
+    source: str
+    label_map: NDArray[np.int32] = field(repr=False)
+    objects: tuple[ObjectResult, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H,W) of the query."""
+        height, width = self.label_map.shape
+        return height, width
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names; class i has label i + 1."""
+        return tuple(found.name for found in self.objects)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H,W) bool: any of the classes."""
+        return np.asarray(self.label_map > 0)

@@ -1,0 +1,321 @@
+"""The segmenter: supports are encoded once, then any number of queries are cut by them (paper, section 3.3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Literal, NamedTuple, TypeAlias, TypeVar, overload
+
+import numpy as np
+import torch
+
+from fewshot_seg.errors import ConfigError, FewShotError
+from fewshot_seg.imaging.images import ImageInput, describe, is_one
+from fewshot_seg.matching.features import FeatureCache, FeatureExtractor, Features, Loaded
+from fewshot_seg.matching.locators import Example, Located, QueryView
+from fewshot_seg.network.embedding import Embedder
+from fewshot_seg.prompts.hints import Marks, Query, apply_to_map, query_marks
+from fewshot_seg.prompts.supports import ClassSupports, Support, Supports, as_shots, group_supports
+from fewshot_seg.segmentation.choice import choose_locator
+from fewshot_seg.segmentation.cutter import Cutter, Target
+from fewshot_seg.segmentation.joint import Enlarged, Helpers
+from fewshot_seg.segmentation.options import SegmenterOptions
+from fewshot_seg.segmentation.prepared import Prepared, encode_examples
+from fewshot_seg.segmentation.results import ObjectResult, Segmentation
+from fewshot_seg.streams import ordered_map, read_then, worker_pool
+
+__all__ = ["ObjectResult", "Prepared", "Query", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
+
+_MOST_WORKERS = 8
+
+QueryInput: TypeAlias = ImageInput | Query
+
+T = TypeVar("T")
+
+
+class _Read(NamedTuple):
+    source: str
+    loaded: Loaded  # with its pixels
+    marks: tuple[Marks | None, ...]  # one for each class
+
+
+class Segmenter:
+    """Cuts the objects of support images out of other images.
+
+    Args:
+        embedder: from `load_embedder`; it is put in eval mode.
+        options: None means the defaults.
+        cache: keeps what the network says of queries and supports. None: every image goes through the network
+            whenever it is given. Results are the same.
+
+    Raises:
+        ConfigError: options that this embedder can't be used with. CheckpointError: a bad matcher.
+    """
+
+    def __init__(
+        self, embedder: Embedder, options: SegmenterOptions | None = None, cache: FeatureCache | None = None
+    ) -> None:
+        self.embedder = embedder.eval()
+        self.options = options or SegmenterOptions()
+        choice = choose_locator(self.embedder, self.options)
+        self._locator = choice.locator
+        self._extractor = FeatureExtractor(self.embedder, cache, choice.matcher, choice.layers, self.options.mirrored)
+        self._cutter = Cutter(self.options)
+
+    @torch.inference_mode()
+    def prepare(self, supports: Supports, negatives: ClassSupports = ()) -> Prepared:
+        """Reads and encodes the supports, once for any number of queries.
+
+        What is known of an example (see `Support`) is used; one of which nothing is known is taken as it is.
+
+        Args:
+            supports: one example, a list of one class's, or a mapping of class names to either.
+            negatives: images of what is not meant ("not this"): they compete as a class of their own, which
+                gets no mask.
+
+        Returns:
+            The encoded supports, for this embedder.
+
+        Raises:
+            ConfigError: as `supports.group_supports`.
+            ImageError, ShapeError, DataError: a support or its mask can't be read or used.
+        """
+        grouped = group_supports(supports)
+        names = tuple(grouped)
+        groups = [group for group in (*grouped.values(), as_shots(negatives)) if group]
+        shots = [shot for group in groups for shot in group]
+        workers = min(self._workers(), len(shots))
+        examples = iter(encode_examples(self._extractor, shots, workers, self.options.threads))
+        classes = tuple(tuple(next(examples) for _ in group) for group in groups)
+        given = tuple(describe(shot.image) for group in grouped.values() for shot in group)
+        return Prepared(names, len(groups), self._locator.prepare(classes), self.embedder, classes, given)
+
+    def segment(self, query: QueryInput, supports: Supports | Prepared) -> Segmentation:
+        """Cuts the supports' objects out of one query.
+
+        Args:
+            query: a path, a PIL image, an (H,W,3) uint8 RGB array, or a `Query`, of which something is known.
+            supports: as `prepare` takes them, or what it gave.
+
+        Returns:
+            Masks at the query's native size, scores and attention.
+
+        Raises:
+            FewShotError: as `prepare`, or ImageError for the query.
+        """
+        if isinstance(supports, Prepared) or self._workers() == 1 or not self._on_cpu:
+            return next(self.segment_many([query], supports, batch_size=1, workers=1))
+        classes = tuple(group_supports(supports))
+        with ThreadPoolExecutor(1) as beside:  # the query is encoded while the supports are
+            prepared = beside.submit(self.prepare, supports)
+            found = next(self._stream([query], classes, lambda _: prepared.result(), 1, 1, strict=False))
+            prepared.result()  # where both can't be read, the support is named
+        if isinstance(found, FewShotError):
+            raise found
+        return found
+
+    @overload
+    def segment_many(
+        self,
+        queries: Iterable[QueryInput] | QueryInput,
+        prepared: Supports | Prepared,
+        batch_size: int = ...,
+        workers: int | None = ...,
+        on_error: Literal["raise"] = ...,
+    ) -> Iterator[Segmentation]: ...
+
+    @overload
+    def segment_many(
+        self,
+        queries: Iterable[QueryInput] | QueryInput,
+        prepared: Supports | Prepared,
+        batch_size: int = ...,
+        workers: int | None = ...,
+        *,
+        on_error: Literal["yield"],
+    ) -> Iterator[Segmentation | FewShotError]: ...
+
+    def segment_many(
+        self,
+        queries: Iterable[QueryInput] | QueryInput,
+        prepared: Supports | Prepared,
+        batch_size: int = 4,
+        workers: int | None = None,
+        on_error: Literal["raise", "yield"] = "raise",
+    ) -> Iterator[Segmentation | FewShotError]:
+        """Cuts the objects out of any number of queries: reading, network and GrabCut overlap, memory stays flat.
+
+        Results don't depend on the queries' order, the batch size or the number of workers.
+
+        Args:
+            queries: of any length; drawn lazily. One alone need not be in a list.
+            prepared: from `prepare`, or what it takes.
+            batch_size: queries that go through the network at once; on a CPU each goes alone.
+            workers: threads that read and refine, and on a CPU run the network, each for a query of its own. None
+                means the option `threads`, or else the machine's processors, but at most 8: each holds an image.
+            on_error: "raise" a query's error when its turn comes, or "yield" it in the result's place and go on.
+
+        Yields:
+            One result for each query, in order.
+
+        Raises:
+            ConfigError: batch_size or workers below 1, or supports that another embedder has prepared.
+            ImageError: an unreadable query (with on_error="raise").
+        """
+        workers, strict = self._checked(batch_size, workers, on_error)
+        ready = self._ready(prepared)
+        return self._stream(_several(queries), ready.classes, lambda _: ready, batch_size, workers, strict)
+
+    def segment_jointly(
+        self,
+        queries: Iterable[QueryInput] | QueryInput,
+        prepared: Supports | Prepared,
+        batch_size: int = 4,
+        workers: int | None = None,
+        on_error: Literal["raise", "yield"] = "raise",
+    ) -> Iterator[Segmentation | FewShotError]:
+        """As `segment_many`, but the queries help each other: the surest become further examples (see `joint`).
+
+        Every query is read and located twice, before the first result comes; only the surest few are held in
+        memory. With no sure query the results are those of `segment_many`. The order changes nothing.
+
+        Args:
+            queries: as for `segment_many`; all are drawn at once.
+            prepared: as for `segment_many`, as what follows.
+            batch_size: queries that go through the network at once.
+            workers: threads.
+            on_error: "raise" or "yield".
+
+        Yields:
+            One result for each query, in order.
+
+        Raises:
+            ConfigError, ImageError: as `segment_many`.
+        """
+        workers, strict = self._checked(batch_size, workers, on_error)
+        return self._jointly(list(_several(queries)), self._ready(prepared), batch_size, workers, strict)
+
+    def _checked(self, batch_size: int, workers: int | None, on_error: str) -> tuple[int, bool]:
+        """How many threads, and whether errors are raised."""
+        workers = self._workers() if workers is None else workers
+        if not all(type(count) is int and count >= 1 for count in (batch_size, workers)):
+            raise ConfigError(f"batch_size {batch_size} and workers {workers} must be whole numbers and at least 1")
+        if on_error not in ("raise", "yield"):
+            raise ConfigError(f"unknown on_error {on_error!r}: choose raise or yield")
+        return workers, on_error == "raise"
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.embedder.device.type == "cpu"
+
+    def _workers(self) -> int:
+        return min(self.options.threads or os.cpu_count() or 1, _MOST_WORKERS)
+
+    def _ready(self, supports: Supports | Prepared) -> Prepared:
+        prepared = supports if isinstance(supports, Prepared) else self.prepare(supports)
+        if prepared.embedder is not self.embedder:
+            raise ConfigError("the supports were prepared by another embedder; call this segmenter's own `prepare`")
+        return prepared
+
+    def _jointly(
+        self, queries: list[QueryInput], prepared: Prepared, batch_size: int, workers: int, strict: bool
+    ) -> Iterator[Segmentation | FewShotError]:
+        helpers = Helpers(prepared.examples[: len(prepared.classes)])
+        with worker_pool(workers, self.options.threads) as pool:
+            look = partial(self._look, prepared=prepared)
+            for seen in self._each(pool, look, queries, prepared.classes, (batch_size, workers)):
+                if seen is not None:
+                    helpers.add(*seen)
+        enlarged = Enlarged(helpers, lambda more: self._with_more(prepared, more))
+        yield from self._stream(queries, prepared.classes, enlarged, batch_size, workers, strict)
+
+    @torch.inference_mode()
+    def _look(self, batch: list[_Read | FewShotError], prepared: Prepared) -> list[tuple[Features, Located] | None]:
+        """What each of a batch of queries has to say to all the others; nothing from one that can't be read."""
+        queries = [query for query in batch if isinstance(query, _Read)]
+        features = self._extractor.features([query.loaded for query in queries]) if queries else []
+        pairs = zip(queries, features, strict=True)
+        seen = ((one, self._find(QueryView(one, query.marks), prepared)) for query, one in pairs)
+        return [None if isinstance(one, FewShotError) else next(seen) for one in batch]
+
+    @torch.inference_mode()
+    def _with_more(self, prepared: Prepared, more: Sequence[Sequence[Example]]) -> Prepared:
+        """The same classes with further examples."""
+        added = [*more, *([()] * (prepared.groups - len(more)))]
+        examples = tuple((*own, *others) for own, others in zip(prepared.examples, added, strict=True))
+        return replace(prepared, state=self._locator.prepare(examples))
+
+    def _stream(
+        self,
+        queries: Iterable[QueryInput],
+        classes: tuple[str, ...],
+        prepared: Callable[[Features], Prepared],
+        batch_size: int,
+        workers: int,
+        strict: bool,
+    ) -> Iterator[Segmentation | FewShotError]:
+        with worker_pool(workers, self.options.threads) as pool:
+            locate = partial(self._locate, prepared=prepared)
+            located = self._each(pool, locate, queries, classes, (batch_size, workers))
+            for result in ordered_map(pool, lambda one: self._cut(one, classes), located, workers + 1):
+                if strict and isinstance(result, FewShotError):
+                    raise result
+                yield result
+
+    def _each(
+        self,
+        pool: Executor,
+        work: Callable[[list[_Read | FewShotError]], list[T]],
+        queries: Iterable[QueryInput],
+        classes: tuple[str, ...],
+        sizes: tuple[int, int],
+    ) -> Iterator[T]:
+        read = partial(self._read, classes=classes)
+        batch, workers = sizes
+        return read_then(pool, read, work, queries, batch_size=batch, workers=workers, alone=self._on_cpu)
+
+    def _read(self, query: QueryInput, classes: tuple[str, ...]) -> _Read | FewShotError:
+        image = query.image if isinstance(query, Query) else query
+        try:
+            loaded = self._extractor.load(image, pixels=True)
+            return _Read(describe(image), loaded, query_marks(query, classes, loaded.size))
+        except FewShotError as error:
+            return error
+
+    @torch.inference_mode()
+    def _locate(
+        self, batch: list[_Read | FewShotError], prepared: Callable[[Features], Prepared]
+    ) -> list[Target | FewShotError]:
+        """Maps of every readable query of a batch, with one pass through the network."""
+        queries = [query for query in batch if isinstance(query, _Read)]
+        if not queries:
+            return [error for error in batch if isinstance(error, FewShotError)]
+        features = self._extractor.features([query.loaded for query in queries])
+        found = (
+            Target(
+                query.source, query.loaded.pixels, self._find(QueryView(one, query.marks), prepared(one)), query.marks
+            )
+            for query, one in zip(queries, features, strict=True)
+        )
+        return [one if isinstance(one, FewShotError) else next(found) for one in batch]
+
+    def _find(self, query: QueryView, prepared: Prepared) -> Located:
+        """Maps and scores of the classes, after the negatives have had their say."""
+        several = len(prepared.classes)
+        marks = query.marks + (None,) * (prepared.groups - several)
+        maps, scores, probable = self._locator.locate(QueryView(query.features, marks), prepared.state)
+        if probable and prepared.groups > several:  # what is rather "not this" is nothing of the classes
+            maps = maps * (maps >= maps[several:].max(0))
+        told = [apply_to_map(map_, known) if known else map_ for map_, known in zip(maps, query.marks, strict=False)]
+        return Located(np.stack(told), scores[:several], probable)
+
+    def _cut(self, query: Target | FewShotError, classes: tuple[str, ...]) -> Segmentation | FewShotError:
+        return query if isinstance(query, FewShotError) else self._cutter.cut(query, classes)
+
+
+def _several(queries: Iterable[QueryInput] | QueryInput) -> Iterable[QueryInput]:
+    one = is_one(queries) or isinstance(queries, Query)
+    return [queries] if one else queries  # type: ignore[list-item,return-value]

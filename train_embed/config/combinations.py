@@ -1,0 +1,128 @@
+"""Settings that are right one by one and impossible together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from train_embed.config.schema import RunConfig
+
+__all__ = ["impossible"]
+
+CLASSES_OF_TUPLE = {"pair": 1, "triplet": 2, "quadruplet": 3}
+CLASSES_OF_LOSS = {"quadruplet": 3}  # the others want two
+MARGINS = ("contrastive", "triplet", "quadruplet", "proxy-anchor")
+ALPHAS = ("multi-similarity", "proxy-anchor", "normalized-softmax")
+TUPLE_LOSSES = ("contrastive", "triplet", "quadruplet")
+OPEN_KINDS = ("folder", "csv")
+
+
+def impossible(config: RunConfig) -> str | None:
+    """What cannot be in `config`, naming the keys and the way out; None where all is well."""
+    return next((reason for rule in RULES for reason in rule(config)), None)
+
+
+def _data(config: RunConfig) -> Iterator[str]:
+    data = config.data
+    if data.train_classes is not None and data.kind not in (*OPEN_KINDS, "named"):
+        yield f"data.train_classes is for data.kind folder or csv; {data.kind} has a published split, so set it to null"
+    if data.split_file is not None and data.kind not in OPEN_KINDS:
+        yield f"data.split_file is for data.kind folder or csv, not {data.kind}"
+    if data.boxes is not None and data.kind != "cuhk03":
+        yield f"data.boxes is for data.kind cuhk03, not {data.kind}"
+    if data.vehicles is not None and data.kind != "vehicleid":
+        yield f"data.vehicles is for data.kind vehicleid, not {data.kind}"
+    if data.pattern is not None and data.kind != "named":
+        yield f"data.pattern is for data.kind named, not {data.kind}"
+
+
+def _model(config: RunConfig) -> Iterator[str]:
+    model = config.model
+    if model.width is not None and config.data.train_size is not None:
+        yield "data.train_size is a square's side, and model.width makes a rectangle: set one of them to null"
+    linear = model.neck in ("linear", "linear+bn")
+    if model.dim is not None and not linear:
+        yield f"model.dim {model.dim} needs a linear layer: set model.neck to linear or linear+bn, not {model.neck}"
+    if model.head == "pcb" and not linear:
+        yield f"model.head pcb has a linear layer a stripe: set model.neck to linear or linear+bn, not {model.neck}"
+    if model.stripes is not None and model.head != "pcb":
+        yield f"model.stripes is for model.head pcb, not {model.head}"
+    if model.rpp_epoch is None:
+        return
+    if model.head != "pcb":
+        yield f"model.rpp_epoch is for model.head pcb, not {model.head}"
+    if model.pooling != "avg":
+        yield f"model.rpp_epoch: refined parts are means, so set model.pooling to avg, not {model.pooling}"
+    if config.identity.weight == 0 and model.rpp_induction:
+        yield "model.rpp_induction learns the parts from identities: set identity.weight, or model.rpp_induction to 0"
+    if model.rpp_epoch >= config.run.epochs:
+        yield f"model.rpp_epoch {model.rpp_epoch} is after the end: run.epochs is {config.run.epochs}"
+
+
+def _loss(config: RunConfig) -> Iterator[str]:
+    loss = config.loss
+    if loss.selection is not None and loss.name not in TUPLE_LOSSES:
+        yield f"loss.selection is for contrastive, triplet and quadruplet: {loss.name} weighs the batch itself"
+    if loss.margin is not None and loss.name not in MARGINS:
+        yield f"loss.margin has no meaning for {loss.name}"
+    if loss.margin2 is not None and loss.name != "quadruplet":
+        yield f"loss.margin2 is for quadruplet, not {loss.name}"
+    if loss.alpha is not None and loss.name not in ALPHAS:
+        yield f"loss.alpha is for {', '.join(ALPHAS)}, not {loss.name} (the soft mask's is mining.alpha)"
+    if config.identity.smoothing and not config.identity.weight:
+        yield "identity.smoothing needs an identity loss: set identity.weight"
+    for key in ("beta", "base"):
+        if getattr(loss, key) is not None and loss.name != "multi-similarity":
+            yield f"loss.{key} is for multi-similarity, not {loss.name}"
+
+
+def _mining(config: RunConfig) -> Iterator[str]:
+    mining = config.mining
+    if mining.rival != "none" and not mining.enabled:
+        yield f"mining.rival {mining.rival} needs mining.enabled: true"
+    if mining.enabled and mining.kind is None and config.loss.name not in TUPLE_LOSSES:
+        yield f"loss.name {config.loss.name} knows no tuples: set mining.kind to pair, triplet or quadruplet"
+    if mining.enabled and mining.warmup_epochs > config.run.epochs:
+        yield f"mining.warmup_epochs {mining.warmup_epochs:g} is longer than run.epochs {config.run.epochs}"
+
+
+def _sampler(config: RunConfig) -> Iterator[str]:
+    sampler, loss = config.sampler, config.loss.name
+    if sampler.name != "pk":
+        if loss in CLASSES_OF_LOSS and sampler.name != "quadruplet" and sampler.tuples == 1:
+            yield f"sampler.tuples 1 holds too few classes for loss.name {loss}"
+        return
+    if sampler.tuples is not None:
+        yield "sampler.tuples is for sampler.name pair, triplet or quadruplet; pk has sampler.p and sampler.k"
+    if sampler.k < 2:
+        yield "sampler.k 1 gives no two images of a class in a batch: it must be at least 2"
+    needed = CLASSES_OF_LOSS.get(loss, 2)
+    if sampler.p < needed:
+        yield f"sampler.p {sampler.p}: loss.name {loss} needs at least {needed} classes in a batch"
+    mined = CLASSES_OF_TUPLE[config.tuple_kind] if config.mining.enabled else 0
+    if sampler.p < mined:
+        yield f"sampler.p {sampler.p}: mining of {config.tuple_kind}s needs at least {mined} classes in a batch"
+
+
+def _optimizer(config: RunConfig) -> Iterator[str]:
+    optimizer, epochs = config.optimizer, config.run.epochs
+    if (optimizer.schedule == "step") != bool(optimizer.step_epochs):
+        yield "optimizer.schedule step and optimizer.step_epochs go together: set both or neither"
+    if any(a >= b for a, b in zip(optimizer.step_epochs, optimizer.step_epochs[1:], strict=False)):
+        yield f"optimizer.step_epochs must grow, got {list(optimizer.step_epochs)}"
+    if optimizer.warmup_epochs > epochs:
+        yield f"optimizer.warmup_epochs {optimizer.warmup_epochs:g} is longer than run.epochs {epochs}"
+
+
+def _run(config: RunConfig) -> Iterator[str]:
+    run = config.run
+    if run.precision == "fp16" and run.device == "cpu":
+        yield "run.precision fp16 needs a GPU: with run.device cpu choose fp32 or bf16"
+    if run.validate_every > run.epochs:
+        yield f"run.validate_every {run.validate_every} is longer than run.epochs {run.epochs}: no validation"
+    if 1 not in run.recall:
+        yield f"run.recall {list(run.recall)} must hold 1: R@1 picks the best checkpoint"
+
+
+RULES: tuple[Callable[[RunConfig], Iterator[str]], ...] = (_data, _model, _loss, _mining, _sampler, _optimizer, _run)

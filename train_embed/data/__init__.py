@@ -1,0 +1,1 @@
+"""Batches of images, as pure functions of (seed, epoch, number)."""

@@ -1,0 +1,35 @@
+"""Similarity mining, the paper's sections 2.2 and 2.3: attention is erased, and what is left must still decide."""
+
+from train_embed.mining.erasing import (
+    erased_loss,
+    pair_mining_loss,
+    quadruplet_mining_loss,
+    soft_mask,
+    triplet_mining_loss,
+)
+from train_embed.mining.similarity import (
+    TUPLE_SIZES,
+    MiningOptions,
+    TupleKind,
+    erased_similarities,
+    mining_loss,
+    mining_tuples,
+    similarity_survival,
+    tuple_attention,
+)
+
+__all__ = [
+    "TUPLE_SIZES",
+    "MiningOptions",
+    "TupleKind",
+    "erased_loss",
+    "erased_similarities",
+    "mining_loss",
+    "mining_tuples",
+    "pair_mining_loss",
+    "quadruplet_mining_loss",
+    "similarity_survival",
+    "soft_mask",
+    "triplet_mining_loss",
+    "tuple_attention",
+]

@@ -1,0 +1,107 @@
+"""A run's folder: whose it is, and its log.
+
+RUN/config.yaml        the configuration, whole; another one is refused
+RUN/metrics.jsonl      one JSON object for each record
+RUN/state.safetensors  all that is needed to go on (`train_embed.run.state`)
+RUN/model.safetensors  the best weights so far, as `--weights` takes them
+RUN/sheets/            attention maps on fixed validation tuples
+RUN/curves.png, metrics.csv at the end
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fewshot_seg.errors import ConfigError, OutputError
+from fewshot_seg.imaging.export import atomic_file, make_folder
+from train_embed.config.load import RunConfig, load_config, to_mapping, to_yaml
+
+__all__ = ["RunFolder"]
+
+FREE = ("data.root", "run.workers", "run.tensorboard")
+"""Keys that change no result: a run may go on with others."""
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: missing folders are made.
+        config: of the run.
+        resume: go on with the run that is there. Without one, it is begun.
+
+    Raises:
+        ConfigError: a run is there and `resume` isn't set, or it has another configuration; or the folder holds
+            other things.
+        OutputError: it can't be written.
+    """
+
+    def __init__(self, path: Path, config: RunConfig, resume: bool) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.state = path / "state.safetensors"
+        self.model = path / "model.safetensors"
+        self.metrics = path / "metrics.jsonl"
+        # A start that failed before its first record, for want of data, leaves only its configuration: no run yet.
+        begun = self.config.exists() and (self.metrics.exists() or self.state.exists())
+        if begun:
+            self._check_same(config, resume)
+        elif path.is_dir() and any(file != self.config for file in path.iterdir()):
+            raise ConfigError(f"{path} holds other files and no run: choose another --out")
+        make_folder(path)
+        if not begun:
+            with atomic_file(self.config) as stream:
+                stream.write(to_yaml(config).encode())
+
+    def _check_same(self, config: RunConfig, resume: bool) -> None:
+        old, new = _flat(load_config(str(self.config.absolute()))), _flat(config)
+        different = [key for key in new if key not in FREE and old.get(key) != new[key]]
+        if different:
+            key = different[0]
+            more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+            raise ConfigError(
+                f"{self.path} is a run of another configuration: {key} is {old.get(key)!r} there, "
+                f"{new[key]!r} here{more}; choose another --out"
+            )
+        if not resume:
+            raise ConfigError(f"{self.path} holds this run already: go on with --resume, or choose another --out")
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Adds a line to metrics.jsonl.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        line = json.dumps({key: _number(value) for key, value in record.items()}, allow_nan=False)
+        try:
+            with self.metrics.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.metrics}: {error.strerror}") from error
+
+    def cut_log(self, records: int) -> None:
+        """Keeps the first lines of metrics.jsonl: what was logged after the state was taken will be again."""
+        if not self.metrics.exists():
+            return
+        lines = self.metrics.read_bytes().splitlines(keepends=True)
+        if len(lines) > records:
+            with atomic_file(self.metrics) as stream:
+                stream.write(b"".join(lines[:records]))
+
+    def clear_leftovers(self) -> None:
+        """Removes temporary files that a killed process left."""
+        for file in self.path.glob(".*.tmp"):
+            file.unlink(missing_ok=True)
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    return {f"{section}.{key}": value for section, keys in to_mapping(config).items() for key, value in keys.items()}
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

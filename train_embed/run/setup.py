@@ -1,0 +1,130 @@
+"""What a run stands on: its images, its process group, its randomness. Each is undone when the run is over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from fewshot_seg.datasets.labelled import LabelledImages, load_dataset
+from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.network.devices import resolve_device
+from train_embed.config.load import DataConfig, RunConfig, SamplerConfig
+from train_embed.data.samplers import BatchSampler, PairSampler, PKSampler, QuadrupletSampler, TripletSampler
+from train_embed.run.distributed import local_rank
+from train_embed.run.ranking import Roles
+
+__all__ = ["build_sampler", "process_group", "roles", "run_device", "seeded", "training_and_validation"]
+
+TUPLE_SAMPLERS = {"pair": PairSampler, "triplet": TripletSampler, "quadruplet": QuadrupletSampler}
+
+
+def training_and_validation(data: DataConfig) -> tuple[LabelledImages, LabelledImages]:
+    """The images to train on and to validate on, of different classes.
+
+    Raises:
+        DataError: files missing, an empty split.
+        ConfigError: impossible options.
+    """
+    return _part(data, "train"), _part(data, "validation")
+
+
+def roles(data: DataConfig, validation: LabelledImages) -> Roles | None:
+    """Who asks and who is looked through among the validation images, where the data knows cameras; else None.
+
+    The benchmark's own queries and gallery, or, where training identities were held out, all of them both; of either
+    the images of the cameras that were chosen.
+
+    Raises:
+        DataError: files missing, or a camera that no image is of. ConfigError: impossible options.
+    """
+    cameras = validation.cameras
+    if cameras is None:
+        return None
+    place = {id_: index for index, id_ in enumerate(validation.ids)}
+
+    def those(part: str, camera: int | None) -> tuple[int, ...]:
+        found = range(len(place)) if data.holdout else (place[id_] for id_ in _part(data, part).ids)
+        kept = tuple(index for index in found if camera in (None, cameras[index]))
+        if not kept:
+            raise DataError(f"data.{part}_camera {camera}: no image that validates is of it")
+        return kept
+
+    return Roles(those("query", data.query_camera), those("gallery", data.gallery_camera), cameras)
+
+
+def _part(data: DataConfig, split: str) -> LabelledImages:
+    return load_dataset(
+        data.kind,
+        data.folder,
+        split,
+        train_classes=data.train_classes,
+        split_file=data.split_file,
+        boxes=data.boxes,
+        vehicles=data.vehicles,
+        pattern=data.pattern,
+        holdout=data.holdout,
+        check_counts=data.check_counts,
+    )
+
+
+def build_sampler(config: SamplerConfig, labels: tuple[int, ...], seed: int) -> BatchSampler:
+    """The sampler that the configuration names, over the training images' labels.
+
+    Raises:
+        DataError: too few classes or images for its batches.
+    """
+    if config.name == "pk":
+        return PKSampler(labels, config.p, config.k, seed, config.batches)
+    return TUPLE_SAMPLERS[config.name](labels, config.tuples or 16, seed, config.batches)
+
+
+def run_device(config: RunConfig) -> torch.device:
+    """The device of this rank: under torchrun each has the GPU of its place on the machine.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    device = resolve_device(config.run.device)
+    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+        device = resolve_device(f"cuda:{local_rank()}")
+    return device
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Under torchrun the group of its processes (nccl on GPUs, else gloo); otherwise nothing.
+
+    Raises:
+        ConfigError: the group can't be formed.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"the processes cannot find each other: {error}; start them with torchrun") from error
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def seeded(seed: int, threads: int | None, device: torch.device) -> Iterator[None]:
+    """torch's generators seeded, its threads set; both as before afterwards."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,156 @@
+"""A run's state in one file: all that is needed to go on as if it had never stopped. Nothing is unpickled.
+
+`state.safetensors` holds tensors (weights, optimiser's moments, moving average) and, under the metadata key
+"train_embed", JSON (where in the run it was taken, the best score so far, running sums). It is written under
+another name and moved over the older one: a full disk or a kill in between keeps the older one.
+
+Randomness has no state: batches, augmentations, tuples and dropout are functions of (seed, epoch, step).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fewshot_seg.errors import CheckpointError, OutputError
+from fewshot_seg.network.weights import first_line
+
+__all__ = ["Position", "load_state", "optimizer_tensors", "restore_optimizer", "save_state"]
+
+KEY = "train_embed"
+FORMAT = 1
+
+
+@dataclass
+class Position:
+    """Where a run is. Plain values.
+
+    Attributes:
+        epoch: epochs done.
+        batch: batches done of the next one; as many as it has: it still wants its validation.
+        step: steps of the optimiser done.
+        records: lines of metrics.jsonl that belong to all this.
+        best: the best R@1 so far; -1 before the first.
+        best_epoch: where it was reached.
+        stale: validations since without a better one.
+        finished: whether nothing is left to do.
+        sums: since the last record, for the means in the next.
+        rates: of the last step, by group.
+        scaler: state of the gradient scaler (fp16).
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    records: int = 0
+    best: float = -1.0
+    best_epoch: int = 0
+    stale: int = 0
+    finished: bool = False
+    sums: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+def save_state(path: Path, position: Position, tensors: Mapping[str, Tensor]) -> None:
+    """Writes the state, whole or not at all.
+
+    Args:
+        path: of the file; the folder is there.
+        position: where the run is.
+        tensors: by name; on any device.
+
+    Raises:
+        OutputError: it can't be written; an older file is as it was.
+    """
+    metadata = {KEY: json.dumps({"format": FORMAT, "position": asdict(position)})}
+    # Copies: safetensors refuses tensors that share memory.
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        save_file(copies, temporary, metadata)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"cannot write {path}: {first_line(error)}; the older state is kept, make room and go on with --resume"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def load_state(path: Path) -> tuple[Position, dict[str, Tensor]]:
+    """What `save_state` wrote; tensors on the CPU.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if header["format"] != FORMAT:
+            raise CheckpointError(f"{path} has format {header['format']}, this version reads {FORMAT}")
+        known = {f.name for f in fields(Position)}
+        values = {name: value for name, value in header["position"].items() if name in known}
+        return Position(**values), tensors
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged or no state of a run: {first_line(error)}") from error
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's moments by "NUMBER OF THE PARAMETER/NAME"; rates are functions of the step."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}/{name}": value
+        for number, entry in state.items()
+        for name, value in entry.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Gives the optimiser the moments that `optimizer_tensors` took.
+
+    Raises:
+        CheckpointError: they are of other parameters.
+    """
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition("/")
+        index = int(number)
+        if index >= len(params) or (value.ndim and value.shape != params[index].shape):
+            raise CheckpointError("the state's moments are of another optimiser: this run's folder is damaged")
+        state[index] = {**state.get(index, {}), name: value}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name begins with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Loads the tensors under `prefix` strictly.
+
+    Raises:
+        CheckpointError: they don't fit.
+    """
+    try:
+        module.load_state_dict(part(tensors, prefix))
+    except RuntimeError as error:
+        raise CheckpointError(f"the state doesn't fit this run's network: {first_line(error)}") from error
