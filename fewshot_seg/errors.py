@@ -6,6 +6,9 @@ print it after "error:" and exit with a non-zero status, so it has to make sense
 
 from __future__ import annotations
 
+import os
+from typing import Final
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
@@ -43,3 +46,20 @@ class OutputError(FewShotError):
 
 class ShapeError(FewShotError, ValueError):
     """An array or tensor of the wrong shape; the message gives the shape it got and the one it wants."""
+
+
+PATH_TYPES: Final = (str, os.PathLike)
+
+
+def describe(source: object) -> str:
+    """A short name of an input for messages, on one line: its path, "array (H, W, 3)" or "PIL image WxH"."""
+    if isinstance(source, PATH_TYPES):
+        # Bytes that are not text, and control characters, would break the line or the terminal.
+        text = os.fsdecode(source).encode("utf-8", "backslashreplace").decode()
+        return text if text.isprintable() and text else repr(text)
+    if hasattr(source, "shape"):
+        return f"array {tuple(source.shape)}"
+    if hasattr(source, "filename") or hasattr(source, "getexif"):  # an image of PIL's, which is not imported for this
+        path = getattr(source, "filename", "")
+        return describe(path) if path else f"PIL image {source.width}x{source.height}"  # type: ignore[attr-defined]
+    return f"object of type {type(source).__name__}"

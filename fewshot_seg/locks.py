@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fewshot_seg.errors import ConfigError, OutputError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, OutputError, describe
 
 __all__ = ["sole_user"]
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from eval.measures.metrics import SegmentationScore, Tally, episode_tallies
 from fewshot_seg.episodes.episode import Episode
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 
 __all__ = ["COUNTS", "RunCounts", "empty_counts", "file_digest", "load_counts", "save_counts"]

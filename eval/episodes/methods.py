@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from eval.episodes.hints import HINTS, make_hint
 from fewshot_seg.datasets import VOID, SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe, read_image
+from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.imaging.decode import read_image
 
 if TYPE_CHECKING:
     from fewshot_seg.matching.features import FeatureCache
@@ -153,7 +153,7 @@ def build_method(name: str, engine: Engine | None) -> Method:
     - Other ways of locating objects, all else as in "ours": "correspondence", without training; "attention", by
       overlapping embeddings, and its other variants "contributions", "class-evidence", "grad-cam", "paper" and
       "paper-letter", which is equation 1 with the gradient through the norm.
-    - "ours" with a hint (`episodes.hints.HINTS`) of each support or of the query: "support-mask", "query-box" and so on.
+    - "ours" with a hint (`episodes.hints.HINTS`) of each support or of the query: "support-mask", "query-box"....
     - "all-foreground" and "centre-box" give every pixel, or a centred box of half the area, to the first class.
 
     Raises:

@@ -9,8 +9,7 @@ from eval.episodes.absent import with_absent
 from fewshot_seg.datasets import SegmentationDataset, fold_classes
 from fewshot_seg.episodes.episode import Episode, read_episode_list
 from fewshot_seg.episodes.protocols import build_protocol, draw_episodes, small_classes
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 
 if TYPE_CHECKING:
     from eval.episodes.segmentation import SegmentationTask

@@ -26,8 +26,7 @@ from eval.runs.shards import (
 from eval.runs.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import decode_rle, encode_rle
 from fewshot_seg.streams import ordered_map
 

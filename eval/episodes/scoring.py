@@ -24,8 +24,7 @@ from eval.runs.folder import CONFIG
 from fewshot_seg.datasets import SegmentationDataset, open_dataset
 from fewshot_seg.episodes.episode import Episode, read_episodes
 from fewshot_seg.episodes.protocols import PROTOCOLS
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.export import write_json
 
 __all__ = [

@@ -25,8 +25,7 @@ from fewshot_seg import __version__
 from fewshot_seg.datasets import Fold, SegmentationDataset, open_dataset
 from fewshot_seg.episodes.episode import Episode, read_episodes, write_episodes
 from fewshot_seg.episodes.protocols import PROTOCOLS
-from fewshot_seg.errors import ConfigError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, describe
 from fewshot_seg.imaging.export import make_folder
 from fewshot_seg.locks import sole_user
 
@@ -61,7 +60,7 @@ class SegmentationTask:
         support_hint, query_hint: kinds of hints (`episodes.hints.HINTS`), made from masks, that the segmenter gets of
             supports and of queries; None for none.
         matcher: as `eval.episodes.matchers.choose_matcher` takes it.
-        absent: after each episode comes one with a query that shows none of its classes (`episodes.absent`), and objects
+        absent: after each episode comes a query that shows none of its classes (`episodes.absent`), and objects
             may count as absent.
         weights, device: as `load_embedder` takes them.
         skip_small_classes: leave out classes with fewer than shot + 1 images, instead of refusing.

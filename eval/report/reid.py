@@ -30,8 +30,7 @@ from eval.report.segmentation import REPORT, made_section
 from eval.retrieval.begin import scores_file
 from eval.retrieval.data import RetrievalImages
 from eval.tables.table import to_grid
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 
 __all__ = ["write_reid_report"]
 

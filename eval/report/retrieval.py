@@ -25,8 +25,7 @@ from eval.retrieval.run import KIND
 from eval.retrieval.scoring import QueryScores, load_scores
 from eval.retrieval.tables import dataset_title, figures_table
 from eval.tables.table import to_grid
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 
 __all__ = ["write_retrieval_report"]
 

@@ -10,8 +10,7 @@ from typing import Any
 from eval.report.neighbours import Explainer
 from eval.report.steps import Network
 from eval.retrieval.data import RetrievalImages
-from fewshot_seg.errors import FewShotError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import FewShotError, describe
 
 __all__ = ["SearchReport", "explainer_of"]
 

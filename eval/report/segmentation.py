@@ -24,8 +24,7 @@ from eval.report.steps import Network, Steps, recompute
 from eval.runs.folder import read_lines
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode, read_episodes
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.render import SEED_COLOURS
 
 __all__ = ["REPORT", "ReportTask", "made_section", "write_report"]

@@ -13,8 +13,7 @@ from eval.episodes.predictions import Track
 from eval.runs.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
-from fewshot_seg.errors import FewShotError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import FewShotError, describe
 from fewshot_seg.streams import ordered_map
 
 if TYPE_CHECKING:

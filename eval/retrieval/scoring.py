@@ -17,8 +17,7 @@ from eval.measures.bootstrap import draws, interval
 from eval.retrieval.clustering import k_means, normalized_mutual_information
 from eval.retrieval.data import RetrievalImages
 from eval.retrieval.metrics import average_precision_at_r, r_precision, rank, recalls
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.retrieval.exact import QUERIES
 

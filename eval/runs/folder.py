@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fewshot_seg.errors import ConfigError, DataError, OutputError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
 from fewshot_seg.imaging.export import make_folder, write_json
 
 __all__ = ["CONFIG", "append_lines", "claim_run", "read_lines"]

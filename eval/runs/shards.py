@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.runs.folder import read_lines
-from fewshot_seg.errors import ConfigError, OutputError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, OutputError, describe
 from fewshot_seg.imaging.export import atomic_file, make_folder
 
 __all__ = [

@@ -17,8 +17,7 @@ from eval.studies.compare_tables import figures_table
 from eval.studies.systems import System, load_systems
 from eval.tables.table import Table
 from fewshot_seg.datasets import SegmentationDataset, open_dataset
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 
 __all__ = ["FOLDS", "SETTINGS", "DevPlan", "dev_table", "run_dev", "run_folds"]
 

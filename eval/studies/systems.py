@@ -21,8 +21,7 @@ from eval.episodes.scoring import read_config, stored_counts
 from eval.measures.bootstrap import number_groups, resample_tally
 from eval.measures.metrics import means
 from eval.studies.pascal_val import FOLD_IMAGES, validation_images
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 
 __all__ = ["FOLDS", "Part", "System", "load_parts", "load_systems"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import describe
 from fewshot_seg.imaging.export import bounding_box, encode_rle, write_image, write_label_png
 from fewshot_seg.imaging.render import overlay
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_seg.commands.searching import Entry, EntryHit
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import describe
 
 __all__ = ["as_json_entry", "table_of", "write_table"]
 

@@ -10,8 +10,7 @@ from fewshot_seg.commands.console import complain
 from fewshot_seg.commands.hints import Box
 from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
 from fewshot_seg.commands.searching import Answer, Entry, EntryHit
-from fewshot_seg.errors import ConfigError, FewShotError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, FewShotError, describe
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,7 @@ import numpy as np
 
 from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.datasets.published import Row, labelled
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 
 __all__ = ["load"]
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.find import find_images, natural_key
 
 __all__ = ["choose_classes", "load"]

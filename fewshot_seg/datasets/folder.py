@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fewshot_seg.datasets import Entry
 from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, only_present
 from fewshot_seg.datasets.splits import read_ids, read_split_list
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import MAX_PIXELS, describe, opened, oriented
+from fewshot_seg.errors import DataError, describe
+from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES, natural_key
 
 __all__ = ["ClassFolders"]

@@ -7,8 +7,7 @@ from typing import Final
 
 from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.datasets.published import Row, data_folder, labelled, read_fields
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 
 __all__ = ["load"]
 

@@ -18,8 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 
 __all__ = [
     "KINDS",

@@ -18,8 +18,7 @@ from fewshot_seg.datasets.class_folder import DEFAULT_SHARE, choose_classes
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, examples
 from fewshot_seg.datasets.published import Row, labelled
 from fewshot_seg.datasets.table import read_table, record_line
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.find import natural_key
 
 __all__ = ["load"]

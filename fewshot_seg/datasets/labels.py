@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.datasets import VOID
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import MAX_PIXELS, describe, opened, oriented
+from fewshot_seg.errors import DataError, describe
+from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
 
 __all__ = ["as_labels", "check_size", "read_labels"]
 

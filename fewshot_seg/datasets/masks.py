@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from fewshot_seg.datasets.labels import read_labels
 from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, listing, only_present
 from fewshot_seg.datasets.splits import read_split_list
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 
 __all__ = ["ImagesAndMasks"]

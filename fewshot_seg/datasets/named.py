@@ -9,8 +9,7 @@ from typing import Final
 from fewshot_seg.datasets.class_folder import DEFAULT_SHARE, choose_classes
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, examples
 from fewshot_seg.datasets.published import Row, labelled
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.find import find_images, natural_key
 
 __all__ = ["PATTERN", "load"]

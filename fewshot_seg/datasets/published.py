@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_seg.datasets.labelled import LabelledImages, examples
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 
 __all__ = ["Row", "data_folder", "labelled", "read_fields"]
 

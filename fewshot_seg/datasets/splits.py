@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.datasets import Entry, SegmentationDataset
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 
 __all__ = ["RULES", "make_split_list", "read_ids", "read_split_list", "write_split_list"]

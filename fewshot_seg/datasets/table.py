@@ -6,8 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 
 __all__ = ["read_table", "record_line"]
 

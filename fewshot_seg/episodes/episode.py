@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_seg.datasets import SegmentationDataset
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 
 __all__ = ["Episode", "read_episode_list", "read_episodes", "write_episodes"]

@@ -14,9 +14,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import FewShotError, ImageError, ShapeError
-
-PATH_TYPES: Final = (str, os.PathLike)
+from fewshot_seg.errors import PATH_TYPES, FewShotError, ImageError, ShapeError, describe
 
 ImageInput = str | os.PathLike[str] | PIL.Image.Image | NDArray[np.uint8]
 """A path, a PIL image, or an (H, W, 3) uint8 RGB or (H, W) uint8 grey array."""
@@ -69,20 +67,6 @@ def read_image(source: ImageInput, *, max_pixels: int = MAX_PIXELS, min_side: in
         if min_side is not None and isinstance(source, PATH_TYPES):
             image.draft(None, (min_side, min_side))
         return np.array(to_rgb(oriented(image)))
-
-
-def describe(source: object) -> str:
-    """A short name of an input for messages, on one line: its path, "array (H, W, 3)" or "PIL image WxH"."""
-    if isinstance(source, np.ndarray):
-        return f"array {source.shape}"
-    if isinstance(source, PIL.Image.Image):
-        path = getattr(source, "filename", "")
-        return describe(path) if path else f"PIL image {source.width}x{source.height}"
-    if isinstance(source, PATH_TYPES):
-        # Bytes that are not text, and control characters, would break the line or the terminal.
-        text = os.fsdecode(source).encode("utf-8", "backslashreplace").decode()
-        return text if text.isprintable() and text else repr(text)
-    return f"object of type {type(source).__name__}"
 
 
 @contextmanager

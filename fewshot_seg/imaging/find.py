@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import PATH_TYPES, describe
+from fewshot_seg.errors import PATH_TYPES, DataError, describe
 
 _USUAL: Final = (
     "jpg",

@@ -14,8 +14,8 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import ConfigError, DataError, ShapeError
-from fewshot_seg.imaging.decode import MAX_PIXELS, PATH_TYPES, ImageInput, describe, read_image
+from fewshot_seg.errors import PATH_TYPES, ConfigError, DataError, ShapeError, describe
+from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, read_image
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES, find_images
 from fewshot_seg.imaging.masks import read_mask
 

@@ -8,8 +8,8 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import DataError, ImageError, ShapeError
-from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, describe, opened, oriented
+from fewshot_seg.errors import DataError, ImageError, ShapeError, describe
+from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, opened, oriented
 
 _JPEG_THRESHOLD: Final = 128
 

@@ -19,8 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewshot_seg.errors import ConfigError
-from fewshot_seg.imaging.decode import PATH_TYPES
+from fewshot_seg.errors import PATH_TYPES, ConfigError
 from fewshot_seg.imaging.images import ImageInput, preprocess, read_image
 from fewshot_seg.matching.matcher import Encoded, Matcher
 from fewshot_seg.network.embedding import Embedder, Embedding

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.images import ImageInput, describe, read_mask
+from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.imaging.images import ImageInput, read_mask
 from fewshot_seg.prompts.marks import Marks, apply_to_map, apply_to_mask, apply_to_trimap, known_on_grid, share_of
 from fewshot_seg.prompts.scribbles import read_scribble
 

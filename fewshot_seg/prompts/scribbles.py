@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import DataError, ImageError, ShapeError
-from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, describe, opened, oriented
+from fewshot_seg.errors import DataError, ImageError, ShapeError, describe
+from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, opened, oriented
 from fewshot_seg.imaging.masks import size_message
 
 _TOLERANCE: Final = 60  # of a pure colour, for each channel: JPEG and smoothed strokes stay within it

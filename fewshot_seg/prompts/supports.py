@@ -11,9 +11,8 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import ConfigError
-from fewshot_seg.imaging.decode import PATH_TYPES
-from fewshot_seg.imaging.images import ImageInput, describe
+from fewshot_seg.errors import PATH_TYPES, ConfigError, describe
+from fewshot_seg.imaging.images import ImageInput
 from fewshot_seg.prompts.hints import Box, Hint, Marks, Point, hint_of, read_marks, share_of
 
 DEFAULT_NAME = "object"

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import ConfigError, DataError, FewShotError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, FewShotError, describe
 from fewshot_seg.imaging.export import make_folder, write_json
 from fewshot_seg.retrieval.backends import KINDS, Backend, Kind, rescored
 from fewshot_seg.retrieval.contents import Contents

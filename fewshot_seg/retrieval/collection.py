@@ -11,8 +11,7 @@ from typing import Final, Self
 
 import torch
 
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.network.embedding import Embedder, load_embedder
 from fewshot_seg.retrieval.contents import Contents, claim, commit, open_contents, write_part
 from fewshot_seg.retrieval.editing import regrouped

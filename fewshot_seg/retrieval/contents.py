@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import ConfigError, DataError, OutputError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
 from fewshot_seg.imaging.export import make_folder
 from fewshot_seg.locks import sole_user
 from fewshot_seg.retrieval.identity import Identity

@@ -16,8 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.retrieval.identity import Identity
 from fewshot_seg.retrieval.roots import Root, Source

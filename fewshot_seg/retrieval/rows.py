@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from fewshot_seg.errors import DataError, ImageError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, ImageError, describe
 
 __all__ = ["Row", "RowFile", "Stamp", "content_digest", "encode_rows", "stamp_of"]
 

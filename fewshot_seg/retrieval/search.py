@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewshot_seg.attention.maps import scale_maps, shots_of, similarity_maps
-from fewshot_seg.errors import ConfigError, DataError, FewShotError
-from fewshot_seg.imaging.decode import describe, read_image
+from fewshot_seg.errors import ConfigError, DataError, FewShotError, describe
+from fewshot_seg.imaging.decode import read_image
 from fewshot_seg.imaging.images import ImageInput, is_one, load_batch
 from fewshot_seg.network.embedding import Embedder, Embedding
 from fewshot_seg.retrieval.contents import Contents

@@ -20,8 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.retrieval.rows import Row, RowFile, encode_rows
 

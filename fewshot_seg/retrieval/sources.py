@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import PATH_TYPES, describe
+from fewshot_seg.errors import PATH_TYPES, DataError, describe
 from fewshot_seg.imaging.find import find_images
 from fewshot_seg.retrieval.roots import Source, root_number
 

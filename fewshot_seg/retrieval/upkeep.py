@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fewshot_seg.errors import DataError
-from fewshot_seg.imaging.decode import PATH_TYPES, describe
+from fewshot_seg.errors import PATH_TYPES, DataError, describe
 from fewshot_seg.imaging.find import find_images
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.ingest import known_rows

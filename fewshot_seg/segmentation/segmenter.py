@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar, overload
 import numpy as np
 import torch
 
-from fewshot_seg.errors import ConfigError, FewShotError
-from fewshot_seg.imaging.images import ImageInput, describe, is_one
+from fewshot_seg.errors import ConfigError, FewShotError, describe
+from fewshot_seg.imaging.images import ImageInput, is_one
 from fewshot_seg.matching.features import FeatureCache, FeatureExtractor, Features, Loaded
 from fewshot_seg.matching.locators import Example, Located, QueryView
 from fewshot_seg.network.embedding import Embedder

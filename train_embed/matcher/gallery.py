@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from fewshot_seg.datasets import VOID, SegmentationDataset, open_dataset
 from fewshot_seg.datasets.pascal import CLASSES
-from fewshot_seg.errors import DataError, ImageError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import DataError, ImageError, describe
 from train_embed.matcher.options import Source
 
 __all__ = ["SAME", "Gallery", "Picture", "fold_names"]

@@ -11,8 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.imaging.decode import describe
+from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.retrieval.backends import Kind, load_library
 from fewshot_seg.retrieval.ingest import Track

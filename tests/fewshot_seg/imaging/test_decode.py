@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from fewshot_seg.errors import ImageError, ShapeError
-from fewshot_seg.imaging.decode import MAX_PIXELS, describe, read_image
+from fewshot_seg.errors import ImageError, ShapeError, describe
+from fewshot_seg.imaging.decode import MAX_PIXELS, read_image
 from tests.fewshot_seg.image_files import encoded, picture, png_bytes, write_bad_images, write_good_images
 from tests.privileges import folder_for_everyone, unprivileged
 
