@@ -36,16 +36,50 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
 
 
 def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Check that no output file is one of the inputs.
+    """Check that no output is one of the inputs, or lies inside one that is a folder. Nothing is touched.
+
+    Files are told apart by what they are, not by their names: links, `..` and another case are seen through.
+
+    Args:
+        outputs: what is going to be written: files, or folders. They need not be there.
+        inputs: what the command reads: files, and folders that it must leave as they are (an index, a run, a data
+            set). Ones that are not there are passed over.
 
     Raises:
         ConfigError: one is (as when `--out` is the folder of the images and an earlier run's files are
         queries).
     """
-    sources = {os.path.realpath(path) for path in inputs}
+    places: dict[tuple[int, int], Path] = {}  # every output that is there, and all folders above any
+    above: set[Path] = set()
+    outside: dict[tuple[int, int], Path] = {}
     for output in outputs:
-        if os.path.realpath(output) in sources:
-            raise ConfigError(f"the output {output} would overwrite an input of the same name; choose another --out")
+        _note(places, output, output)
+        if (folder := output.parent) not in above:
+            above.add(folder)
+            for parent in (real := Path(os.path.realpath(folder)), *real.parents):
+                _note(outside, parent, output)
+    for source in inputs if places or outside else ():
+        key = _file_key(source)
+        if key in places:
+            output = places[key]
+            raise ConfigError(f"the output {output} would overwrite an input of the same name; choose another place")
+        if key in outside:
+            output = outside[key]
+            raise ConfigError(f"the output {output} would lie in {source}, which is read; choose another place")
+
+
+def _note(places: dict[tuple[int, int], Path], path: Path, output: Path) -> None:
+    if (key := _file_key(path)) is not None:
+        places.setdefault(key, output)
+
+
+def _file_key(path: Path) -> tuple[int, int] | None:
+    """Of a file or folder, through links; None where there is none."""
+    try:
+        found = Path(os.path.realpath(path)).stat()  # `..` below a folder that is not there is fine
+    except (OSError, ValueError):  # a loop of links, a name with a NUL
+        return None
+    return found.st_dev, found.st_ino
 
 
 def refuse_foreign(masks: Iterable[Path], folder: Path) -> None:

@@ -52,6 +52,24 @@ def test_an_output_that_is_an_input_is_refused(tmp_path):
     refuse_overwriting([tmp_path / "y_mask.png"], [tmp_path / "x_mask.png"])
 
 
+def test_an_output_inside_an_input_is_refused(tmp_path):
+    index = tmp_path / "index"
+    (index / "segments").mkdir(parents=True)
+    (index / "index.json").write_bytes(b"")
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    (tmp_path / "link").symlink_to(index)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "photo.jpg")
+    (index / "out.csv").symlink_to(tmp_path / "elsewhere.csv")
+    for inside in ("index/new.csv", "index/index.json", "link/a/b/new.csv", "index/out.csv", "a/../index/segments"):
+        with pytest.raises(ConfigError, match=r"would lie in .*index, which is read; choose another place"):
+            refuse_overwriting([tmp_path / "fine.csv", tmp_path / inside], [index])
+    for same in ("index", "link", "link.csv"):
+        with pytest.raises(ConfigError, match="would overwrite"):
+            refuse_overwriting([tmp_path / same], [index, tmp_path / "photo.jpg"])
+    beside = [tmp_path / "index2" / "a.csv", tmp_path / "index.csv", tmp_path / "new" / "a.csv"]
+    refuse_overwriting(beside, [index, tmp_path / "gone", tmp_path / "photo.jpg"])
+
+
 def test_a_loop_of_links_is_no_crash(tmp_path):
     (loop := tmp_path / "loop.png").symlink_to(loop)
     refuse_overwriting([tmp_path / "a.png"], [loop])
