@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -16,6 +16,14 @@ import torch
 T = TypeVar("T")
 R = TypeVar("R")
 S = TypeVar("S")
+
+Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
+"""Passes items on and shows progress: (items, total, what is done with them)."""
+
+
+def untracked(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    """A `Track` that shows nothing."""
+    return iter(items)
 
 
 def ordered_map(pool: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:

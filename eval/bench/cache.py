@@ -11,8 +11,7 @@ from eval.bench.findings import FASTER, Finding, Target, find
 from eval.bench.setting import Setting, split_list
 from eval.episodes.matchers import choose_matcher
 from eval.episodes.methods import Engine
-from eval.episodes.plan import plan_episodes
-from eval.episodes.segmentation import SegmentationTask
+from eval.episodes.plan import SegmentationTask, plan_episodes
 from fewshot_seg.datasets import open_dataset
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.network.embedding import load_embedder
@@ -39,7 +38,7 @@ def compare_cache(
     )
     plan = plan_episodes(task, dataset)
     embedder = load_embedder(setting.weights, setting.device)
-    matcher = choose_matcher(task, dataset, plan.classes(dataset), embedder).option
+    matcher = choose_matcher("auto", fold, dataset, plan.classes(dataset), embedder).option
     engine = Engine(embedder, seed=plan.seed, changes={"always": True, "matcher": matcher})
     findings = []
     for name in methods:

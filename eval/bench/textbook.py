@@ -13,8 +13,7 @@ from eval.bench.setting import Setting, split_list
 from eval.bench.timing import side_by_side
 from eval.episodes.matchers import choose_matcher
 from eval.episodes.methods import Engine, Method, Prediction, build_method
-from eval.episodes.plan import plan_episodes
-from eval.episodes.segmentation import SegmentationTask
+from eval.episodes.plan import SegmentationTask, plan_episodes
 from eval.measures.metrics import SegmentationScore, confusion, episode_truth
 from fewshot_seg.datasets import SegmentationDataset, open_dataset
 from fewshot_seg.episodes.episode import Episode
@@ -98,9 +97,8 @@ def _cases(setting: Setting, dataset: SegmentationDataset) -> list[_Case]:
 
 
 def _ours(setting: Setting, dataset: SegmentationDataset, embedder: Embedder, fold: int) -> Method:
-    task = _task(setting, fold)
     classes = [dataset.class_names[label - 1] for label in dataset.folds[fold]]
-    matcher = choose_matcher(task, dataset, classes, embedder).option
+    matcher = choose_matcher("auto", fold, dataset, classes, embedder).option
     return build_method("ours", Engine(embedder, changes={"always": True, "matcher": matcher}))
 
 

@@ -19,7 +19,7 @@ from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eval.episodes.segmentation import SegmentationTask
+    from eval.episodes.plan import SegmentationTask
 
 __all__ = ["EPILOG", "ablation"]
 
@@ -69,7 +69,7 @@ def ablation(
     """
     if table is not None and table.suffix != ".md":
         raise ConfigError(f"--table {table}: choose a name that ends in .md")
-    from eval.episodes.segmentation import SegmentationTask
+    from eval.episodes.plan import SegmentationTask
     from eval.studies.ablation import ABLATED, SETTINGS, AblationPlan, run_ablation
 
     task = SegmentationTask(

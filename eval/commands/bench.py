@@ -113,8 +113,8 @@ def episodes(
     from eval.bench.episodes import bench_episodes
     from eval.bench.timing import write_bench
     from eval.episodes.methods import needs_network
-    from eval.episodes.plan import plan_episodes
-    from eval.episodes.segmentation import SegmentationTask, build_engine
+    from eval.episodes.plan import SegmentationTask, plan_episodes
+    from eval.episodes.segmentation import build_engine
     from fewshot_seg.datasets import open_dataset
     from fewshot_seg.errors import ConfigError
 

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND, percent
+from eval.commands.common import COMMAND
 from eval.commands.options import BenchFile, RoundsEach, VectorLength, VectorSeed
+from eval.tables.table import percent
 from fewshot_seg.commands.console import print_table, tracked
 
 __all__ = ["EPILOG", "ann"]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.commands.common import COMMAND, percent
+from eval.commands.common import COMMAND
 from eval.commands.options import AloneToo, AskingVectors, BenchFile, RoundsInTurns, VectorLength, VectorSeed
+from eval.tables.table import percent
 from fewshot_seg.commands.console import print_table, tracked
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ def dev(
     Folds with too few images or classes are left out, and the table says so. The same command goes on where an
     interrupted one stopped.
     """
-    from eval.episodes.segmentation import SegmentationTask
+    from eval.episodes.plan import SegmentationTask
     from eval.studies.dev import DevPlan, run_dev
 
     task = SegmentationTask(

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from eval.commands.common import percent
+from eval.tables.table import percent
 from fewshot_seg.commands.console import print_table
 
 __all__ = ["print_metrics", "with_interval"]

@@ -71,7 +71,7 @@ def hints(
     it is widest; two clicks on it and two beside it; strokes along its middle and around it. All on the same
     episodes. The same command goes on where an interrupted one stopped.
     """
-    from eval.episodes.segmentation import SegmentationTask
+    from eval.episodes.plan import SegmentationTask
     from eval.studies.compare_tables import comparison_tables
     from eval.studies.hint_runs import FOLDS, SETTINGS, HintPlan, behind, run_hints
 

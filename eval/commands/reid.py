@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eval.commands.common import COMMAND
+from eval.commands.lines import write_report_of
 from eval.commands.options import Device, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
-from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, tracked
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def reid(
     print_tables(tables)
     write_tables(out / "table.md", "Re-identification", str(out), tables)
     if report:
-        typer.echo(f"Report: {make_report(out, root, device=device)}")
+        typer.echo(f"Report: {write_report_of(reid, out, root, device=device)}")
 
 
 def _ways(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eval.commands.common import COMMAND
+from eval.commands.lines import write_report_of
 from eval.commands.options import Device, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
-from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, print_table, tracked
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def retrieval(
         raise
     _print(figures_table(read_config(out, KIND), metrics))
     if report:
-        typer.echo(f"Report: {make_report(out, root, device=device)}")
+        typer.echo(f"Report: {write_report_of(retrieval, out, root, device=device)}")
 
 
 def _print(table: Table) -> None:

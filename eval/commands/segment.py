@@ -12,6 +12,7 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.figures import print_metrics
+from eval.commands.lines import write_report_of
 from eval.commands.options import (
     Boundary,
     Device,
@@ -30,7 +31,6 @@ from eval.commands.options import (
     Workers,
     hint_name,
 )
-from eval.commands.report import make_report
 from fewshot_seg.commands.console import complain, tracked
 
 __all__ = ["EPILOG", "Method", "segment"]
@@ -195,8 +195,9 @@ def segment(
     Under torchrun the processes share the episodes, and end in the same numbers:
     torchrun --nproc-per-node 2 -m eval segment ...
     """
+    from eval.episodes.plan import SegmentationTask
     from eval.episodes.scoring import Scoring
-    from eval.episodes.segmentation import SegmentationTask, run_segmentation
+    from eval.episodes.segmentation import run_segmentation
     from eval.runs.shards import shard_of
     from eval.studies.settings import nested, parse_setting
 
@@ -236,4 +237,4 @@ def segment(
     if shard.leads:
         print_metrics(metrics, out)
         if report:
-            typer.echo(f"Report: {make_report(out, root, split_list, device=device)}")
+            typer.echo(f"Report: {write_report_of(segment, out, root, split_list, device=device)}")

@@ -83,8 +83,8 @@ def sweep(
     Every point is a run folder under DIR, and DIR/sweep.json has the result. The same command goes on where an
     interrupted sweep stopped. PASCAL-5i's validation images are refused, whatever --score-list says.
     """
+    from eval.episodes.plan import SegmentationTask
     from eval.episodes.scoring import Scoring
-    from eval.episodes.segmentation import SegmentationTask
     from eval.studies.settings import parse_grid
     from eval.studies.sweep import Sweep, run_sweep
     from eval.studies.sweep_table import sweep_table

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eval.episodes.counts import RunCounts
 from eval.episodes.matchers import matcher_words
-from eval.episodes.presence import presence_figures
-from eval.measures.bootstrap import LEVEL, fold_seed, interval, number_groups, resample_tally
+from eval.episodes.presence import auroc, best_threshold
+from eval.measures.bootstrap import LEVEL, draws, fold_seed, interval, number_groups, resample_tally
 from eval.measures.metrics import SegmentationScore, class_iou, episode_tallies, means, where_present
 from fewshot_seg.datasets import SegmentationDataset, fold_classes
 from fewshot_seg.episodes.protocols import PROTOCOLS
 
-__all__ = ["boundary_figures", "method_figures", "panet_figures", "run_figures"]
+__all__ = ["boundary_figures", "method_figures", "panet_figures", "presence_figures", "run_figures"]
+
+_NOTHING: Final = {"auroc": None, "best_threshold": None, "best_accuracy": None}
 
 
 def run_figures(
@@ -64,7 +67,7 @@ def method_figures(
 
     "miou", "fb_iou", "binary_iou", "per_class" and "episodes" of all episodes; "intervals" of the first four;
     "per_shot", by the number of supports of a class; "as_panet", see `panet_figures`; "presence", see
-    `presence.presence_figures`; "holding_all", of the episodes whose query holds all of their classes; "boundary_f"
+    `presence_figures`; "holding_all", of the episodes whose query holds all of their classes; "boundary_f"
     and "boundary_per_class" where outlines were counted.
     """
     figures = counts.score(method).to_dict(class_names)
@@ -100,6 +103,35 @@ def panet_figures(counts: RunCounts, method: str, runs: int = 1) -> dict[str, An
     return {name: _plain(value) for name, value in (values | spread).items()} | {"runs": runs}
 
 
+def presence_figures(counts: RunCounts, method: str, samples: int = 0, seed: int = 0) -> dict[str, Any]:
+    """How (episode, class) pairs that the query holds are told from those that it lacks.
+
+    Args:
+        counts: of the run.
+        method: one of its methods.
+        samples: resamples of the query images for the interval; 0 gives none.
+        seed: of these.
+
+    Returns:
+        "present", "absent": how many there are. Of the masks: "present_found" and "absent_left_empty", the shares
+        that are so, and "accuracy", the mean of the two. Of the scores, where the method gives any: "auroc" with
+        "auroc_interval", and "best_threshold" with "best_accuracy", see `best_threshold`, chosen on these very pairs.
+        None for what is undefined.
+    """
+    present = counts.present(method)  # (E, N)
+    absent = (counts.labels > 0) & ~present
+    told = counts.confusion[method].sum(1)[:, 1:] > 0
+    found, left = _share(told, present), _share(~told, absent)
+    figures: dict[str, Any] = {
+        "present": int(present.sum()),
+        "absent": int(absent.sum()),
+        "present_found": _plain(found),
+        "absent_left_empty": _plain(left),
+        "accuracy": _plain((found + left) / 2),
+    }
+    return figures | _of_scores(counts, method, present, samples, seed)
+
+
 def boundary_figures(counts: RunCounts, method: str, class_names: Sequence[str]) -> dict[str, Any]:
     """{"boundary_f", "boundary_per_class"}: mean of classes of the mean of their episodes' F; {} if not counted.
 
@@ -129,6 +161,33 @@ def _intervals(counts: RunCounts, method: str, class_names: Sequence[str], sampl
     ious = class_iou(drawn)  # (B, C)
     per_class = {class_names[label - 1]: interval(ious[:, place]) for place, label in enumerate(classes)}
     return {name: interval(values) for name, values in means(drawn).items()} | {"per_class": per_class}
+
+
+def _of_scores(counts: RunCounts, method: str, present: NDArray[np.bool_], samples: int, seed: int) -> dict[str, Any]:
+    if method not in counts.scores:
+        return {}
+    episodes, ways = np.nonzero(counts.labels)
+    scores, shown = counts.scores[method][episodes, ways], present[episodes, ways]
+    if shown.all() or not shown.any() or np.isnan(scores).any():
+        return dict(_NOTHING)
+    threshold, accuracy = best_threshold(scores, shown)
+    figures = {
+        "auroc": float(auroc(scores, shown)[0]),
+        "best_threshold": threshold,
+        "best_accuracy": accuracy,
+    }
+    if not samples:
+        return figures
+    groups = number_groups(counts.queries)[episodes]  # (P,)
+    drawn = [
+        auroc(scores, shown, weights[:, groups].astype(np.float64))
+        for weights in draws(int(groups.max()) + 1, samples, seed)
+    ]
+    return figures | {"auroc_interval": interval(np.concatenate(drawn))}
+
+
+def _share(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
+    return float((hits & of).sum() / of.sum()) if of.any() else math.nan
 
 
 def _plain(value: float) -> float | None:

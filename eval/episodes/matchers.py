@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.episodes.counts import file_digest
-from fewshot_seg.datasets import SegmentationDataset
+from fewshot_seg.datasets import Fold, SegmentationDataset
 
 if TYPE_CHECKING:
-    from eval.episodes.segmentation import SegmentationTask
     from fewshot_seg.network.embedding import Embedder
 
 __all__ = ["HELD_OUT", "KNOWN", "UsedMatcher", "choose_matcher", "matcher_words"]
@@ -42,14 +41,15 @@ class UsedMatcher:
 
 
 def choose_matcher(
-    task: SegmentationTask, dataset: SegmentationDataset, classes: Collection[str], embedder: Embedder
+    choice: str, fold: Fold, dataset: SegmentationDataset, classes: Collection[str], embedder: Embedder
 ) -> UsedMatcher:
     """The matcher that a task asks for.
 
     Args:
-        task: its `matcher` (or the option of that name) is "auto", "none", a packaged name or a file. With "auto", a
-            fold of PASCAL-5i gets the packaged matcher that was trained without the fold's classes, if there is one
-            for these weights; everything else gets the packaged default, if it is for these weights.
+        choice: "auto", "none", a packaged name or a file. With "auto", a fold of PASCAL-5i gets the packaged matcher
+            that was trained without the fold's classes, if there is one for these weights; everything else gets the
+            packaged default, if it is for these weights.
+        fold: the task's.
         dataset: what is measured on.
         classes: names of the classes that episodes are of.
         embedder: the network.
@@ -59,10 +59,9 @@ def choose_matcher(
     """
     from fewshot_seg.matching.files import AUTO, NONE, backbone_digest, packaged, read_matcher_header
 
-    choice = str(task.options.get("matcher", task.matcher))
     option = choice
     if choice == AUTO and embedder.classifier is not None:
-        names = [f"fold{task.fold}"] if dataset.name == "pascal5i" and task.fold != "all" else []
+        names = [f"fold{fold}"] if dataset.name == "pascal5i" and fold != "all" else []
         for name in (*names, "default"):
             path = packaged(name)
             if path is not None and read_matcher_header(path).backbone_sha256 == backbone_digest(embedder):

@@ -1,20 +1,103 @@
-"""Which episodes a run consists of: drawn by a protocol, or replayed from a file."""
+"""What a segmentation run measures, and which episodes it consists of: drawn by a protocol, or replayed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from eval.episodes.absent import with_absent
-from fewshot_seg.datasets import SegmentationDataset, fold_classes
+from eval.episodes.hints import HINTS
+from eval.episodes.scoring import Scoring, main_method
+from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes
 from fewshot_seg.episodes.episode import Episode, read_episode_list
-from fewshot_seg.episodes.protocols import build_protocol, draw_episodes, small_classes
+from fewshot_seg.episodes.protocols import PROTOCOLS, build_protocol, draw_episodes, small_classes
 from fewshot_seg.errors import ConfigError, DataError, describe
 
-if TYPE_CHECKING:
-    from eval.episodes.segmentation import SegmentationTask
+__all__ = ["Plan", "SegmentationTask", "plan_episodes", "round_length"]
 
-__all__ = ["Plan", "plan_episodes", "round_length"]
+
+@dataclass(frozen=True)
+class SegmentationTask:
+    """What is measured.
+
+    Attributes:
+        root: the data set's folder.
+        out: the run's folder.
+        dataset: a name from `datasets.dataset_names`.
+        split_list: which entries count; None means all that the masks hold.
+        fold: the classes; "all" for development.
+        way, shot: N classes an episode, K supports a class.
+        protocol: a name of `protocols.PROTOCOLS`.
+        episodes: how many; None means as many as the protocol is made of.
+        seed: of the episodes, and of the segmenter; None means the protocol's own.
+        episodes_file: replays these episodes (`episodes.read_episode_list`) instead of drawing any; then ways,
+            shots and classes are what stands there, and the protocol says no more than how to score.
+        allow_missing: leave out what the list names but the folder lacks, instead of refusing.
+        methods: names from `methods.METHODS`, on the same episodes; the run's own figures are those of
+            "ours", else of the first.
+        support_hint, query_hint: kinds of hints (`episodes.hints.HINTS`), made from masks, that the segmenter gets of
+            supports and of queries; None for none.
+        matcher: as `eval.episodes.matchers.choose_matcher` takes it.
+        absent: after each episode comes a query that shows none of its classes (`episodes.absent`), and objects
+            may count as absent.
+        weights, device: as `load_embedder` takes them.
+        skip_small_classes: leave out classes with fewer than shot + 1 images, instead of refusing.
+        workers: episodes at a time; None means the machine's processors, but at most 8. Results don't depend
+            on it.
+        cache_memory: MiB that features may take, of the memory of the device that the network is on.
+        scoring: how predictions are scored.
+        options: changes of the segmenter's default options, as `SegmenterOptions.from_dict` takes them.
+    """
+
+    root: Path
+    out: Path
+    dataset: str = "pascal5i"
+    split_list: Path | None = None
+    fold: Fold = 0
+    way: int = 1
+    shot: int = 1
+    protocol: str = "hsnet"
+    episodes: int | None = None
+    seed: int | None = None
+    episodes_file: Path | None = None
+    allow_missing: bool = False
+    methods: tuple[str, ...] = ("ours",)
+    support_hint: str | None = None
+    query_hint: str | None = None
+    matcher: str = "auto"
+    absent: bool = False
+    weights: str = "default"
+    device: str = "auto"
+    skip_small_classes: bool = False
+    workers: int | None = None
+    cache_memory: int = 1024
+    scoring: Scoring = field(default_factory=Scoring)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise ConfigError(f"unknown protocol {self.protocol!r}: choose {', '.join(PROTOCOLS)}")
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ConfigError(f"methods {list(self.methods)}: name at least one, and each once")
+        for hint in (self.support_hint, self.query_hint):
+            if hint is not None and hint not in HINTS:
+                raise ConfigError(f"unknown hint {hint!r}: choose {', '.join(HINTS)}")
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"workers {self.workers}: must be at least 1")
+        if self.cache_memory < 0:
+            raise ConfigError(f"cache memory {self.cache_memory}: must be a number of MiB, or 0 for none")
+
+    @property
+    def main_method(self) -> str:
+        """The method whose figures are the run's own."""
+        return main_method(self.methods)
+
+    @property
+    def matcher_choice(self) -> str:
+        """`matcher`, or the option of that name."""
+        return str(self.options.get("matcher", self.matcher))
 
 
 @dataclass(frozen=True)

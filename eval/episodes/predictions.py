@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,20 +28,12 @@ from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import decode_rle, encode_rle
-from fewshot_seg.streams import ordered_map
+from fewshot_seg.streams import Track, ordered_map
 
-__all__ = ["Track", "decode", "finished", "predict", "predict_run", "predictions_file", "scores_of", "untracked"]
+__all__ = ["decode", "finished", "predict", "predict_run", "predictions_file", "scores_of"]
 
 _MOST_WORKERS = 8
 _DIGITS = 6  # of a score
-
-Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
-"""Passes items on and shows progress: (items, total, what they are)."""
-
-
-def untracked(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-    """A `Track` that shows nothing."""
-    return iter(items)
 
 
 def predictions_file(out: Path, method: str) -> Path:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eval.episodes.counts import COUNTS, RunCounts, empty_counts, file_digest, load_counts, save_counts
 from eval.episodes.figures import run_figures
-from eval.episodes.predictions import Track, decode, finished, predictions_file, scores_of
+from eval.episodes.predictions import decode, finished, predictions_file, scores_of
 from eval.measures.bootstrap import SAMPLES
 from eval.measures.metrics import class_iou, confusion, episode_truth, mean_iou
 from eval.runs.folder import CONFIG
@@ -26,6 +26,7 @@ from fewshot_seg.episodes.episode import Episode, read_episodes
 from fewshot_seg.episodes.protocols import PROTOCOLS
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.export import write_json
+from fewshot_seg.streams import Track
 
 __all__ = [
     "EPISODES",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from eval.episodes.predictions import Track, untracked
 from eval.episodes.scoring import METRICS
 from eval.measures.bootstrap import LEVEL, SAMPLES, number_groups
 from eval.reid.data import Choice, identities, open_images
@@ -18,6 +17,7 @@ from eval.retrieval.contenders import Contender, load_contenders
 from eval.retrieval.data import RetrievalImages
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import atomic_file, write_json
+from fewshot_seg.streams import Track, untracked
 
 if TYPE_CHECKING:
     from eval.reid.scoring import Protocol, Ranked, Way

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.episodes.predictions import Track
 from eval.measures.bootstrap import group_sums, interval, resample
 from eval.retrieval.data import RetrievalImages
 from fewshot_seg.errors import ConfigError
@@ -20,6 +19,7 @@ from fewshot_seg.reid.expansion import ExpansionOptions, expand_queries
 from fewshot_seg.reid.ranking import QueryScores, score_rows, similarity_rows
 from fewshot_seg.reid.rerank import KReciprocal, RerankOptions
 from fewshot_seg.reid.rules import Identities, Rule, masks, one_each, other_cameras
+from fewshot_seg.streams import Track
 
 __all__ = ["FIGURES", "SHOWN", "Protocol", "Ranked", "Way", "figures_of", "score_way"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from eval.commands.common import percent
 from eval.reid.published import published
-from eval.tables.table import Table, span
+from eval.tables.table import Table, percent, span
 
 __all__ = ["TITLES", "figures_table", "notes_of", "published_table", "title_of"]
 

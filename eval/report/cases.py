@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.commands.common import percent
 from eval.episodes.scoring import EpisodeScore
 from eval.measures.metrics import episode_truth
 from eval.report.html import Html, element
 from eval.report.parts import Frame, case, key_to_colours, picture
+from eval.tables.table import percent
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.imaging.decode import read_image

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from eval.commands.common import percent
 from eval.episodes.matchers import KNOWN, matcher_words
 from eval.report.html import Html, element, join
 from eval.report.page import Section
 from eval.report.parts import Bar, Cell, Column, bars, figure_tile, key_table, table
+from eval.tables.table import percent
 
 __all__ = ["classes_section", "figures_section", "notices_of"]
 

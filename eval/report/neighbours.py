@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.commands.common import percent
 from eval.report.cases import BUDGET, shrunk
 from eval.report.html import Html, element, join
 from eval.report.parts import Frame, case, picture
 from eval.retrieval.data import RetrievalImages
 from eval.retrieval.scoring import QueryScores
+from eval.tables.table import percent
 from fewshot_seg.imaging.images import read_image
 from fewshot_seg.imaging.render import heat_map
 

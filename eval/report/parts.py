@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.commands.common import percent
 from eval.report.html import Html, element, join
 from eval.report.page import data_uri
+from eval.tables.table import percent
 
 __all__ = [
     "Bar",

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.commands.common import percent
-from eval.episodes.predictions import Track, untracked
 from eval.episodes.scoring import METRICS, read_config
 from eval.reid.data import Choice, open_images
 from eval.reid.run import KIND
@@ -25,12 +23,15 @@ from eval.report.html import Html, element, join
 from eval.report.neighbours import HITS, Explainer, Neighbour, draw_list, frame_for_queries
 from eval.report.page import Section, document, write_page
 from eval.report.parts import Frame, figure_tile, histogram
-from eval.report.searches import SearchReport, explainer_of
+from eval.report.searches import explainer_of
 from eval.report.segmentation import REPORT, made_section
+from eval.report.tables import to_grid
+from eval.report.task import ReportTask
 from eval.retrieval.begin import scores_file
 from eval.retrieval.data import RetrievalImages
-from eval.tables.table import to_grid
+from eval.tables.table import percent
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.streams import Track, untracked
 
 __all__ = ["write_reid_report"]
 
@@ -56,7 +57,7 @@ class _Lists:
     values: list[NDArray[np.float32]]
 
 
-def write_reid_report(task: SearchReport, track: Track = untracked) -> Path:
+def write_reid_report(task: ReportTask, track: Track = untracked) -> Path:
     """Write `task.out`/report.html, one file that needs no other.
 
     Returns:

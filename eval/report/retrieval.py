@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.commands.common import percent
-from eval.episodes.predictions import Track, untracked
 from eval.episodes.scoring import METRICS, read_config
 from eval.report.examples import Group, groups_of
 from eval.report.html import Html, element, join
 from eval.report.neighbours import Explainer, draw_query, frame_for_queries
 from eval.report.page import Section, document, write_page
 from eval.report.parts import Bar, Cell, Column, bars, figure_tile, histogram, table
-from eval.report.searches import SearchReport, explainer_of
+from eval.report.searches import explainer_of
 from eval.report.segmentation import MOST_ROWS, REPORT, made_section
+from eval.report.tables import to_grid
+from eval.report.task import ReportTask
 from eval.retrieval.begin import scores_file
 from eval.retrieval.data import Choice, RetrievalImages, open_images
 from eval.retrieval.run import KIND
 from eval.retrieval.scoring import QueryScores, load_scores
 from eval.retrieval.tables import dataset_title, figures_table
-from eval.tables.table import to_grid
+from eval.tables.table import percent
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.streams import Track, untracked
 
 __all__ = ["write_retrieval_report"]
 
@@ -50,7 +51,7 @@ class _Run:
         return self.images.images.names[self.images.images.labels[int(self.scores.queries[place])]]
 
 
-def write_retrieval_report(task: SearchReport, track: Track = untracked) -> Path:
+def write_retrieval_report(task: ReportTask, track: Track = untracked) -> Path:
     """Write `task.out`/report.html, one file that needs no other.
 
     Attention isn't kept in a run's folder: it is worked out for the queries that are drawn, and left out, with a word
@@ -83,7 +84,7 @@ def write_retrieval_report(task: SearchReport, track: Track = untracked) -> Path
     return path
 
 
-def _read(task: SearchReport) -> _Run:
+def _read(task: ReportTask) -> _Run:
     config = read_config(task.out, KIND)
     path = task.out / METRICS
     try:

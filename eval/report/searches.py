@@ -1,37 +1,16 @@
-"""What the reports of retrieval and of re-identification runs have in common: their task, and what draws attention."""
+"""What the reports of retrieval and of re-identification runs have in common: what draws attention."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from eval.report.neighbours import Explainer
-from eval.report.steps import Network
+from eval.report.task import Network
 from eval.retrieval.data import RetrievalImages
 from fewshot_seg.errors import FewShotError, describe
 
-__all__ = ["SearchReport", "explainer_of"]
-
-
-@dataclass(frozen=True)
-class SearchReport:
-    """What to report on.
-
-    Attributes:
-        out: a finished run's folder.
-        root: where its data is now; None means where it was.
-        examples: queries drawn under each heading; 0 draws none.
-        network: weights and device for the drawn queries' attention.
-        command: (config, metrics, out) to the command that makes such a run, for the reader.
-    """
-
-    out: Path
-    root: Path | None = None
-    examples: int = 8
-    network: Network = field(default_factory=Network)
-    command: Callable[[Mapping[str, Any], Mapping[str, Any], Path], str] | None = None
+__all__ = ["explainer_of"]
 
 
 def explainer_of(config: Mapping[str, Any], images: RetrievalImages, network: Network) -> tuple[Explainer | None, str]:

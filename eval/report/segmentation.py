@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.commands.common import percent
 from eval.episodes.matchers import matcher_words
 from eval.episodes.methods import told_in
-from eval.episodes.predictions import Track, decode, predictions_file
+from eval.episodes.predictions import decode, predictions_file
 from eval.episodes.scoring import EPISODES, METRICS, EpisodeScore, episode_table, open_run_dataset, read_config
 from eval.report.cases import MOST_SUPPORTS, VOID_COLOUR, Drawn, draw_case, frame_for
 from eval.report.examples import Group, choose
@@ -20,42 +19,21 @@ from eval.report.figures import classes_section, figures_section, notices_of
 from eval.report.html import Html, element, join
 from eval.report.page import Section, document, write_page
 from eval.report.parts import Cell, Column, histogram, key_table, key_to_colours, table
-from eval.report.steps import Network, Steps, recompute
+from eval.report.steps import Steps, recompute
+from eval.report.task import ReportTask
 from eval.runs.folder import read_lines
+from eval.tables.table import percent
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode, read_episodes
-from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.render import SEED_COLOURS
+from fewshot_seg.streams import Track
 
-__all__ = ["REPORT", "ReportTask", "made_section", "write_report"]
+__all__ = ["REPORT", "made_section", "write_report"]
 
 REPORT = "report.html"
 MOST_ROWS = 20_000  # of the table of all episodes
 _SEEDS = ("surely background", "surely the object", "probably background", "probably the object")  # by cv2's codes
-
-
-@dataclass(frozen=True)
-class ReportTask:
-    """What to report on.
-
-    Attributes:
-        out: a finished run's folder.
-        root, split_list: where its data is now; None means where it was.
-        examples: episodes drawn under each heading; 0 draws none.
-        network: weights and device for the drawn episodes' steps.
-        command: (config, metrics, out) to the command that makes such a run, for the reader.
-    """
-
-    out: Path
-    root: Path | None = None
-    split_list: Path | None = None
-    examples: int = 8
-    network: Network = field(default_factory=Network)
-    command: Callable[[Mapping[str, Any], Mapping[str, Any], Path], str] | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.examples <= 100:
-            raise ConfigError(f"examples {self.examples}: must be from 0 to 100")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,29 +9,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eval.episodes.methods import episode_query, episode_supports, told_in
-from eval.episodes.predictions import Track
+from eval.report.task import Network
 from eval.runs.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import FewShotError, describe
-from fewshot_seg.streams import ordered_map
+from fewshot_seg.streams import Track, ordered_map
 
 if TYPE_CHECKING:
     from fewshot_seg.segmentation.results import Segmentation
     from fewshot_seg.segmentation.segmenter import Segmenter
 
-__all__ = ["Network", "Steps", "recompute"]
+__all__ = ["Steps", "recompute"]
 
 
 _MOST_WORKERS = 4  # each holds an image and its maps
-
-
-@dataclass(frozen=True)
-class Network:
-    """What to use in place of a run's weights and device; None means the run's."""
-
-    weights: str | None = None
-    device: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from eval.episodes.predictions import Track
 from eval.retrieval.contenders import Contender, check_weights
 from eval.retrieval.data import RetrievalImages
 from eval.retrieval.vectors import embed_files
@@ -21,6 +20,7 @@ from fewshot_seg import __version__
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import make_folder
 from fewshot_seg.locks import sole_user
+from fewshot_seg.streams import Track
 
 __all__ = ["Embedded", "begun", "check_task", "embed", "scores_file"]
 

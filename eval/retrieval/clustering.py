@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.episodes.predictions import Track, untracked
 from fewshot_seg.errors import ConfigError, ShapeError
+from fewshot_seg.streams import Track, untracked
 
 __all__ = ["assign", "k_means", "normalized_mutual_information", "seed_centres"]
 

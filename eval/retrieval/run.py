@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.episodes.predictions import Track, untracked
 from eval.episodes.scoring import METRICS
 from eval.measures.bootstrap import LEVEL, SAMPLES
 from eval.retrieval.begin import begun, check_task, embed, scores_file
@@ -15,6 +14,7 @@ from eval.retrieval.contenders import Contender, load_contenders
 from eval.retrieval.data import Choice, RetrievalImages, open_images
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import write_json
+from fewshot_seg.streams import Track, untracked
 
 if TYPE_CHECKING:
     from eval.retrieval.scoring import QueryScores

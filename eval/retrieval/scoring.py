@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.episodes.predictions import Track
 from eval.measures.bootstrap import draws, interval
 from eval.retrieval.clustering import k_means, normalized_mutual_information
 from eval.retrieval.data import RetrievalImages
@@ -20,6 +19,7 @@ from eval.retrieval.metrics import average_precision_at_r, r_precision, rank, re
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.retrieval.exact import QUERIES
+from fewshot_seg.streams import Track
 
 __all__ = ["SHOWN", "QueryScores", "figures_of", "load_scores", "nmi_of", "save_scores", "score_queries"]
 

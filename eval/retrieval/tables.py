@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from eval.commands.common import percent
 from eval.retrieval.published import published
-from eval.tables.table import Table, span
+from eval.tables.table import Table, percent, span
 
 __all__ = ["dataset_title", "figures_table", "notes_of"]
 

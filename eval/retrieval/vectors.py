@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.episodes.predictions import Track
 from eval.runs.threads import single_threaded
 from fewshot_seg.errors import FewShotError
 from fewshot_seg.imaging.export import atomic_file, make_folder
 from fewshot_seg.imaging.images import DRAFT_MARGIN, Preprocessing, preprocess, read_image
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.streams import in_batches, ordered_map
+from fewshot_seg.streams import Track, in_batches, ordered_map
 
 __all__ = ["BLOCK", "Vectors", "embed_files"]
 

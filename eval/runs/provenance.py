@@ -10,13 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-import eval as measuring
 import fewshot_seg
 
 __all__ = ["code_digest", "libraries"]
 
 _LIBRARIES: Final = ("numpy", "opencv-python", "pillow", "scikit-image", "timm", "torch", "torchvision")
-_OWN: Final = ("hints.py", "methods.py", "predictions.py")  # of this package: what else it does comes after predicting
+_OWN: Final = (
+    "episodes/hints.py",
+    "episodes/methods.py",
+    "episodes/predictions.py",
+)  # of this package: what else it does comes after predicting
 _ASIDE: Final = ("commands", "cli.py", "__main__.py")  # of fewshot_seg: what people type and see
 
 
@@ -37,7 +40,7 @@ def libraries() -> dict[str, str]:
 
 
 def _sources() -> Iterable[tuple[Path, Path]]:
-    inference, here = (Path(str(package.__file__)).parent for package in (fewshot_seg, measuring))
+    inference, here = Path(str(fewshot_seg.__file__)).parent, Path(__file__).parents[1]
     for path in sorted(inference.rglob("*.py")):
         if path.relative_to(inference).parts[0] not in _ASIDE:
             yield inference, path

@@ -11,14 +11,15 @@ from typing import Final
 import numpy as np
 
 from eval.episodes.methods import CHANGES
-from eval.episodes.predictions import Track
-from eval.episodes.segmentation import SegmentationTask, build_engine
+from eval.episodes.plan import SegmentationTask
+from eval.episodes.segmentation import build_engine
 from eval.measures.metrics import MEANS
 from eval.studies.dev import run_folds
 from eval.studies.systems import System, load_systems
 from eval.tables.table import Table
 from fewshot_seg.datasets import open_dataset
 from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.streams import Track
 
 __all__ = ["ABLATED", "SETTINGS", "AblationPlan", "Row", "ablation_rows", "ablation_table", "run_ablation"]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from eval.episodes.matchers import KNOWN
 from eval.studies.compare import Comparison, Difference, Estimate
 from eval.studies.published import Published
 from eval.studies.systems import FOLDS, System
-from eval.tables.table import Table, span
+from eval.tables.table import Table, percent, span
 
 __all__ = ["comparison_tables", "estimate_text", "figures_table", "p_text"]
 
@@ -106,16 +104,12 @@ def _published_row(row: Published) -> tuple[str, ...]:
 
 
 def _fold_figure(system: System, fold: str) -> str:
-    return _percent(system.parts[fold].figures()["miou"]) if fold in system.parts else "-"
+    return percent(system.parts[fold].figures()["miou"]) if fold in system.parts else "-"
 
 
 def estimate_text(figure: Estimate, sign: str = "") -> str:
     """A figure in per cent with its interval; `sign` "+" signs them."""
-    return span(_percent(figure.value, sign), figure.interval, sign)
-
-
-def _percent(share: float, sign: str = "") -> str:
-    return "-" if math.isnan(share) else f"{100 * share:{sign}.1f}"
+    return span(percent(figure.value, sign), figure.interval, sign)
 
 
 def p_text(value: float | None) -> str:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from eval.episodes.methods import Engine
-from eval.episodes.plan import round_length
-from eval.episodes.predictions import Track
-from eval.episodes.segmentation import SegmentationTask, build_engine, run_segmentation
+from eval.episodes.plan import SegmentationTask, round_length
+from eval.episodes.segmentation import build_engine, run_segmentation
 from eval.studies.compare import compare
 from eval.studies.compare_tables import figures_table
 from eval.studies.systems import System, load_systems
 from eval.tables.table import Table
 from fewshot_seg.datasets import SegmentationDataset, open_dataset
 from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.streams import Track
 
 __all__ = ["FOLDS", "SETTINGS", "DevPlan", "dev_table", "run_dev", "run_folds"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from eval.episodes.hints import HINTS
-from eval.episodes.plan import round_length
-from eval.episodes.predictions import Track
-from eval.episodes.segmentation import SegmentationTask, build_engine, run_segmentation
+from eval.episodes.plan import SegmentationTask, round_length
+from eval.episodes.segmentation import build_engine, run_segmentation
 from eval.studies.compare import Comparison, compare
 from eval.studies.systems import load_systems
 from fewshot_seg.datasets import Fold, open_dataset
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.streams import Track
 
 __all__ = ["FOLDS", "NONE", "SETTINGS", "HintPlan", "behind", "run_hints"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,8 +17,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from eval.episodes.matchers import choose_matcher
-from eval.episodes.predictions import Track
-from eval.episodes.segmentation import SegmentationTask
 from eval.measures.bootstrap import draws, interval
 from eval.tables.table import Table, span
 from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes
@@ -32,6 +29,7 @@ from fewshot_seg.prompts.supports import Support
 from fewshot_seg.retrieval.index import Index
 from fewshot_seg.retrieval.regions import CANDIDATES, RegionSearcher, Scored, region_box
 from fewshot_seg.segmentation.options import SegmenterOptions
+from fewshot_seg.streams import Track
 
 __all__ = ["OBJECT", "WHOLE", "WINDOWS", "Found", "RegionTask", "average_precision", "box_iou", "run_region_search"]
 
@@ -152,9 +150,8 @@ class _Searchers:
     def of(self, label: int) -> RegionSearcher:
         task = self._task
         fold = _fold_of(task.dataset, label)
-        told = SegmentationTask(root=Path(), out=Path(), dataset=task.dataset.name, fold=fold)
         names = [task.dataset.class_names[one - 1] for one in fold_classes(task.dataset, fold)]
-        matcher = choose_matcher(told, task.dataset, names, task.embedder).option
+        matcher = choose_matcher("auto", fold, task.dataset, names, task.embedder).option
         if matcher not in self._made:
             self._made[matcher] = self._index.region_searcher(SegmenterOptions(matcher=matcher), task.cache)
         return self._made[matcher]

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.episodes.plan import round_length
-from eval.episodes.predictions import Track
-from eval.episodes.segmentation import SegmentationTask, build_engine, run_segmentation
+from eval.episodes.plan import SegmentationTask, round_length
+from eval.episodes.segmentation import build_engine, run_segmentation
 from eval.studies.compare import Difference, Estimate, difference, estimate
 from eval.studies.pascal_val import validation_images
 from eval.studies.settings import nested
@@ -30,6 +29,7 @@ from fewshot_seg.datasets.labelled import examples
 from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import make_folder, write_json
+from fewshot_seg.streams import Track
 
 __all__ = [
     "Choice",

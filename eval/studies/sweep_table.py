@@ -6,7 +6,7 @@ import math
 
 from eval.studies.compare_tables import estimate_text, p_text
 from eval.studies.sweep import Choice, Point, SweepResult, setting_text
-from eval.tables.table import Table
+from eval.tables.table import Table, percent
 
 __all__ = ["sweep_table"]
 
@@ -18,9 +18,7 @@ def sweep_table(result: SweepResult) -> Table:
     best = result.points[0].figures["miou"].value
     notes = [_choice_text(choice) for choice in result.choices]
     if result.choices:
-        notes.append(
-            f"Cross-validated mean IoU {_percent(result.validated)}; of the best point itself {_percent(best)}."
-        )
+        notes.append(f"Cross-validated mean IoU {percent(result.validated)}; of the best point itself {percent(best)}.")
     rows = tuple(map(_row, result.points))
     return Table("Options, best first, in per cent", columns, rows, tuple(notes), names=len(names))
 
@@ -36,8 +34,4 @@ def _row(point: Point) -> tuple[str, ...]:
 def _choice_text(choice: Choice) -> str:
     own = math.fsum(choice.ious.values()) / len(choice.ious) if choice.ious else math.nan
     where = ", ".join(choice.classes)
-    return f"Chosen without {where}: {setting_text(choice.settings)}; mean IoU on these {_percent(own)}."
-
-
-def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{100 * share:.1f}"
+    return f"Chosen without {where}: {setting_text(choice.settings)}; mean IoU on these {percent(own)}."

@@ -1,15 +1,12 @@
-"""One table, for people: in a terminal, in Markdown or in HTML."""
+"""One table, for people: in a terminal, in Markdown, or in HTML (`eval.report.tables`)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from eval.report.html import Html
-
-__all__ = ["Table", "markdown", "span", "to_grid", "to_html"]
+__all__ = ["Table", "markdown", "percent", "span"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,11 @@ class Table:
         return Table(self.title, tuple(self.columns[place] for place in keep), rows, self.notes, self.names)
 
 
+def percent(share: float | None, sign: str = "") -> str:
+    """0.123 -> "12.3"; None and NaN, for what has no value, are "-"; `sign` "+" signs it."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:{sign}.1f}"
+
+
 def span(value: str, interval: Sequence[float] | None, sign: str = "") -> str:
     """A figure with its interval, "41.6" and [0.39, 0.44] to "41.6 (39.0 to 44.0)"; `sign` "+" signs the interval."""
     return value if interval is None else f"{value} ({100 * interval[0]:{sign}.1f} to {100 * interval[1]:{sign}.1f})"
@@ -49,27 +51,6 @@ def span(value: str, interval: Sequence[float] | None, sign: str = "") -> str:
 def markdown(tables: Sequence[Table]) -> str:
     """GitHub's tables, each under its title."""
     return "\n\n".join(map(_markdown, tables)) + "\n"
-
-
-def to_html(title: str, subtitle: str, tables: Sequence[Table]) -> str:
-    """A page of its own, which asks for nothing else."""
-    from eval.report.page import Section, document
-
-    sections = [
-        Section(f"table-{number}", one.title, to_grid(one, f"rows-{number}")) for number, one in enumerate(tables)
-    ]
-    return document(title, subtitle, sections)
-
-
-def to_grid(one: Table, anchor: str) -> Html:
-    """The table, with its notes under it, as a part of a page."""
-    from eval.report.html import Html, element, join
-    from eval.report.parts import Cell, Column, table
-
-    columns = [Column(name, place >= one.names) for place, name in enumerate(one.columns)]
-    rows = [[Cell(text) for text in row] for row in one.rows]
-    grid = table(columns, rows, anchor=anchor, what=one.title)
-    return join([grid, *(element("p", note, class_="note") for note in one.notes)], Html("\n"))
 
 
 def _markdown(table: Table) -> str:

@@ -12,20 +12,18 @@ has values for its few reciprocal neighbours. Nothing loops over images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.reid.rows import Rows, cat, from_cells
+from fewshot_seg.streams import Track, untracked
 
-__all__ = ["KReciprocal", "RerankOptions", "Track", "rerank"]
-
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
-"""What shows progress: (steps, how many, what they are) -> the steps."""
+__all__ = ["KReciprocal", "RerankOptions", "rerank"]
 
 _CELLS: Final = 8_000_000  # numbers of one kind that are held at a time
 
@@ -95,7 +93,7 @@ class KReciprocal:
         if vectors.ndim != 2 or not len(vectors) or not torch.isfinite(vectors).all():
             raise ShapeError(f"expected vectors (N,D) of numbers, N >= 1, got {tuple(vectors.shape)} or a NaN in them")
         self.options = options or RerankOptions()
-        self._track = track or (lambda steps, total, what: steps)
+        self._track = track or untracked
         self._vectors = vectors
         self._norms = vectors.square().sum(dim=1)
         depth = max(self.options.k1 + 1, self.options.k2)

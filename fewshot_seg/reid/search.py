@@ -17,9 +17,10 @@ from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.reid.expansion import ExpansionOptions, expand_queries
 from fewshot_seg.reid.gallery import CAMERA
 from fewshot_seg.reid.ranking import similarity_rows
-from fewshot_seg.reid.rerank import KReciprocal, RerankOptions, Track
+from fewshot_seg.reid.rerank import KReciprocal, RerankOptions
 from fewshot_seg.retrieval.index import Index
 from fewshot_seg.retrieval.search import Hit, Maps, maps_of
+from fewshot_seg.streams import Track, untracked
 
 __all__ = ["SearchOptions", "search_gallery"]
 
@@ -80,7 +81,7 @@ def search_gallery(
     known = index.columns.get(CAMERA)
     if drop and known is None:
         raise ConfigError(f"leaving out the query's camera needs an index with a column {CAMERA!r}; build it with one")
-    show = track or (lambda steps, total, what: steps)
+    show = track or untracked
     read = [
         _vector(query, camera, index.embedder, drop)
         for query, camera in show(list(zip(queries, cameras, strict=True)), len(queries), "reading queries")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from eval.episodes.segmentation import SegmentationTask
+from eval.episodes.plan import SegmentationTask
 from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.network.embedding import Embedder, EmbedderSpec, build_embedder, save_checkpoint
 from tests.fewshot_seg.datasets.voc_files import make_voc, sixteen

@@ -24,7 +24,7 @@ from eval.episodes.methods import (
     told,
     told_in,
 )
-from eval.episodes.segmentation import SegmentationTask, run_segmentation
+from eval.episodes.segmentation import run_segmentation
 from eval.studies.compare import compare
 from eval.studies.compare_tables import figures_table
 from eval.studies.systems import load_systems
@@ -140,23 +140,19 @@ def test_a_run_with_hints_says_so_and_is_another_system(tmp_path: Path) -> None:
 def test_a_matcher_is_held_out_only_if_its_file_says_so_of_every_class(
     voc: PascalVoc, embedder: Embedder, tmp_path: Path
 ) -> None:
-    task = SegmentationTask(tmp_path, tmp_path / "run", fold=1)
     files = {
         "all": matcher_file(tmp_path / "all.safetensors", embedder, {"held_out": list(CLASSES[5:10])}),
         "one": matcher_file(tmp_path / "one.safetensors", embedder, {"held_out": ["bus"]}),
         "none": matcher_file(tmp_path / "none.safetensors", embedder, {}),
     }
-    used = {
-        name: choose_matcher(replace(task, matcher=str(path)), voc, ("bus", "car"), embedder)
-        for name, path in files.items()
-    }
+    used = {name: choose_matcher(str(path), 1, voc, ("bus", "car"), embedder) for name, path in files.items()}
     assert {name: one.held_out for name, one in used.items()} == {"all": True, "one": False, "none": False}
     assert len({one.sha256 for one in used.values()}) == 3
-    without = choose_matcher(replace(task, matcher="none"), voc, ("bus",), embedder)
+    without = choose_matcher("none", 1, voc, ("bus",), embedder)
     assert (without.option, without.sha256) == ("none", "")
-    assert choose_matcher(task, voc, ("bus",), tiny_embedder()).option == "none"
+    assert choose_matcher("auto", 1, voc, ("bus",), tiny_embedder()).option == "none"
     with pytest.raises(CheckpointError, match="no such matcher"):
-        choose_matcher(replace(task, matcher="missing.safetensors"), voc, ("bus",), embedder)
+        choose_matcher("missing.safetensors", 1, voc, ("bus",), embedder)
 
 
 def test_auto_takes_the_fold_s_own_matcher(
@@ -164,16 +160,15 @@ def test_auto_takes_the_fold_s_own_matcher(
 ) -> None:
     """With the package's folder elsewhere: which matchers it holds is not what is tested."""
     monkeypatch.setattr("fewshot_seg.matching.files._FOLDER", tmp_path)
-    task = SegmentationTask(tmp_path, tmp_path / "run", fold=1)
-    assert choose_matcher(task, voc, ("bus",), embedder).option == "none"
+    assert choose_matcher("auto", 1, voc, ("bus",), embedder).option == "none"
     matcher_file(tmp_path / "default.safetensors", embedder, {"held_out": []})
-    default = choose_matcher(task, voc, ("bus",), embedder)
+    default = choose_matcher("auto", 1, voc, ("bus",), embedder)
     assert (default.option, default.held_out) == ("default", False)
     matcher_file(tmp_path / "fold1.safetensors", embedder, {"held_out": list(CLASSES[5:10])})
-    own = choose_matcher(task, voc, ("bus",), embedder)
+    own = choose_matcher("auto", 1, voc, ("bus",), embedder)
     assert (own.choice, own.option, own.held_out) == ("auto", "fold1", True)
-    assert choose_matcher(replace(task, fold=2), voc, ("dog",), embedder).option == "default"
-    assert choose_matcher(replace(task, fold="all"), voc, ("bus",), embedder).option == "default"
+    assert choose_matcher("auto", 2, voc, ("dog",), embedder).option == "default"
+    assert choose_matcher("auto", "all", voc, ("bus",), embedder).option == "default"
 
 
 def test_tables_tell_what_the_matcher_knew(embedder: Embedder, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from eval.episodes.plan import SegmentationTask
 from eval.episodes.scoring import score_folder
-from eval.episodes.segmentation import SegmentationTask, run_segmentation
+from eval.episodes.segmentation import run_segmentation
 from fewshot_seg.episodes.protocols import PROTOCOLS
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
 from tests.fewshot_seg.datasets.voc_files import make_voc, sixteen, write_image

@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from eval.episodes.methods import Engine, Told, build_method
+from eval.episodes.plan import SegmentationTask
 from eval.episodes.predictions import predict, predict_run
-from eval.episodes.segmentation import SegmentationTask, run_segmentation
+from eval.episodes.segmentation import run_segmentation
 from eval.runs.provenance import code_digest, libraries
 from eval.runs.shards import Shard, shard_of
 from eval.runs.threads import single_threaded

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from eval.episodes.counts import RunCounts, empty_counts, load_counts, save_counts
 from eval.episodes.figures import method_figures
+from eval.episodes.plan import SegmentationTask
 from eval.episodes.scoring import Scoring, _nearest, count_run, episode_table, read_config, score_folder, stored_counts
-from eval.episodes.segmentation import SegmentationTask, run_segmentation
+from eval.episodes.segmentation import run_segmentation
 from eval.measures.metrics import SegmentationScore, confusion, episode_truth
 from fewshot_seg.datasets import VOID
 from fewshot_seg.datasets.pascal import PascalVoc

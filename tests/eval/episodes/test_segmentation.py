@@ -17,7 +17,8 @@ import pytest
 
 from eval.commands.segment import Dataset, Method, Protocol
 from eval.episodes.methods import METHODS, Engine, Told, build_method, centre_box
-from eval.episodes.segmentation import SegmentationTask, run_segmentation
+from eval.episodes.plan import SegmentationTask
+from eval.episodes.segmentation import run_segmentation
 from fewshot_seg.datasets import VOID, dataset_names
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.episodes.episode import Episode

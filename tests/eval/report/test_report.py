@@ -20,10 +20,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from eval.commands.report import command_line, make_report
+from eval.commands.lines import segment_line
+from eval.commands.report import make_report
+from eval.commands.segment import segment
+from eval.episodes.plan import SegmentationTask
 from eval.episodes.scoring import episode_table
-from eval.episodes.segmentation import SegmentationTask, run_segmentation
-from eval.report.segmentation import ReportTask, write_report
+from eval.episodes.segmentation import run_segmentation
+from eval.report.segmentation import write_report
+from eval.report.task import ReportTask
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.errors import ConfigError, DataError, OutputError
 from tests.eval.report.html_page import Page
@@ -295,7 +299,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(blind: SegmentationT
 def test_the_command_shown_makes_the_same_run(blind: SegmentationTask, tmp_path: Path) -> None:
     """Whatever options a run has, they are in the command; here it is run, without a report of its own."""
     config = json.loads((blind.out / "config.json").read_text())
-    line = command_line(config, metrics_of(blind), tmp_path / "again")
+    line = segment_line(segment, config, metrics_of(blind), tmp_path / "again")
     assert line.startswith("fewshot-eval segment --root ")
     arguments = [*shlex.split(line)[1:], "--no-report"]
     done = subprocess.run(
@@ -320,7 +324,7 @@ def test_the_command_shown_makes_the_same_run(blind: SegmentationTask, tmp_path:
 )
 def test_the_command_has_what_is_not_the_default(blind: SegmentationTask, changes: dict[str, Any], words: str) -> None:
     config = json.loads((blind.out / "config.json").read_text()) | changes
-    line = command_line(config, metrics_of(blind), blind.out)
+    line = segment_line(segment, config, metrics_of(blind), blind.out)
     assert all(f" {one}" in line for one in words.split(", "))
     assert "--protocol" not in line
     assert "--no-" not in line
@@ -328,9 +332,9 @@ def test_the_command_has_what_is_not_the_default(blind: SegmentationTask, change
 
 def test_options_that_no_command_can_change_stand_behind_it(finished: SegmentationTask) -> None:
     config = json.loads((finished.out / "config.json").read_text())
-    assert "#" not in command_line(config, metrics_of(finished), finished.out)
+    assert "#" not in segment_line(segment, config, metrics_of(finished), finished.out)
     config["segmenter"]["ours"]["grabcut"]["iterations"] = 7
-    assert command_line(config, metrics_of(finished), finished.out).endswith("  # with grabcut.iterations=7")
+    assert segment_line(segment, config, metrics_of(finished), finished.out).endswith("  # with grabcut.iterations=7")
 
 
 def test_the_command_writes_a_report_with_the_command_in_it(blind: SegmentationTask) -> None:

@@ -6,16 +6,18 @@ import json
 import shlex
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eval.commands.report import make_report, retrieval_line
+from eval.commands.lines import retrieval_line
+from eval.commands.report import make_report
+from eval.commands.retrieval import retrieval
 from eval.report.neighbours import Explainer
 from eval.report.retrieval import write_retrieval_report
-from eval.report.searches import SearchReport
-from eval.report.steps import Network
+from eval.report.task import Network, ReportTask
 from eval.retrieval.begin import scores_file
 from eval.retrieval.data import open_images
 from eval.retrieval.run import RetrievalTask, run_retrieval
@@ -38,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RetrievalTask:
 
 @pytest.fixture(scope="module")
 def page(finished: RetrievalTask) -> Page:
-    task = SearchReport(finished.out, examples=2, command=retrieval_line)
+    task = ReportTask(finished.out, examples=2, command=partial(retrieval_line, retrieval))
     return Page(write_retrieval_report(task).read_text(encoding="utf-8"))
 
 
@@ -87,7 +89,7 @@ def test_the_attention_is_that_of_the_pair(finished: RetrievalTask) -> None:
 def test_the_line_that_makes_the_run(finished: RetrievalTask) -> None:
     config = json.loads((finished.out / "config.json").read_text())
     metrics = json.loads((finished.out / "metrics.json").read_text())
-    words = shlex.split(retrieval_line(config, metrics, finished.out))
+    words = shlex.split(retrieval_line(retrieval, config, metrics, finished.out))
     assert words[:2] == ["fewshot-eval", "retrieval"]
     assert words[words.index("--classes") + 1] == "1-6"
     assert words[words.index("--weights") + 1] == finished.weights[0]
@@ -106,12 +108,12 @@ def test_the_report_command_knows_the_kind_of_run(finished: RetrievalTask, tmp_p
 def test_other_images_than_the_runs_are_refused(finished: RetrievalTask, tmp_path: Path) -> None:
     other = tiny_retrieval(tmp_path).choice.root
     with pytest.raises(DataError, match="other images or classes than the run's"):
-        write_retrieval_report(SearchReport(finished.out, root=other))
+        write_retrieval_report(ReportTask(finished.out, root=other))
 
 
 def test_without_its_weights_a_report_says_so(finished: RetrievalTask) -> None:
     network = Network(weights=str(finished.out / "nowhere.safetensors"))
-    text = write_retrieval_report(SearchReport(finished.out, examples=1, network=network)).read_text()
+    text = write_retrieval_report(ReportTask(finished.out, examples=1, network=network)).read_text()
     assert "Attention is left out" in text
     assert "nowhere.safetensors" in text
 
@@ -121,6 +123,6 @@ def test_several_weights_are_marked_on_the_bars(finished: RetrievalTask, tmp_pat
     shutil.copy(finished.weights[0], again)
     task = replace(finished, out=tmp_path / "two", weights=(finished.weights[0], str(again)), nmi=False)
     run_retrieval(task)
-    page = Page(write_retrieval_report(SearchReport(task.out, examples=0)).read_text())
+    page = Page(write_retrieval_report(ReportTask(task.out, examples=0)).read_text())
     assert any(row and row[0] == "second" for row in page.rows)
     assert any("mark" in str(attributes.get("class")) for _, attributes in page.tags)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from eval.episodes.counts import RunCounts
-from eval.episodes.segmentation import SegmentationTask, run_segmentation
+from eval.episodes.plan import SegmentationTask
+from eval.episodes.segmentation import run_segmentation
 from eval.measures.bootstrap import p_value
 from eval.studies.compare import compare
 from eval.studies.compare_tables import comparison_tables

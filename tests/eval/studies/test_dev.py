@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.episodes.segmentation import SegmentationTask
+from eval.episodes.plan import SegmentationTask
 from eval.studies.dev import DevPlan, run_dev
 from fewshot_seg.errors import DataError
 from tests.fewshot_seg.datasets.voc_files import make_voc

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from eval.episodes.plan import SegmentationTask
 from eval.episodes.scoring import Scoring
-from eval.episodes.segmentation import SegmentationTask
 from eval.studies.settings import nested, parse_grid, parse_setting, parse_values
 from eval.studies.sweep import Sweep, _folder_name, check_leakage, class_groups, cross_validate, run_sweep
 from fewshot_seg.datasets.pascal import PascalVoc
