@@ -11,37 +11,18 @@ from typing import Annotated
 import typer
 
 from fewshot_seg.commands.console import complain, print_table
-from fewshot_seg.commands.engine_options import Device, Out, Precise, Precision, Seed, Threads, Weights
+from fewshot_seg.commands.engine import Device, Engine, Out, Precise, Precision, Threads, Weights
 from fewshot_seg.commands.entry import make_app
-from fewshot_seg.commands.hint_options import (
-    EXAMPLES,
-    QueryBoxes,
-    QueryMasks,
-    QueryPoints,
-    QueryScribbles,
-    SupportBoxes,
-    SupportMasks,
-    SupportPoints,
-    SupportScribbles,
-)
+from fewshot_seg.commands.grouped import grouped
+from fewshot_seg.commands.hint_options import EXAMPLES as HINT_EXAMPLES
+from fewshot_seg.commands.hint_options import QueryHints, SupportHints
 from fewshot_seg.commands.index import index_app
 from fewshot_seg.commands.reid import reid_app
 from fewshot_seg.commands.search import EPILOG as SEARCH_EPILOG
 from fewshot_seg.commands.search import HELP as SEARCH_HELP
 from fewshot_seg.commands.search import search
-from fewshot_seg.commands.way_options import EXAMPLES as WAY_EXAMPLES
-from fewshot_seg.commands.way_options import (
-    Always,
-    Joint,
-    LocateBy,
-    Located,
-    MatcherName,
-    Not,
-    Presence,
-    Quality,
-    Refined,
-    WayChoice,
-)
+from fewshot_seg.commands.way import EXAMPLES as WAY_EXAMPLES
+from fewshot_seg.commands.way import Way
 
 __all__ = ["app", "main"]
 
@@ -70,19 +51,13 @@ EXPLAIN_HELP = (
 fewshot-seg demo --out demo-out
 """
 )
-def demo(
-    out: Out = Path("demo-out"),
-    weights: Weights = "default",
-    device: Device = "auto",
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
+@grouped
+def demo(engine: Engine, out: Out = Path("demo-out")) -> None:
     """Segment real photographs that the installed packages ship. No download, under a minute."""
     from fewshot_seg.commands.demo import run_demo
-    from fewshot_seg.commands.engine import Engine
     from fewshot_seg.commands.results import COLUMNS, table_rows
 
-    sheet, entries = run_demo(out, Engine(weights=weights, device=device, seed=seed, threads=threads))
+    sheet, entries = run_demo(out, engine)
     print_table(COLUMNS, table_rows(entries))
     typer.echo(f"The sheet with every result: {sheet}")
 
@@ -96,9 +71,10 @@ fewshot-seg segment photos/ --support cat=my-cat.jpg --out results
 
 fewshot-seg segment "photos/*.jpg" -s cat=cat1.jpg -s cat=cat2.jpg -s dog=dog.jpg -o results
 """
-    + EXAMPLES
+    + HINT_EXAMPLES
     + WAY_EXAMPLES,
 )
+@grouped
 def segment(
     queries: Annotated[list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.")],
     supports: Annotated[
@@ -112,43 +88,22 @@ def segment(
         ),
     ],
     out: Out,
-    masks: SupportMasks = None,
-    boxes: SupportBoxes = None,
-    points: SupportPoints = None,
-    scribbles: SupportScribbles = None,
-    query_masks: QueryMasks = None,
-    query_boxes: QueryBoxes = None,
-    query_points: QueryPoints = None,
-    query_scribbles: QueryScribbles = None,
-    weights: Weights = "default",
-    device: Device = "auto",
-    precision: Precise = Precision.fp32,
-    seed: Seed = 0,
-    threads: Threads = None,
-    quality: WayChoice = Quality.default,
-    joint: Joint = False,
-    unlike: Not = None,
-    locate_by: Located = LocateBy.auto,
-    matcher: MatcherName = "auto",
-    presence: Presence = None,
-    always: Always = False,
-    refine: Refined = None,
+    support_hints: SupportHints,
+    query_hints: QueryHints,
+    engine: Engine,
+    way: Way,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search query folders through.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Queries in the network at a time.")] = 4,
 ) -> None:
     """Find in each QUERY what the examples show. No mask is needed."""
-    from fewshot_seg.commands.engine import Engine, Way
-    from fewshot_seg.commands.hints import QueryHints
     from fewshot_seg.commands.results import COLUMNS, table_rows
     from fewshot_seg.commands.segment import SegmentRequest, run_segment
     from fewshot_seg.commands.supports import parse_negatives, parse_supports
 
-    engine = Engine(weights, device, precision.value, seed, threads)
-    classes = parse_supports(supports, masks or (), boxes or (), points or (), scribbles or ())
-    hints = QueryHints(query_masks or (), query_boxes or (), query_points or (), query_scribbles or ())
-    way = Way(quality.value, locate_by.value, matcher, presence, always, None if refine is None else refine.value)
-    negatives = parse_negatives(unlike or ())
-    asked = SegmentRequest(queries, classes, out, engine, way, recursive, batch_size, hints, negatives, joint)
+    given = support_hints
+    classes = parse_supports(supports, given.masks or (), given.boxes or (), given.points or (), given.scribbles or ())
+    negatives = parse_negatives(way.unlike or ())
+    asked = SegmentRequest(queries, classes, out, engine, way, recursive, batch_size, query_hints, negatives)
     report = run_segment(asked)
     print_table(COLUMNS, table_rows(report.entries))
     if report.interrupted:
@@ -196,10 +151,9 @@ def explain(
     threads: Threads = None,
 ) -> None:
     """Show where the similarity of two, three or four images comes from."""
-    from fewshot_seg.commands.engine import Engine
     from fewshot_seg.commands.explain import ExplainRequest, run_explain
 
-    engine = Engine(weights, device, precision.value, threads=threads)
+    engine = Engine(weights, device, precision, threads=threads)
     content = run_explain(ExplainRequest(images, out, engine, different, through_norm))
     pairs = [(pair["a"], pair["b"], f"{pair['cosine']:.3f}") for pair in content["similarities"]]
     print_table(("image", "image", "cosine"), pairs)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fewshot_seg.commands.console import tracked
-from fewshot_seg.commands.engine_options import Threads
+from fewshot_seg.commands.engine import Threads
 
 __all__ = ["EPILOG", "Accelerating", "Backend", "Searching", "accelerate"]
 

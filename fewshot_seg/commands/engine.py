@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fewshot_seg.commands.way import Way
 
 if TYPE_CHECKING:
     from fewshot_seg.network.embedding import Embedder
     from fewshot_seg.segmentation.segmenter import Segmenter
 
-__all__ = ["Engine", "Way"]
+__all__ = ["Device", "Engine", "Out", "Precise", "Precision", "Threads", "Weights"]
 
 
-@dataclass(frozen=True)
-class Way:
-    """How objects are found and cut, as `SegmenterOptions` has it; what is None is as the quality has it."""
+class Precision(StrEnum):
+    """Number format of the network's arithmetic."""
 
-    quality: str = "default"
-    locate_by: str = "auto"
-    matcher: str = "auto"
-    presence: float | None = None
-    always: bool = False
-    refine: str | None = None
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
 
-    def changes(self) -> dict[str, Any]:
-        """All but the quality, as far as it was chosen."""
-        chosen = {name: value for name, value in asdict(self).items() if value is not None}
-        del chosen["quality"]
-        return chosen
+
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results; created if need be.")]
+Weights = Annotated[
+    str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
+]
+Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
+Precise = Annotated[Precision, typer.Option("--precision", help="Number format of the network.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=1024, help="CPU threads; default: all cores.", show_default=False),
+]
 
 
 @dataclass(frozen=True)
 class Engine:
     """Which network, where and how it runs, and the seed of everything random."""
 
-    weights: str = "default"
-    device: str = "auto"
-    precision: str = "fp32"
-    seed: int = 0
-    threads: int | None = None
+    weights: Weights = "default"
+    device: Device = "auto"
+    precision: Precise = Precision.fp32
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same results.")] = 0
+    threads: Threads = None
 
     def embedder(self) -> Embedder:
         """Load the embedder; `threads`, if given, holds from here on for this process.
@@ -49,7 +57,7 @@ class Engine:
         from fewshot_seg.network.embedding import load_embedder
 
         self.set_threads()
-        return load_embedder(self.weights, device=self.device, precision=self.precision)
+        return load_embedder(self.weights, device=self.device, precision=self.precision.value)
 
     def set_threads(self) -> None:
         """Make `threads`, if given, hold for this process."""

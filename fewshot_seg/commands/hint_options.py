@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-__all__ = [
-    "EXAMPLES",
-    "QueryBoxes",
-    "QueryMasks",
-    "QueryPoints",
-    "QueryScribbles",
-    "SupportBoxes",
-    "SupportMasks",
-    "SupportPoints",
-    "SupportScribbles",
-]
+__all__ = ["EXAMPLES", "QueryHints", "SupportHints"]
 
 EXAMPLES = """
 fewshot-seg segment photo.jpg --support cup=cup.jpg --support-mask cup=cup-mask.png --out results
@@ -38,6 +30,9 @@ _SCRIBBLE = "an image of the same size: green (or 1) on the object, red (or 2) b
 _OF = "PATH= may be left out where there is one query, NAME= where there is one class"
 
 
+Texts = list[str] | None
+
+
 def _supports(name: str, form: str, text: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(
         f"--support-{name}", metavar=f"NAME={form}", help=text, rich_help_panel=_SUPPORT_PANEL
@@ -52,21 +47,30 @@ def _queries(name: str, form: str, text: str) -> typer.models.OptionInfo:
     return option
 
 
-SupportMasks = Annotated[
-    list[str] | None,
-    _supports(
-        "mask",
-        "PATH",
-        "Where the object is in an example: not 0. Of NAME the k-th for its k-th example, here and below; - for none.",
-    ),
-]
-SupportBoxes = Annotated[list[str] | None, _supports("box", "X,Y,W,H", f"The same as a box: {_BOX}.")]
-SupportPoints = Annotated[list[str] | None, _supports("points", "X,Y[,bg]:...", f"Points: {_POINTS}.")]
-SupportScribbles = Annotated[list[str] | None, _supports("scribble", "PATH", f"Strokes: {_SCRIBBLE}.")]
+_MASK = "Where the object is in an example: not 0. Of NAME the k-th for its k-th example, here and below; - for none."
+_QUERY_MASK = f"Where the object of class NAME is in the query PATH. {_OF}."
 
-QueryMasks = Annotated[
-    list[str] | None, _queries("mask", "MASK", f"Where the object of class NAME is in the query PATH. {_OF}.")
-]
-QueryBoxes = Annotated[list[str] | None, _queries("box", "X,Y,W,H", f"The same as a box: {_BOX}.")]
-QueryPoints = Annotated[list[str] | None, _queries("points", "X,Y[,bg]:...", f"Points: {_POINTS}.")]
-QueryScribbles = Annotated[list[str] | None, _queries("scribble", "FILE", f"Strokes: {_SCRIBBLE}.")]
+
+@dataclass(frozen=True)
+class SupportHints:
+    """The texts of `--support-mask`, `--support-box`, `--support-points` and `--support-scribble`."""
+
+    masks: Annotated[Texts, _supports("mask", "PATH", _MASK)] = None
+    boxes: Annotated[Texts, _supports("box", "X,Y,W,H", f"The same as a box: {_BOX}.")] = None
+    points: Annotated[Texts, _supports("points", "X,Y[,bg]:...", f"Points: {_POINTS}.")] = None
+    scribbles: Annotated[Texts, _supports("scribble", "PATH", f"Strokes: {_SCRIBBLE}.")] = None
+
+
+@dataclass(frozen=True)
+class QueryHints:
+    """The texts of `--query-mask`, `--query-box`, `--query-points` and `--query-scribble`."""
+
+    masks: Annotated[Texts, _queries("mask", "MASK", _QUERY_MASK)] = None
+    boxes: Annotated[Texts, _queries("box", "X,Y,W,H", f"The same as a box: {_BOX}.")] = None
+    points: Annotated[Texts, _queries("points", "X,Y[,bg]:...", f"Points: {_POINTS}.")] = None
+    scribbles: Annotated[Texts, _queries("scribble", "FILE", f"Strokes: {_SCRIBBLE}.")] = None
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Each text with its kind."""
+        kinds = {"mask": self.masks, "box": self.boxes, "points": self.points, "scribble": self.scribbles}
+        yield from ((kind, text) for kind, texts in kinds.items() for text in texts or ())

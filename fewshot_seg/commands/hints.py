@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fewshot_seg.commands.hint_options import QueryHints
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["Box", "Given", "Points", "QueryHints", "parse_box", "parse_points", "parse_query_hints"]
+__all__ = ["Box", "Given", "Points", "parse_box", "parse_points", "parse_query_hints"]
 
 Box = tuple[float, float, float, float]
 Points = tuple[tuple[float, float, bool], ...]
@@ -45,21 +46,6 @@ class Given:
         if self.mask is not None and len(self.kinds) > 1:
             raise ConfigError(f"{whose} has both a mask and a {self.kinds[1]}; a mask says it all: give one of them")
         return self
-
-
-@dataclass(frozen=True)
-class QueryHints:
-    """The texts of `--query-mask`, `--query-box`, `--query-points` and `--query-scribble`."""
-
-    masks: Sequence[str] = ()
-    boxes: Sequence[str] = ()
-    points: Sequence[str] = ()
-    scribbles: Sequence[str] = ()
-
-    def texts(self) -> Iterator[tuple[str, str]]:
-        """Each text with its kind."""
-        for kind, texts in zip(KINDS, (self.masks, self.boxes, self.points, self.scribbles), strict=True):
-            yield from ((kind, text) for text in texts)
 
 
 def parse_box(option: str, text: str, value: str) -> Box:

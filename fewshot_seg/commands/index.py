@@ -10,7 +10,7 @@ import typer
 from fewshot_seg.commands.accelerate import EPILOG as ACCELERATE_EPILOG
 from fewshot_seg.commands.accelerate import accelerate
 from fewshot_seg.commands.console import print_table, tracked
-from fewshot_seg.commands.engine_options import Device, Threads, Weights
+from fewshot_seg.commands.engine import Device, Engine, Threads, Weights
 from fewshot_seg.commands.index_inputs import read_inputs
 from fewshot_seg.commands.indexes import interruptible, open_index, report, waiting
 
@@ -84,7 +84,6 @@ def build(
     threads: Threads = None,
 ) -> None:
     """Make an index of IMAGES in a new folder DIR. One that was interrupted goes on where it stopped."""
-    from fewshot_seg.commands.engine import Engine
     from fewshot_seg.retrieval.index import Index
 
     inputs = read_inputs(images or (), list_file, table)

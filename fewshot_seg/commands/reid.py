@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fewshot_seg.commands.console import complain, print_table, tracked
-from fewshot_seg.commands.engine_options import Device, Threads
+from fewshot_seg.commands.engine import Device, Engine, Threads
 
 if TYPE_CHECKING:
     from fewshot_seg.commands.searching import Answer, Query
@@ -233,7 +233,6 @@ def _answers(place: _Place, asked: list[Query], options: SearchOptions) -> Itera
 
 def _open(place: _Place) -> Index:
     """The gallery's index, or one of the folder's images, made now."""
-    from fewshot_seg.commands.engine import Engine
     from fewshot_seg.commands.indexes import open_index
     from fewshot_seg.errors import ConfigError
     from fewshot_seg.reid.gallery import read_items

@@ -12,7 +12,7 @@ import typer
 
 from fewshot_seg.commands.accelerate import Backend, Searching
 from fewshot_seg.commands.console import complain, print_table
-from fewshot_seg.commands.engine_options import Device, Threads
+from fewshot_seg.commands.engine import Device, Threads
 from fewshot_seg.commands.index import OwnWeights
 from fewshot_seg.commands.indexes import open_index
 

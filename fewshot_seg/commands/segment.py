@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_seg.commands.console import complain, tracked
-from fewshot_seg.commands.engine import Engine, Way
-from fewshot_seg.commands.hints import Given, QueryHints, parse_query_hints
+from fewshot_seg.commands.engine import Engine
+from fewshot_seg.commands.hint_options import QueryHints
+from fewshot_seg.commands.hints import Given, parse_query_hints
 from fewshot_seg.commands.outputs import output_stems, refuse_foreign, refuse_overwriting, without_results
 from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
 from fewshot_seg.commands.supports import Shot
+from fewshot_seg.commands.way import Way
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
 from fewshot_seg.imaging.export import make_folder, write_json
 
@@ -40,7 +42,6 @@ class SegmentRequest:
     batch_size: int = 4
     query_hints: QueryHints = field(default_factory=QueryHints)
     negatives: Sequence[Path] = ()
-    joint: bool = False
 
 
 @dataclass
@@ -171,7 +172,7 @@ def _segment(
     segmenter: Segmenter, prepared: Prepared, queries: list[_Query], request: SegmentRequest
 ) -> Iterator[Segmentation | FewShotError]:
     asked: Iterator[Any] = (_as_query(query) for query in queries if query.error is None)
-    segment = segmenter.segment_jointly if request.joint else segmenter.segment_many
+    segment = segmenter.segment_jointly if request.way.joint else segmenter.segment_many
     outcomes = segment(asked, prepared, batch_size=request.batch_size, on_error="yield")
     for query in queries:
         yield DataError(query.error) if query.error is not None else next(outcomes)

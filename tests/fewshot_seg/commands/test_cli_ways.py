@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewshot_seg.commands.engine import Way
 from fewshot_seg.commands.results import failed_entry, save_result, table_rows
+from fewshot_seg.commands.way import Way
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.results import ObjectResult, Segmentation
 from tests.fewshot_seg.command_line import error_line, fewshot, results_of, same_files

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewshot_seg.commands.hints import QueryHints, parse_query_hints
+from fewshot_seg.commands.hint_options import QueryHints
+from fewshot_seg.commands.hints import parse_query_hints
 from fewshot_seg.commands.supports import parse_supports
 from fewshot_seg.errors import ConfigError, DataError
 from tests.fewshot_seg.command_line import fewshot, results_of

@@ -1,0 +1,86 @@
+"""The options by which a user says how objects are to be found and cut."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["EXAMPLES", "LocateBy", "Quality", "Refine", "Way"]
+
+EXAMPLES = """
+fewshot-seg segment photos/ --support cup=cup.jpg --joint --quality best --out results
+
+fewshot-seg segment photos/ --support cup=cup.jpg --not jug.jpg --not empty-table.jpg --out results
+"""
+
+_PANEL = "How objects are found"
+
+
+def _option(flag: str, text: str, **more: Any) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(*flag.split(), help=text, rich_help_panel=_PANEL, **more)
+    return option
+
+
+class Quality(StrEnum):
+    """How much time a query may take."""
+
+    fast = "fast"
+    default = "default"
+    best = "best"
+
+
+class LocateBy(StrEnum):
+    """What says where the object is."""
+
+    auto = "auto"
+    matching = "matching"
+    correspondence = "correspondence"
+    attention = "attention"
+
+
+class Refine(StrEnum):
+    """How a map becomes a mask."""
+
+    grabcut = "grabcut"
+    random_walk = "random-walk"
+    none = "none"
+
+
+_QUALITY = "fast: no clean edges; best: each query also in its mirror image, and cut at a larger size."
+_JOINT = "All queries together: the surest of them become further examples for the others. Takes twice the time."
+_NOT = "An image, or a folder of them, of what is not meant: what it shows gets no mask. Repeat it for more."
+_LOCATE = (
+    "matching: by a trained matcher; correspondence: without training; attention: similarity attention alone; "
+    "auto: matching where there is a matcher for the weights."
+)
+_PRESENCE = (
+    "An object whose score is below this is not there, and its mask is empty. The default is measured; it needs a "
+    "matcher, for only its score is a probability."
+)
+_REFINE = "grabcut: clean edges; random-walk: its rival; none: faster. By default what --quality says."
+_MATCHER = "auto, none, a name, or a file from 'train-embed matcher'."
+
+
+@dataclass(frozen=True)
+class Way:
+    """How objects are found and cut, as `SegmenterOptions` has it; what is None is as the quality has it."""
+
+    quality: Annotated[Quality, _option("--quality -q", _QUALITY)] = Quality.default
+    joint: Annotated[bool, _option("--joint", _JOINT)] = False
+    unlike: Annotated[list[str] | None, _option("--not", _NOT, metavar="PATH")] = None
+    locate_by: Annotated[LocateBy, _option("--locate-by", _LOCATE)] = LocateBy.auto
+    matcher: Annotated[str, _option("--matcher", _MATCHER, metavar="NAME")] = "auto"
+    presence: Annotated[float | None, _option("--presence", _PRESENCE, min=0.0, max=1.0, show_default=False)] = None
+    always: Annotated[bool, _option("--always", "The objects are there, whatever their scores.")] = False
+    refine: Annotated[Refine | None, _option("--refine", _REFINE, show_default=False)] = None
+
+    def changes(self) -> dict[str, Any]:
+        """The options of a `SegmenterOptions` that were chosen, but for the quality."""
+        chosen = {name: value for name, value in asdict(self).items() if value is not None}
+        for other in ("quality", "joint"):
+            del chosen[other]
+        chosen.pop("unlike", None)
+        return chosen
