@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import COMMAND, goes_on
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.options import Device, SplitList, SupportHint, Weights, Workers, hint_name
-from eval.commands.segment import Dataset, Method
-from fewshot_seg.commands.console import complain, tracked
+from eval.commands.options import Data, Hints, Network
+from eval.commands.segment import Method
+from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,15 +35,16 @@ fewshot-eval ablation --root voc --method ours --method no-grabcut --setting 1x1
 """
 
 
+@grouped
 def ablation(
-    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder.")],
+    data: Data,
+    hints: Hints,
+    network: Network,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a folder for each run.")],
     table: Annotated[
         Path | None,
         typer.Option(metavar="FILE.md", help="The table.", show_default="DIR/ablation.md"),
     ] = None,
-    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
-    split_list: SplitList = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many: 0, 1, 2 and so on.")] = 3,
     setting: Annotated[
         list[str] | None,
@@ -55,13 +57,6 @@ def ablation(
     method: Annotated[
         list[Method] | None, typer.Option(help="May be repeated.", show_default="ours, and all parts switched off")
     ] = None,
-    support_hint: SupportHint = None,
-    matcher: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="As for fewshot-eval segment: auto holds each fold's classes out.")
-    ] = "auto",
-    weights: Weights = "default",
-    device: Device = "auto",
-    workers: Workers = None,
 ) -> None:
     """Every part switched off in turn, on the same episodes, over several seeds: one table of what each is worth.
 
@@ -73,24 +68,16 @@ def ablation(
     from eval.studies.ablation import ABLATED, SETTINGS, AblationPlan, run_ablation
 
     task = SegmentationTask(
-        root=root,
         out=out,
-        dataset=dataset.value,
-        split_list=split_list,
         episodes=episodes,
         methods=tuple(one.value for one in method) if method else ABLATED,
-        support_hint=hint_name(support_hint),
-        matcher=matcher,
-        weights=weights,
-        device=device,
-        workers=workers,
+        **data.settings(),
+        **hints.settings(),
+        **network.settings(),
     )
     plan = AblationPlan(task, range(seeds), [_setting(text) for text in setting] if setting else SETTINGS)
-    try:
+    with goes_on():
         found = run_ablation(plan, partial(tracked, command=COMMAND))
-    except KeyboardInterrupt:
-        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
-        raise
     found = replace(found, notes=(*found.notes, f"Made by: {_command(task, seeds, plan.settings)}"))
     print_tables([found])
     path = table or out / "ablation.md"
@@ -104,6 +91,7 @@ def _command(task: SegmentationTask, seeds: int, settings: Sequence[tuple[int, i
     words += ["--split-list", task.split_list.name] if task.split_list else []
     words += ["--episodes", str(task.episodes)] if task.episodes else []
     words += ["--support-hint", task.support_hint] if task.support_hint else []
+    words += ["--query-hint", task.query_hint] if task.query_hint else []
     words += ["--matcher", task.matcher, "--weights", task.weights, "--seeds", str(seeds)]
     for way, shot in settings:
         words += ["--setting", f"{way}x{shot}"]

@@ -23,19 +23,10 @@ from eval.commands.bench_rerank import rerank
 from eval.commands.bench_retrieval import EPILOG as RETRIEVAL_EPILOG
 from eval.commands.bench_retrieval import retrieval
 from eval.commands.common import COMMAND
-from eval.commands.options import (
-    BenchFile,
-    Device,
-    RoundsEach,
-    Shots,
-    SupportHint,
-    SupportMasks,
-    Ways,
-    Weights,
-    hint_name,
-)
-from eval.commands.segment import Dataset, Fold, Method
+from eval.commands.options import BenchFile, Data, Fold, Hints, Network, RoundsEach, Shots, Ways, fold_of
+from eval.commands.segment import Method
 from fewshot_seg.commands.console import print_table, tracked
+from fewshot_seg.commands.grouped import grouped
 
 if TYPE_CHECKING:
     from eval.bench.episodes import EpisodeBench
@@ -78,12 +69,11 @@ bench_app.command(epilog=RETRIEVAL_EPILOG)(retrieval)
 
 
 @bench_app.command(epilog=EPILOG)
+@grouped
 def episodes(
-    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder, as 'segment' takes it.")],
-    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
-    split_list: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Lines ID__CC, as 'segment' takes them.", show_default=False)
-    ] = None,
+    data: Data,
+    hints: Hints,
+    network: Network,
     fold: Annotated[Fold, typer.Option(help="The classes.")] = Fold.zero,
     way: Ways = 1,
     shot: Shots = 1,
@@ -92,17 +82,6 @@ def episodes(
     method: Annotated[
         list[Method] | None, typer.Option(help="May be repeated; those that need a network.", show_default="ours")
     ] = None,
-    support_hint: SupportHint = None,
-    support_masks: SupportMasks = False,
-    weights: Weights = "default",
-    device: Device = "auto",
-    skip_small_classes: Annotated[
-        bool, typer.Option("--skip-small-classes", help="Leave out classes with too few images.")
-    ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Episodes at a time.", show_default="processors, up to 8")
-    ] = None,
-    cache_memory: Annotated[int, typer.Option(min=0, metavar="MIB", help="The cache's memory.")] = 1024,
     out: BenchFile = None,
 ) -> None:
     """Episodes a second with and without the cache of features.
@@ -121,34 +100,21 @@ def episodes(
     names = tuple(one.value for one in method or [Method.ours])
     if blind := [name for name in names if not needs_network(name)]:
         raise ConfigError(f"{', '.join(blind)}: needs no network, so there is nothing to keep; name another method")
+    settings = {**data.settings(), **hints.settings(), **network.settings()}
     task = SegmentationTask(
-        root=root,
-        out=Path(),
-        dataset=dataset.value,
-        split_list=split_list,
-        fold="all" if fold is Fold.all else int(fold.value),
-        way=way,
-        shot=shot,
-        episodes=count,
-        methods=names,
-        support_hint=hint_name(support_hint, support_masks),
-        weights=weights,
-        device=device,
-        skip_small_classes=skip_small_classes,
-        workers=workers,
-        cache_memory=cache_memory,
+        out=Path(), fold=fold_of(fold), way=way, shot=shot, episodes=count, methods=names, **settings
     )
-    data = open_dataset(task.dataset, root, split_list)
-    drawn = plan_episodes(task, data).episodes
+    images = open_dataset(task.dataset, task.root, task.split_list)
+    drawn = plan_episodes(task, images).episodes
     engine = build_engine(task)
     assert engine is not None
     result = bench_episodes(
         engine,
         names,
-        data,
+        images,
         drawn,
-        limit_bytes=cache_memory * 2**20,
-        workers=workers,
+        limit_bytes=task.cache_memory * 2**20,
+        workers=task.workers,
         rounds=rounds,
         progress=partial(tracked, command=COMMAND),
     )

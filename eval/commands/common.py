@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["COMMAND"]
+from fewshot_seg.commands.console import complain
+
+__all__ = ["COMMAND", "goes_on"]
 
 COMMAND: Final = "fewshot-eval"
+
+
+@contextmanager
+def goes_on(speaks: bool = True) -> Iterator[None]:
+    """Ctrl-C ends the command, with a line that says how to go on; of several processes one speaks."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if speaks:
+            complain("the same command goes on from here", kind="interrupted", command=COMMAND)
+        raise

@@ -8,22 +8,12 @@ from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import COMMAND, goes_on
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.options import (
-    Device,
-    MatcherChoice,
-    QueryHint,
-    Seed,
-    SplitList,
-    SupportHint,
-    SupportMasks,
-    Weights,
-    Workers,
-    hint_name,
-)
+from eval.commands.options import Data, Hints, Network, Seed
 from eval.commands.segment import Method
-from fewshot_seg.commands.console import complain, tracked
+from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.grouped import grouped
 
 __all__ = ["EPILOG", "dev"]
 
@@ -36,10 +26,12 @@ fewshot-eval dev --root voc --split-list voc/dev.txt --out runs/dev
 """
 
 
+@grouped
 def dev(
-    root: Annotated[Path, typer.Option(metavar="DIR", help="A folder in VOC's layout.")],
+    data: Data,
+    hints: Hints,
+    network: Network,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a folder for each run, and dev.md.")],
-    split_list: SplitList = None,
     episodes: Annotated[
         int | None,
         typer.Option(min=1, help="How many for each fold and setting.", show_default="one for each entry of the list"),
@@ -48,13 +40,6 @@ def dev(
     method: Annotated[
         list[Method] | None, typer.Option(help="May be repeated.", show_default="ours and centre-box")
     ] = None,
-    support_hint: SupportHint = None,
-    support_masks: SupportMasks = False,
-    query_hint: QueryHint = None,
-    matcher: MatcherChoice = "auto",
-    weights: Weights = "default",
-    device: Device = "auto",
-    workers: Workers = None,
 ) -> None:
     """All four folds, 1- and 2-way, 1- and 5-shot, in one table: figures for development.
 
@@ -65,24 +50,16 @@ def dev(
     from eval.studies.dev import DevPlan, run_dev
 
     task = SegmentationTask(
-        root=root,
         out=out,
-        split_list=split_list,
         episodes=episodes,
         seed=seed,
         methods=tuple(one.value for one in method or [Method.ours, Method.centre_box]),
-        support_hint=hint_name(support_hint, support_masks),
-        query_hint=hint_name(query_hint),
-        matcher=matcher,
-        weights=weights,
-        device=device,
-        workers=workers,
+        **data.settings(),
+        **hints.settings(),
+        **network.settings(),
     )
-    try:
+    with goes_on():
         table = run_dev(DevPlan(task), partial(tracked, command=COMMAND))
-    except KeyboardInterrupt:
-        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
-        raise
     print_tables([table])
     write_tables(out / "dev.md", "", "", [table])
     typer.echo(f"As Markdown: {out / 'dev.md'}")

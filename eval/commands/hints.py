@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import COMMAND, goes_on
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.options import Device, Seed, Shots, SplitList, Weights, Workers
-from eval.commands.segment import Fold
-from fewshot_seg.commands.console import complain, tracked
+from eval.commands.options import Data, Fold, Network, Seed, Shots, fold_of
+from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.grouped import grouped
 
 __all__ = ["EPILOG", "hints"]
 
@@ -26,7 +26,7 @@ fewshot-eval hints --root voc --fold 1 --episodes 50 --hint support-box --hint q
 """
 
 if TYPE_CHECKING:
-    from fewshot_seg.datasets import Fold as DataFold
+    pass
 
 
 class Setting(StrEnum):
@@ -43,10 +43,11 @@ class Setting(StrEnum):
     query_scribble = "query-scribble"
 
 
+@grouped
 def hints(
-    root: Annotated[Path, typer.Option(metavar="DIR", help="A folder in VOC's layout.")],
+    data: Data,
+    network: Network,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a folder for each run, and hints.md.")],
-    split_list: SplitList = None,
     hint: Annotated[
         list[Setting] | None,
         typer.Option(help="Whose, and of which kind. May be repeated.", show_default="all of them"),
@@ -58,12 +59,6 @@ def hints(
         typer.Option(min=1, help="How many for each fold.", show_default="one for each entry of the list"),
     ] = None,
     seed: Seed = 0,
-    matcher: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="auto: of each fold the one trained without its classes.")
-    ] = "auto",
-    weights: Weights = "default",
-    device: Device = "auto",
-    workers: Workers = None,
 ) -> None:
     """What masks, boxes, points and scribbles of supports and queries are worth, each against none.
 
@@ -75,25 +70,12 @@ def hints(
     from eval.studies.compare_tables import comparison_tables
     from eval.studies.hint_runs import FOLDS, SETTINGS, HintPlan, behind, run_hints
 
-    task = SegmentationTask(
-        root=root,
-        out=out,
-        split_list=split_list,
-        shot=shot,
-        episodes=episodes,
-        seed=seed,
-        matcher=matcher,
-        weights=weights,
-        device=device,
-        workers=workers,
-    )
-    folds: list[DataFold] = ["all" if one is Fold.all else int(one.value) for one in fold or ()]
+    settings = {**data.settings(), **network.settings()}
+    task = SegmentationTask(out=out, shot=shot, episodes=episodes, seed=seed, **settings)
+    folds = [fold_of(one) for one in fold or ()]
     chosen = tuple(one.value for one in hint) if hint else SETTINGS
-    try:
+    with goes_on():
         found = run_hints(HintPlan(task, folds or FOLDS, chosen), partial(tracked, command=COMMAND))
-    except KeyboardInterrupt:
-        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
-        raise
     tables = comparison_tables(found)[:2]
     print_tables(tables)
     write_tables(out / "hints.md", "", "", tables)

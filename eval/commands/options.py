@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from fewshot_seg.errors import ConfigError
+
+
+class Dataset(StrEnum):
+    """The data sets' names."""
+
+    pascal5i = "pascal5i"
+    coco20i = "coco20i"
+    masks = "masks"
+    folder = "folder"
+
+
+class Fold(StrEnum):
+    """The classes of an episode."""
+
+    zero = "0"
+    one = "1"
+    two = "2"
+    three = "3"
+    all = "all"
+
+
+class Protocol(StrEnum):
+    """How episodes are drawn."""
+
+    hsnet = "hsnet"
+    pfenet = "pfenet"
+    panet = "panet"
+    native = "native"
 
 
 class Hint(StrEnum):
@@ -25,35 +54,11 @@ SplitList = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
 ]
-SupportHint = Annotated[
-    Hint | None,
-    typer.Option(help="What the segmenter is told of each support, made from its mask.", show_default="nothing"),
-]
-SupportMasks = Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")]
-QueryHint = Annotated[
-    Hint | None,
-    typer.Option(help="What the segmenter is told of each query, made from its mask.", show_default="nothing"),
-]
-MatcherChoice = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|FILE",
-        help="auto: for a fold of pascal5i the one trained without its classes (fold0 to fold3), else the default; "
-        "none; or a name or file.",
-    ),
-]
 Weights = Annotated[
     str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
 ]
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
-]
-SkipSmallClasses = Annotated[
-    bool,
-    typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
-]
+CacheMemory = Annotated[int, typer.Option(min=0, metavar="MIB", help="Memory for what the network has said of images.")]
 Boundary = Annotated[bool, typer.Option("--boundary", help="Boundary F too, within 0.75 % of the diagonal.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")]
 RootNow = Annotated[
@@ -95,12 +100,73 @@ VectorLength = Annotated[int, typer.Option(min=1, help="Numbers of a vector.")]
 VectorSeed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the vectors.")]
 
 
-def hint_name(hint: Hint | None, masks: bool = False) -> str | None:
-    """A hint's name, of an option and of the older flag that is short for one of its values.
+_GIVEN = "What the segmenter is told of each {whose}, made from its mask."
+_MATCHER = (
+    "auto: for a fold of pascal5i the one trained without its classes (fold0 to fold3), else the default; none; or a "
+    "name or file."
+)
 
-    Raises:
-        ConfigError: they contradict each other.
-    """
-    if masks and hint not in (None, Hint.mask):
-        raise ConfigError(f"--support-masks and --support-hint {hint}: give one of them")
-    return Hint.mask.value if masks else None if hint is None else hint.value
+
+@dataclass(frozen=True)
+class Data:
+    """Which data."""
+
+    root: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="The data's folder. VOC: with JPEGImages, SegmentationClass; COCO: with annotations, or a json file; "
+            "masks: images, masks, classes.json; folder: one for each class, with images and NAME_mask.png.",
+        ),
+    ]
+    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i
+    split_list: SplitList = None
+
+    def settings(self) -> dict[str, Any]:
+        """As fields of a `SegmentationTask`."""
+        return {"root": self.root, "dataset": self.dataset.value, "split_list": self.split_list}
+
+
+@dataclass(frozen=True)
+class Network:
+    """What segments, and how many episodes at a time."""
+
+    matcher: Annotated[str, typer.Option(metavar="NAME|FILE", help=_MATCHER)] = "auto"
+    weights: Weights = "default"
+    device: Device = "auto"
+    skip_small_classes: Annotated[
+        bool,
+        typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
+    ] = False
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Episodes at a time; the results are the same.", show_default="processors, up to 8"),
+    ] = None
+    cache_memory: CacheMemory = 1024
+
+    def settings(self) -> dict[str, Any]:
+        """As fields of a `SegmentationTask`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is told of supports and queries."""
+
+    support_hint: Annotated[Hint | None, typer.Option(help=_GIVEN.format(whose="support"), show_default="nothing")] = (
+        None
+    )
+    support_masks: Annotated[bool, typer.Option("--support-masks", help="The same as --support-hint mask.")] = False
+    query_hint: Annotated[Hint | None, typer.Option(help=_GIVEN.format(whose="query"), show_default="nothing")] = None
+
+    def settings(self) -> dict[str, Any]:
+        """As fields of a `SegmentationTask`. ConfigError: the two options of supports contradict each other."""
+        if self.support_masks and self.support_hint not in (None, Hint.mask):
+            raise ConfigError(f"--support-masks and --support-hint {self.support_hint}: give one of them")
+        told = Hint.mask if self.support_masks else self.support_hint
+        return {"support_hint": told and told.value, "query_hint": self.query_hint and self.query_hint.value}
+
+
+def fold_of(fold: Fold) -> int | Literal["all"]:
+    """The fold as a `SegmentationTask` has it."""
+    return "all" if fold is Fold.all else int(fold.value)

@@ -10,9 +10,9 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.compare import print_tables
-from eval.commands.options import Device, SplitList, Weights
-from eval.commands.segment import Dataset
+from eval.commands.options import CacheMemory, Data, Device, Weights
 from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.grouped import grouped
 
 __all__ = ["EPILOG", "region_search"]
 
@@ -25,10 +25,9 @@ fewshot-eval region-search --root coco --dataset masks --candidates 25 --candida
 """
 
 
+@grouped
 def region_search(
-    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder, as 'segment' takes it.")],
-    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
-    split_list: SplitList = None,
+    data: Data,
     candidates: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Images that are looked at. May be repeated.", show_default="50"),
@@ -36,7 +35,7 @@ def region_search(
     support_masks: Annotated[bool, typer.Option("--support-masks", help="The example's mask is given.")] = False,
     weights: Weights = "default",
     device: Device = "auto",
-    cache_memory: Annotated[int, typer.Option(min=0, metavar="MIB", help="The memory of a cache of features.")] = 1024,
+    cache_memory: CacheMemory = 1024,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The table as Markdown.")] = None,
 ) -> None:
     """Whether the object of an example is found in scenes: mean average precision, precision at 10, and boxes.
@@ -52,7 +51,7 @@ def region_search(
     from fewshot_seg.retrieval.regions import CANDIDATES
 
     task = RegionTask(
-        open_dataset(dataset.value, root, split_list),
+        open_dataset(data.dataset.value, data.root, data.split_list),
         load_embedder(weights, device=device),
         sorted(set(candidates or [CANDIDATES])),
         support_masks,

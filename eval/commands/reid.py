@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import COMMAND, goes_on
 from eval.commands.lines import write_report_of
 from eval.commands.options import Device, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
-from fewshot_seg.commands.console import complain, tracked
+from fewshot_seg.commands.console import tracked
 
 if TYPE_CHECKING:
     from eval.reid.scoring import Protocol, Way
@@ -173,11 +173,8 @@ def reid(
         workers=workers,
         samples=bootstrap,
     )
-    try:
+    with goes_on():
         metrics = run_reid(task, partial(tracked, command=COMMAND))
-    except KeyboardInterrupt:
-        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
-        raise
     config = read_config(out, KIND)
     tables = [figures_table(config, metrics), published_table(config, metrics)]
     print_tables(tables)

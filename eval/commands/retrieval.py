@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import COMMAND, goes_on
 from eval.commands.lines import write_report_of
 from eval.commands.options import Device, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
-from fewshot_seg.commands.console import complain, print_table, tracked
+from fewshot_seg.commands.console import print_table, tracked
 
 if TYPE_CHECKING:
     from eval.tables.table import Table
@@ -111,11 +111,8 @@ def retrieval(
         samples=bootstrap,
         nmi=nmi,
     )
-    try:
+    with goes_on():
         metrics = run_retrieval(task, partial(tracked, command=COMMAND))
-    except KeyboardInterrupt:
-        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
-        raise
     _print(figures_table(read_config(out, KIND), metrics))
     if report:
         typer.echo(f"Report: {write_report_of(retrieval, out, root, device=device)}")

@@ -10,28 +10,25 @@ from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import COMMAND, goes_on
 from eval.commands.figures import print_metrics
 from eval.commands.lines import write_report_of
 from eval.commands.options import (
     Boundary,
-    Device,
+    Data,
+    Fold,
+    Hints,
     MakeReport,
-    MatcherChoice,
-    QueryHint,
+    Network,
+    Protocol,
     QueryResamples,
     RunFolder,
     Shots,
-    SkipSmallClasses,
-    SplitList,
-    SupportHint,
-    SupportMasks,
     Ways,
-    Weights,
-    Workers,
-    hint_name,
+    fold_of,
 )
-from fewshot_seg.commands.console import complain, tracked
+from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.grouped import grouped
 
 __all__ = ["EPILOG", "Method", "segment"]
 
@@ -42,34 +39,6 @@ fewshot-eval segment --root VOC2012 --split-list fold0.txt --fold 0 --out runs/f
 
 fewshot-eval segment --root voc --fold all --episodes 200 --method ours --method centre-box --out runs/dev
 """
-
-
-class Dataset(StrEnum):
-    """The data sets' names."""
-
-    pascal5i = "pascal5i"
-    coco20i = "coco20i"
-    masks = "masks"
-    folder = "folder"
-
-
-class Fold(StrEnum):
-    """The classes of an episode."""
-
-    zero = "0"
-    one = "1"
-    two = "2"
-    three = "3"
-    all = "all"
-
-
-class Protocol(StrEnum):
-    """How episodes are drawn."""
-
-    hsnet = "hsnet"
-    pfenet = "pfenet"
-    panet = "panet"
-    native = "native"
 
 
 class Method(StrEnum):
@@ -103,18 +72,12 @@ class Method(StrEnum):
     centre_box = "centre-box"
 
 
+@grouped
 def segment(
-    root: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            help="The data's folder. VOC: with JPEGImages, SegmentationClass; COCO: with annotations, or a json file; "
-            "masks: images, masks, classes.json; folder: one for each class, with images and NAME_mask.png.",
-        ),
-    ],
+    data: Data,
     out: RunFolder,
-    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
-    split_list: SplitList = None,
+    hints: Hints,
+    network: Network,
     fold: Annotated[Fold, typer.Option(help="The classes to test; all is for development.")] = Fold.zero,
     way: Ways = 1,
     shot: Shots = 1,
@@ -162,12 +125,6 @@ def segment(
             help="An option of the segmenter, as seeds.background=0.2. May be repeated.",
         ),
     ] = None,
-    support_hint: SupportHint = None,
-    support_masks: SupportMasks = False,
-    query_hint: QueryHint = None,
-    matcher: MatcherChoice = "auto",
-    weights: Weights = "default",
-    device: Device = "auto",
     absent: Annotated[
         bool,
         typer.Option(
@@ -176,14 +133,9 @@ def segment(
             "absent. AUROC of the scores is in metrics.json.",
         ),
     ] = False,
-    skip_small_classes: SkipSmallClasses = False,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out images that are listed but not there, and say how many.")
     ] = False,
-    workers: Workers = None,
-    cache_memory: Annotated[
-        int, typer.Option(min=0, metavar="MIB", help="Memory for what the network has said of images.")
-    ] = 1024,
     boundary: Boundary = False,
     bootstrap: QueryResamples = 1000,
     report: MakeReport = True,
@@ -202,11 +154,8 @@ def segment(
     from eval.studies.settings import nested, parse_setting
 
     task = SegmentationTask(
-        root=root,
         out=out,
-        dataset=dataset.value,
-        split_list=split_list,
-        fold="all" if fold is Fold.all else int(fold.value),
+        fold=fold_of(fold),
         way=way,
         shot=shot,
         protocol=protocol.value,
@@ -215,26 +164,17 @@ def segment(
         episodes_file=episodes_file,
         allow_missing=allow_missing,
         methods=tuple(one.value for one in method or [Method.ours]),
-        support_hint=hint_name(support_hint, support_masks),
-        query_hint=hint_name(query_hint),
-        matcher=matcher,
         absent=absent,
-        weights=weights,
-        device=device,
-        skip_small_classes=skip_small_classes,
-        workers=workers,
-        cache_memory=cache_memory,
         scoring=Scoring(boundary=boundary, samples=bootstrap),
         options=nested(map(parse_setting, settings or ())),
+        **data.settings(),
+        **hints.settings(),
+        **network.settings(),
     )
     shard = shard_of(os.environ)
-    try:
+    with goes_on(shard.leads):
         metrics = run_segmentation(task, partial(tracked, command=COMMAND) if shard.leads else None, shard)
-    except KeyboardInterrupt:
-        if shard.leads:
-            complain("the same command goes on from here", kind="interrupted", command=COMMAND)
-        raise
     if shard.leads:
         print_metrics(metrics, out)
         if report:
-            typer.echo(f"Report: {write_report_of(segment, out, root, split_list, device=device)}")
+            typer.echo(f"Report: {write_report_of(segment, out, data.root, data.split_list, device=network.device)}")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from eval.commands.common import COMMAND
-from eval.commands.segment import Dataset, Fold
+from eval.commands.options import Dataset, Fold
 from fewshot_seg.commands.console import print_table, tracked
 
 __all__ = ["EPILOG", "split_list"]

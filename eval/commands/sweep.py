@@ -8,24 +8,11 @@ from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import COMMAND, goes_on
 from eval.commands.compare import print_tables
-from eval.commands.options import (
-    Device,
-    MatcherChoice,
-    PairedResamples,
-    QueryHint,
-    Seed,
-    Shots,
-    SkipSmallClasses,
-    SupportHint,
-    SupportMasks,
-    Ways,
-    Weights,
-    hint_name,
-)
-from eval.commands.segment import Dataset, Fold, Protocol
-from fewshot_seg.commands.console import complain, tracked
+from eval.commands.options import Data, Fold, Hints, Network, PairedResamples, Protocol, Seed, Shots, Ways, fold_of
+from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.grouped import grouped
 
 __all__ = ["EPILOG", "sweep"]
 
@@ -40,18 +27,16 @@ seeds.background, seeds.foreground, grabcut.iterations and so on.
 """
 
 
+@grouped
 def sweep(
-    root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder.")],
+    data: Data,
+    hints: Hints,
+    network: Network,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a run folder for each point.")],
     settings: Annotated[
         list[str],
         typer.Option("--set", metavar="OPTION=V1,V2", help="An option and the values to try. May be repeated."),
     ],
-    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
-    split_list: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The development list; without it, all that is there.", show_default=False),
-    ] = None,
     score_list: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="A list to be scored on later: none of its images may be tuned on."),
@@ -69,13 +54,6 @@ def sweep(
     ] = None,
     seed: Seed = 0,
     groups: Annotated[int, typer.Option(min=2, help="Of classes, for cross-validation.")] = 4,
-    support_hint: SupportHint = None,
-    support_masks: SupportMasks = False,
-    query_hint: QueryHint = None,
-    matcher: MatcherChoice = "auto",
-    weights: Weights = "default",
-    device: Device = "auto",
-    skip_small_classes: SkipSmallClasses = False,
     bootstrap: PairedResamples = 1000,
 ) -> None:
     """Try every combination of options on a development list, best first, cross-validated over classes.
@@ -90,29 +68,20 @@ def sweep(
     from eval.studies.sweep_table import sweep_table
 
     task = SegmentationTask(
-        root=root,
         out=out,
-        dataset=dataset.value,
-        split_list=split_list,
-        fold="all" if fold is Fold.all else int(fold.value),
+        fold=fold_of(fold),
         way=way,
         shot=shot,
         protocol=protocol.value,
         episodes=episodes,
         seed=seed,
-        support_hint=hint_name(support_hint, support_masks),
-        query_hint=hint_name(query_hint),
-        matcher=matcher,
-        weights=weights,
-        device=device,
-        skip_small_classes=skip_small_classes,
         scoring=Scoring(samples=bootstrap),
+        **data.settings(),
+        **hints.settings(),
+        **network.settings(),
     )
     plan = Sweep(task, parse_grid(settings), tuple(score_list or ()), allow_test_list, groups)
-    try:
+    with goes_on():
         result = run_sweep(plan, partial(tracked, command=COMMAND))
-    except KeyboardInterrupt:
-        complain("the same command goes on from here", kind="interrupted", command=COMMAND)
-        raise
     print_tables([sweep_table(result)])
     typer.echo(f"All of it: {out / 'sweep.json'}")
