@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from eval.bench.crowd import Crowd
 from eval.bench.timing import Progress, Timing, side_by_side
 from fewshot_seg.retrieval.backends import EXACT, Kind
 
@@ -18,42 +19,9 @@ if TYPE_CHECKING:
     from fewshot_seg.retrieval.exact import TopK
     from fewshot_seg.retrieval.vectors import Vectors
 
-__all__ = ["FAISS_KINDS", "AnnBench", "Crowd", "bench_ann"]
+__all__ = ["FAISS_KINDS", "AnnBench", "bench_ann"]
 
 FAISS_KINDS: Final[tuple[Kind, ...]] = ("faiss-hnsw", "faiss-ivfpq")
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """Random unit vectors around random centres.
-
-    Attributes:
-        images: in the index.
-        queries: that are none of them, around the same centres.
-        dim: of the vectors.
-        centres: how many.
-        spread: of a centre's vectors, in lengths of the centre.
-        seed: of them all.
-    """
-
-    images: int = 200_000
-    queries: int = 1000
-    dim: int = 512
-    centres: int = 2000
-    spread: float = 1.0
-    seed: int = 0
-
-    def vectors(self) -> tuple[Tensor, Tensor]:
-        """(Q,D) and (N,D) float32 of unit norm."""
-        import torch
-
-        generator = torch.Generator().manual_seed(self.seed)
-        centres = torch.nn.functional.normalize(torch.randn(self.centres, self.dim, generator=generator), dim=1)
-        count = self.queries + self.images
-        vectors = torch.randn(count, self.dim, generator=generator).mul_(self.spread / self.dim**0.5)
-        vectors += centres[torch.randint(0, self.centres, (count,), generator=generator)]
-        vectors = torch.nn.functional.normalize(vectors, dim=1)
-        return vectors[: self.queries], vectors[self.queries :]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from eval.bench.crowd import Crowd
 from eval.bench.dense_rerank import dense_rerank
 from eval.bench.memory import in_child, peak_mib
 from eval.bench.timing import Progress, Timing, side_by_side
@@ -14,50 +15,10 @@ from fewshot_seg.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DENSE", "SPARSE", "Alone", "Crowd", "RerankBench", "bench_rerank"]
+__all__ = ["DENSE", "SPARSE", "Alone", "RerankBench", "bench_rerank"]
 
 DENSE, SPARSE = "dense textbook form", "sparse, in chunks"
 APART: Final = 1e-5
-SPREAD: Final = 0.8  # of a person's images around their centre, whose numbers are of standard deviation 1
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """Random unit vectors around random centres.
-
-    Attributes:
-        queries, gallery: how many.
-        dim: of the vectors.
-        people: centres.
-        seed: of them all.
-    """
-
-    queries: int = 3368
-    gallery: int = 15913
-    dim: int = 2048
-    people: int = 750
-    seed: int = 0
-
-    def shrunk(self, images: int) -> Crowd:
-        """About as many queries a gallery entry, and images a person, among fewer images."""
-        whole = self.queries + self.gallery
-        if images >= whole:
-            return self
-        queries = max(1, self.queries * images // whole)
-        people = max(1, self.people * images // whole)
-        return Crowd(queries, max(1, images - queries), self.dim, people, self.seed)
-
-    def vectors(self) -> tuple[Tensor, Tensor]:
-        """(Q,D) and (G,D) float32."""
-        import torch
-
-        generator = torch.Generator().manual_seed(self.seed)
-        number = self.queries + self.gallery
-        centres = torch.randn(self.people, self.dim, generator=generator)
-        vectors = torch.randn(number, self.dim, generator=generator).mul_(SPREAD)
-        vectors += centres[torch.randint(0, self.people, (number,), generator=generator)]
-        vectors = torch.nn.functional.normalize(vectors, dim=1)
-        return vectors[: self.queries], vectors[self.queries :]
 
 
 @dataclass(frozen=True)

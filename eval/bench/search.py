@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from eval.bench.crowd import Crowd
 from eval.bench.memory import in_child, peak_mib
 from eval.bench.timing import Progress, Timing, side_by_side
 from fewshot_seg.errors import ConfigError
@@ -14,48 +15,12 @@ from fewshot_seg.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FAISS", "OURS", "SearchBench", "Sizes", "bench_search"]
+__all__ = ["FAISS", "OURS", "SearchBench", "bench_search"]
 
 FAISS, OURS = "faiss IndexFlatIP", "fewshot_seg.retrieval"
-PIECE: Final = 65536  # vectors that are drawn at once
 
 Search = Callable[["Tensor", int], tuple["Tensor", "Tensor"]]
 """Queries (Q,D) and k to scores and rows (Q,k)."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Random unit vectors to search.
-
-    Attributes:
-        size: vectors of the gallery.
-        dim: of a vector.
-        queries: how many ask.
-        k: how many neighbours each gets.
-        seed: of the vectors.
-    """
-
-    size: int = 1_000_000
-    dim: int = 512
-    queries: int = 1000
-    k: int = 100
-    seed: int = 0
-
-    def vectors(self) -> tuple[Tensor, Tensor]:
-        """Queries (Q,D) and gallery (N,D), float32, without a second copy of the gallery on the way."""
-        import torch
-
-        generator = torch.Generator().manual_seed(self.seed)
-        both = torch.empty(self.queries + self.size, self.dim)
-        for part in torch.split(both, PIECE):
-            part.normal_(generator=generator)
-            part /= torch.linalg.vector_norm(part, dim=1, keepdim=True)
-        return both[: self.queries], both[self.queries :]
-
-    @property
-    def mib(self) -> float:
-        """Of the vectors themselves."""
-        return (self.queries + self.size) * self.dim * 4 / 2**20
 
 
 @dataclass(frozen=True)
@@ -79,8 +44,9 @@ class SearchBench:
 
 
 def bench_search(
-    sizes: Sizes,
+    crowd: Crowd,
     *,
+    k: int = 100,
     memory: bool = True,
     threads: int | None = None,
     rounds: int = 5,
@@ -89,7 +55,8 @@ def bench_search(
     """Times both searches, of which faiss's doesn't count the making of its index.
 
     Args:
-        sizes: what is searched.
+        crowd: what is searched.
+        k: how many neighbours each query gets.
         memory: whether each runs in a process of its own, too, for its memory.
         threads: of torch and faiss; None is torch's own choice.
         rounds: how often both are timed in turns.
@@ -105,19 +72,19 @@ def bench_search(
     threads = threads or torch.get_num_threads()
     names = (FAISS, OURS) if memory else ()
     shown = progress(names, len(names), "measuring memory") if progress else names
-    over = {name: in_child(_over_mib, name, sizes, threads) for name in shown}
+    over = {name: in_child(_over_mib, name, crowd, k, threads) for name in shown}
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        queries, gallery = sizes.vectors()
+        queries, gallery = crowd.vectors()
         searches: dict[str, Search] = {FAISS: _Faiss(gallery, threads), OURS: _Ours(gallery)}
         found: dict[str, tuple[Tensor, Tensor]] = {}
 
         def run(name: str) -> None:
-            found[name] = searches[name](queries, sizes.k)
+            found[name] = searches[name](queries, k)
 
         variants = {name: lambda name=name: run(name) for name in searches}
-        timings = side_by_side(variants, sizes.queries, rounds, progress)
+        timings = side_by_side(variants, crowd.queries, rounds, progress)
     finally:
         torch.set_num_threads(before)
     (scores, rows), (our_scores, our_rows) = found[FAISS], found[OURS]
@@ -151,16 +118,16 @@ class _Faiss:
         return torch.from_numpy(scores), torch.from_numpy(rows)
 
 
-def _over_mib(name: str, sizes: Sizes, threads: int) -> float:
+def _over_mib(name: str, crowd: Crowd, k: int, threads: int) -> float:
     """The peak beyond the memory with vectors made, in this process."""
     import torch
 
     from fewshot_seg.retrieval.exact import top_k
 
     torch.set_num_threads(threads)
-    queries, gallery = sizes.vectors()
+    queries, gallery = crowd.vectors()
     top_k(queries[:8], gallery[:64], 2)  # what torch loads on first use is no part of a search
     before = peak_mib()
     search: Search = _Faiss(gallery, threads) if name == FAISS else _Ours(gallery)
-    search(queries, sizes.k)
+    search(queries, k)
     return peak_mib() - before

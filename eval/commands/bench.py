@@ -11,17 +11,12 @@ import typer
 from typer.core import TyperGroup
 
 from eval.bench.comparisons import ALL, COMPARISONS
-from eval.commands.bench_ann import EPILOG as ANN_EPILOG
-from eval.commands.bench_ann import ann
 from eval.commands.bench_compare import EPILOG as COMPARE_EPILOG
 from eval.commands.bench_compare import HELP as COMPARE_HELP
 from eval.commands.bench_compare import compare
 from eval.commands.bench_growth import EPILOG as GROWTH_EPILOG
 from eval.commands.bench_growth import growth
-from eval.commands.bench_rerank import EPILOG as RERANK_EPILOG
-from eval.commands.bench_rerank import rerank
-from eval.commands.bench_retrieval import EPILOG as RETRIEVAL_EPILOG
-from eval.commands.bench_retrieval import retrieval
+from eval.commands.bench_vectors import ANN_EPILOG, RERANK_EPILOG, RETRIEVAL_EPILOG, ann, rerank, retrieval
 from eval.commands.common import COMMAND
 from eval.commands.options import BenchFile, Data, Fold, Hints, Network, RoundsEach, Shots, Ways, fold_of
 from eval.commands.segment import Method

@@ -93,11 +93,6 @@ Ways = Annotated[int, typer.Option(min=1, help="Classes of an episode.")]
 Shots = Annotated[int, typer.Option(min=1, help="Supports of each class.")]
 BenchFile = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures and machine, as JSON.")]
 RoundsEach = Annotated[int, typer.Option(min=1, help="How often each is timed.")]
-RoundsInTurns = Annotated[int, typer.Option(min=1, help="How often the two are timed in turns.")]
-AloneToo = Annotated[bool, typer.Option("--memory/--no-memory", help="Whether each runs in a process of its own, too.")]
-AskingVectors = Annotated[int, typer.Option(min=1, help="Vectors that ask.")]
-VectorLength = Annotated[int, typer.Option(min=1, help="Numbers of a vector.")]
-VectorSeed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the vectors.")]
 
 
 _GIVEN = "What the segmenter is told of each {whose}, made from its mask."

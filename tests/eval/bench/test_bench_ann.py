@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from typer.testing import CliRunner
 
-from eval.bench.ann import Crowd, bench_ann
+from eval.bench.ann import bench_ann
+from eval.bench.crowd import Crowd
 from eval.cli import app
 
 
 def test_a_crowd_is_the_same_for_the_same_seed_and_of_unit_norm() -> None:
-    crowd = Crowd(images=50, queries=4, dim=8, centres=5)
+    crowd = Crowd(gallery=50, queries=4, dim=8, centres=5)
     queries, gallery = crowd.vectors()
     assert (queries.shape, gallery.shape) == ((4, 8), (50, 8))
     torch.testing.assert_close(gallery.norm(dim=1), torch.ones(50))
@@ -21,7 +22,7 @@ def test_a_crowd_is_the_same_for_the_same_seed_and_of_unit_norm() -> None:
 
 
 def test_flat_finds_everything_and_a_graph_nearly_all() -> None:
-    crowd = Crowd(images=600, queries=20, dim=16, centres=20)
+    crowd = Crowd(gallery=600, queries=20, dim=16, centres=20)
     result = bench_ann(crowd, ["faiss-flat", "faiss-hnsw"], k=5, threads=1, rounds=2)
     assert result.recalls[0] == 1
     assert result.recalls[1] > 0.9

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from eval.bench.crowd import Crowd
 from eval.bench.memory import in_child
-from eval.bench.search import FAISS, OURS, Sizes, _over_mib, bench_search
+from eval.bench.search import FAISS, OURS, _over_mib, bench_search
 from eval.cli import app
 from fewshot_seg.errors import ConfigError
 
@@ -30,19 +31,19 @@ def test_the_command_compares_both_and_writes_it_down(tmp_path: Path) -> None:
 
 
 def test_a_search_takes_little_memory_beside_the_vectors() -> None:
-    sizes = Sizes(120_000, 256, 300, 100)
-    assert sizes.mib > 115
-    assert in_child(_over_mib, OURS, sizes, 1) < 100
+    crowd = Crowd(120_000, 300, 256)
+    assert crowd.mib > 115
+    assert in_child(_over_mib, OURS, crowd, 100, 1) < 100
 
 
 def test_the_vectors_are_the_same_for_the_same_seed() -> None:
-    (one, _), (other, gallery) = Sizes(70_000, 4, 3).vectors(), Sizes(70_000, 4, 3).vectors()
+    (one, _), (other, gallery) = Crowd(70_000, 3, 4).vectors(), Crowd(70_000, 3, 4).vectors()
     assert one.tolist() == other.tolist()
     assert float((gallery.norm(dim=1) - 1).abs().max()) < 1e-6
-    assert Sizes(100, 4, 3).mib * 2**20 == 103 * 4 * 4
+    assert Crowd(100, 3, 4).mib * 2**20 == 103 * 4 * 4
 
 
 def test_without_faiss_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ConfigError, match=r"pip install 'fewshot-seg\[faiss\]'"):
-        bench_search(Sizes(10, 4, 2, 1))
+        bench_search(Crowd(10, 2, 4), k=1)
