@@ -9,7 +9,8 @@ from typing import Any, Final
 import torch
 
 from eval.retrieval.data import RetrievalImages, paired
-from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, load_dataset
+from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses
+from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.reid.rules import Identities
 

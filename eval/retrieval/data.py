@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from fewshot_seg.datasets.class_folder import choose_classes
-from fewshot_seg.datasets.labelled import LabelledImages, load_dataset
+from fewshot_seg.datasets.labelled import LabelledImages
+from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 
 __all__ = ["KINDS", "SPLITS", "Choice", "RetrievalImages", "open_images", "paired"]

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets import Entry
 from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, listing, only_present
+from fewshot_seg.datasets.segmentation import Entry
 from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES

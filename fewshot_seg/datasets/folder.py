@@ -11,8 +11,8 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets import Entry
 from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, only_present
+from fewshot_seg.datasets.segmentation import Entry
 from fewshot_seg.datasets.splits import read_ids, read_split_list
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented

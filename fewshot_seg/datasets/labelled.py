@@ -1,42 +1,21 @@
-"""Images with class labels, to train an embedding on and to measure retrieval and re-identification with.
-
-    images = load_dataset("cub", "data/CUB_200_2011", "train")
-    images.paths[0], images.names[images.labels[0]]
-
-Each kind of data set is a file of its own beside this one, a function `load(root, split, ...)`. Training and
-test classes are always disjoint: a score says something about classes that were never seen.
-"""
+"""Images with class labels, to train an embedding on and to measure retrieval and re-identification with."""
 
 from __future__ import annotations
 
-import difflib
-import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fewshot_seg.errors import ConfigError, DataError, describe
 
 __all__ = [
-    "KINDS",
-    "SPLITS",
     "LabelledImages",
     "TrainClasses",
     "hold_out_classes",
-    "load_dataset",
 ]
-
-KINDS: Final = (
-    *("folder", "csv", "named", "cub", "cars", "sop", "inshop"),
-    *("market", "duke", "cuhk03", "msmt17", "veri", "vehicleid"),
-)
-"""The data sets that `load_dataset` knows."""
-
-SPLITS: Final = ("train", "validation", "test", "query", "gallery")
-"""The parts that a data set can be asked for; see `load_dataset`."""
 
 TrainClasses = float | int | Sequence[str]
 """Which classes are trained on; see `class_folder.choose_classes`."""
@@ -119,66 +98,6 @@ class LabelledImages:
         return LabelledImages(kept.paths, relabelled, tuple(self.names[i] for i in labels), kept.cameras, kept.ids)
 
 
-def load_dataset(
-    kind: str,
-    root: str | os.PathLike[str],
-    split: str = "train",
-    *,
-    train_classes: TrainClasses | None = None,
-    split_file: str | None = None,
-    boxes: str | None = None,
-    vehicles: int | None = None,
-    pattern: str | None = None,
-    holdout: float = 0.0,
-    check_counts: bool = True,
-) -> LabelledImages:
-    """One part of a data set.
-
-    Retrieval sets (folder, csv, named, cub, cars, sop, inshop): "train" and "test" have different classes; "query" and
-    "gallery" are both "test", unless a table says otherwise (and In-Shop's list does).
-    Re-identification sets (market, duke, cuhk03, msmt17, veri): "train", "query" and "gallery" as published, "test" is
-    query and gallery together; of vehicleid all three are one list.
-
-    "validation" is what a training run looks at: with `holdout` above 0 that share of the training classes,
-    which "train" then leaves out; with 0 it is the same as "test".
-
-    Args:
-        kind: one of `KINDS`.
-        root: the data set's folder; for "csv" also the table itself.
-        split: one of `SPLITS`.
-        train_classes: folder, named and csv (where the table has no column `split`): which classes are trained on,
-            by share, number, names or ranges, as `class_folder.choose_classes` takes them. Half by default.
-        split_file: folder and csv: the name of a CSV file in `root`, see `labelled_csv`. Of "folder" there is none
-            by default, and the folders are what counts; of "csv" it is df.csv.
-        boxes: cuhk03: "detected" (default) or "labeled".
-        vehicles: vehicleid: which of its test lists, by how many vehicles it holds; 800 by default.
-        pattern: named: the regular expression that tells class and camera from a path, see `named.load`.
-        holdout: share of the training classes to hold out for validation, 0 to below 1.
-        check_counts: refuse a published set that is not complete; False takes what is there.
-
-    Raises:
-        ConfigError: an unknown kind or split, an option that this kind does not have or an impossible value.
-        DataError: the files are not as they must be: which, how many, three of them.
-    """
-    _refuse_unknown("data set", kind, KINDS)
-    _refuse_unknown("split", split, SPLITS)
-    if not 0 <= holdout < 1:
-        raise ConfigError(f"share of classes to hold out {holdout!r}: must be 0 or more, and below 1")
-    given: dict[str, Any] = {"train_classes": train_classes, "split_file": split_file, "boxes": boxes}
-    given |= {"vehicles": vehicles, "pattern": pattern}
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    for name in options:
-        if name not in _OPTIONS.get(kind, ()):
-            raise ConfigError(f"a data set of kind {kind!r} has no option {name!r}; leave it out")
-    if kind != "folder" or split_file is not None:
-        options["check_counts"] = check_counts
-    part = "test" if split == "validation" and holdout == 0 else split
-    if part not in ("train", "validation") or holdout == 0:
-        return _loader(kind, split_file)(Path(root), part, **options)
-    kept, held_out = hold_out_classes(_loader(kind, split_file)(Path(root), "train", **options), holdout)
-    return kept if part == "train" else held_out
-
-
 def hold_out_classes(images: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:
     """Training and validation images with disjoint classes: the validation classes lie evenly among all.
 
@@ -204,59 +123,6 @@ def examples(names: Sequence[object]) -> str:
     """The first three of a list, for a message, on one line."""
     shown = ", ".join(describe(str(name)) for name in names[:_EXAMPLES])
     return shown + (", ..." if len(names) > _EXAMPLES else "")
-
-
-_FREE: Final = ("train_classes", "split_file")
-_OPTIONS: Final = {
-    "folder": _FREE,
-    "csv": _FREE,
-    "named": ("train_classes", "pattern"),
-    "cuhk03": ("boxes",),
-    "vehicleid": ("vehicles",),
-}
-
-
-def _loader(kind: str, split_file: str | None) -> Callable[..., LabelledImages]:
-    """The function behind a kind; its file is imported only now."""
-    from fewshot_seg.datasets import (
-        cars,
-        class_folder,
-        cub,
-        cuhk03,
-        duke,
-        inshop,
-        labelled_csv,
-        market,
-        msmt17,
-        named,
-        sop,
-        vehicleid,
-        veri,
-    )
-
-    loaders: dict[str, Callable[..., LabelledImages]] = {
-        "folder": class_folder.load if split_file is None else labelled_csv.load,
-        "csv": labelled_csv.load,
-        "cub": cub.load,
-        "cars": cars.load,
-        "sop": sop.load,
-        "inshop": inshop.load,
-        "market": market.load,
-        "duke": duke.load,
-        "cuhk03": cuhk03.load,
-        "msmt17": msmt17.load,
-        "veri": veri.load,
-        "vehicleid": vehicleid.load,
-        "named": named.load,
-    }
-    return loaders[kind]
-
-
-def _refuse_unknown(what: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ConfigError(f"unknown {what} {name!r}{hint}: choose {', '.join(known)}")
 
 
 def _repeated(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets import VOID
+from fewshot_seg.datasets.segmentation import VOID
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
 

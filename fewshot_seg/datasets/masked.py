@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets import BACKGROUND, VOID, Entry
 from fewshot_seg.datasets.labelled import examples
 from fewshot_seg.datasets.labels import check_size
+from fewshot_seg.datasets.segmentation import BACKGROUND, VOID, Entry
 from fewshot_seg.errors import DataError, describe
 
 __all__ = ["Folder", "MaskedImages", "interleaved", "listing", "only_present"]

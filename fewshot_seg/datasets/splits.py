@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets import Entry, SegmentationDataset
+from fewshot_seg.datasets.segmentation import Entry, SegmentationDataset
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.train_embed.batches import DIM, pictures, tiny_embedder
-from train_embed.config.schema import LossConfig
+from train_embed.config.loss_schema import LossConfig
 from train_embed.losses.metric import make_loss
 from train_embed.mining.gradcam import PairClassifier, gradcam_mining_loss, pair_bce_loss
 from train_embed.mining.similarity import MiningOptions, mining_loss, mining_tuples

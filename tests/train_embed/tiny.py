@@ -10,7 +10,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from train_embed.config.load import RunConfig, load_config
+from train_embed.config.load import load_config
+from train_embed.config.run_config import RunConfig
 
 
 def make_images(root: Path, classes: int = 8, each: int = 4) -> Path:

@@ -1,6 +1,6 @@
 """A run's configuration from a preset or YAML file and `--set key=value`; everything wrong with it in one line.
 
-The parts stand in modules of their own (`schema`, `combinations`, `yaml_text`); all that a trainer needs is here.
+The sections stand in `schema` and `loss_schema`, the whole in `run_config`.
 """
 
 from __future__ import annotations
@@ -14,33 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fewshot_seg.errors import ConfigError
-from train_embed.config.schema import (
-    LOSS_DEFAULTS,
-    TUPLE_OF_LOSS,
-    DataConfig,
-    IdentityConfig,
-    LossConfig,
-    MiningConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    RunSection,
-    SamplerConfig,
-)
+from train_embed.config.run_config import RunConfig
 from train_embed.config.yaml_text import parse_yaml, to_yaml_text
 
 __all__ = [
-    "LOSS_DEFAULTS",
-    "TUPLE_OF_LOSS",
-    "DataConfig",
-    "IdentityConfig",
-    "LossConfig",
-    "MiningConfig",
-    "ModelConfig",
-    "OptimizerConfig",
-    "RunConfig",
-    "RunSection",
-    "SamplerConfig",
     "from_mapping",
     "load_config",
     "parse_override",

@@ -1,37 +1,21 @@
-"""What a training run can be told: `RunConfig` and its sections. `train_embed.config.load` reads them from YAML."""
+"""What a training run can be told: the sections of a `RunConfig`. `train_embed.config.load` reads them from YAML."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from fewshot_seg.errors import ConfigError
-from train_embed.config.combinations import impossible
-from train_embed.config.loss_schema import (
-    LOSS_DEFAULTS,
-    TUPLE_OF_LOSS,
-    IdentityConfig,
-    LossConfig,
-    MiningConfig,
-    TupleKind,
-)
 from train_embed.config.section import Count, Counts, Names, NotNegative, Positive, Section, Share, Whole
 
 __all__ = [
-    "LOSS_DEFAULTS",
-    "TUPLE_OF_LOSS",
     "DataConfig",
-    "IdentityConfig",
-    "LossConfig",
-    "MiningConfig",
     "ModelConfig",
     "OptimizerConfig",
-    "RunConfig",
     "RunSection",
     "SamplerConfig",
-    "TupleKind",
 ]
 
 Side = Annotated[int, Field(ge=32, le=4096)]
@@ -238,27 +222,3 @@ class RunSection(Section):
     sheet_every: Whole = 5
     sheet_tuples: Count = 6
     tensorboard: bool = False
-
-
-class RunConfig(Section):
-    """One training run. `train_embed.config.load.load_config` makes it."""
-
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    loss: LossConfig = LossConfig()
-    identity: IdentityConfig = IdentityConfig()
-    mining: MiningConfig = MiningConfig()
-    sampler: SamplerConfig = SamplerConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    run: RunSection = RunSection()
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if reason := impossible(self):
-            raise ValueError(reason)
-        return self
-
-    @property
-    def tuple_kind(self) -> TupleKind:
-        """The tuples of mining and of the sheets: `mining.kind`, else the loss's own, else triplets."""
-        return self.mining.kind or TUPLE_OF_LOSS.get(self.loss.name, "triplet")

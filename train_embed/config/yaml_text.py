@@ -43,6 +43,13 @@ for _class in (_Loader, _Dumper):
         ),
     ):
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+_BREAKS = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML 1.1, so that a reader would fold them into a blank
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if _BREAKS.search(text) else None
+    ),
+)
 # Decimal always: YAML 1.1, and with it PyYAML, takes 010 for eight.
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
 

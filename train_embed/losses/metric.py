@@ -24,7 +24,7 @@ from train_embed.losses.proxies import NormalizedSoftmaxLoss, ProxyAnchorLoss
 from train_embed.losses.selection import Selection, distances, select_pairs, select_quadruplets, select_triplets
 
 if TYPE_CHECKING:
-    from train_embed.config.schema import LossConfig
+    from train_embed.config.loss_schema import LossConfig
 
 __all__ = [
     "ContrastiveLoss",

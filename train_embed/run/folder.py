@@ -18,7 +18,8 @@ from typing import Any
 
 from fewshot_seg.errors import ConfigError, OutputError
 from fewshot_seg.imaging.export import atomic_file, make_folder
-from train_embed.config.load import RunConfig, load_config, to_mapping, to_yaml
+from train_embed.config.load import load_config, to_mapping, to_yaml
+from train_embed.config.run_config import RunConfig
 
 __all__ = ["RunFolder"]
 

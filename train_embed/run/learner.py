@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fewshot_seg.errors import FewShotError
 from fewshot_seg.network.devices import check_precision
 from fewshot_seg.network.embedder import Embedder
-from train_embed.config.load import RunConfig
+from train_embed.config.run_config import RunConfig
 from train_embed.data.loading import Batch
 from train_embed.run.distributed import any_rank, rank, world_size
 from train_embed.run.ema import MovingAverage

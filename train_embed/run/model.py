@@ -15,7 +15,7 @@ from fewshot_seg.network.checkpoints import load_checkpoint
 from fewshot_seg.network.devices import Precision
 from fewshot_seg.network.embedder import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.network.heads import Head
-from train_embed.config.load import ModelConfig
+from train_embed.config.schema import ModelConfig
 from train_embed.run.stages import first_stages
 
 __all__ = ["build_model", "finite", "fix_shifts", "keep_statistics", "project", "train_mode"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from fewshot_seg.network.embedder import Embedder, Embedding
-from train_embed.config.load import RunConfig
+from train_embed.config.run_config import RunConfig
 from train_embed.losses.identity import CenterLoss, IdentityLoss, part_lengths, pooled_length, pooled_vector
 from train_embed.losses.metric import make_loss
 from train_embed.mining.gradcam import PairClassifier, gradcam_mining_loss, pair_bce_loss

@@ -11,7 +11,7 @@ from torch import nn
 
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.network.embedder import Embedder
-from train_embed.config.load import OptimizerConfig
+from train_embed.config.schema import OptimizerConfig
 
 __all__ = ["build_optimizer", "rate_factor", "set_rates"]
 

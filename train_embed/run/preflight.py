@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from fewshot_seg.errors import ConfigError, DataError
-from train_embed.config.load import RunConfig
+from train_embed.config.run_config import RunConfig
 
 __all__ = ["check_ready"]
 

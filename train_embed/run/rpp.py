@@ -12,7 +12,7 @@ from torch import nn
 
 from fewshot_seg.network.embedder import Embedder
 from fewshot_seg.network.pcb import PCBHead
-from train_embed.config.load import ModelConfig
+from train_embed.config.schema import ModelConfig
 
 __all__ = ["keep_induced", "refine_parts"]
 

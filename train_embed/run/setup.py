@@ -9,10 +9,12 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from fewshot_seg.datasets.labelled import LabelledImages, load_dataset
+from fewshot_seg.datasets.labelled import LabelledImages
+from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.network.devices import resolve_device
-from train_embed.config.load import DataConfig, RunConfig, SamplerConfig
+from train_embed.config.run_config import RunConfig
+from train_embed.config.schema import DataConfig, SamplerConfig
 from train_embed.data.samplers import BatchSampler, PairSampler, PKSampler, QuadrupletSampler, TripletSampler
 from train_embed.run.distributed import local_rank
 from train_embed.run.ranking import Roles

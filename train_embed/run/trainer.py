@@ -20,7 +20,8 @@ from fewshot_seg.errors import CheckpointError
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.network.checkpoints import read_header, save_checkpoint
-from train_embed.config.load import RunConfig, to_mapping
+from train_embed.config.load import to_mapping
+from train_embed.config.run_config import RunConfig
 from train_embed.data.augment import Augment
 from train_embed.data.loading import TrainingLoader
 from train_embed.run.curves import score_text, write_curves

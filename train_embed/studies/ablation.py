@@ -20,7 +20,7 @@ from train_embed.run.signals import Interrupted
 from train_embed.studies.ablation_table import LOSSES, Result, write_tables
 
 if TYPE_CHECKING:
-    from train_embed.config.load import RunConfig
+    from train_embed.config.run_config import RunConfig
 
 __all__ = ["Job", "plan", "run_ablation"]
 

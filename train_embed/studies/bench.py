@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from train_embed.config.load import RunConfig, load_config
+from train_embed.config.load import load_config
+from train_embed.config.run_config import RunConfig
 from train_embed.data.loading import Batch
 from train_embed.run.learner import Learner
 from train_embed.run.memory import keep_freed_memory

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fewshot_seg.datasets.class_folder import choose_classes
 from fewshot_seg.datasets.class_folder import load as load_folder
-from fewshot_seg.datasets.labelled import KINDS, LabelledImages, examples, hold_out_classes, load_dataset
+from fewshot_seg.datasets.labelled import LabelledImages, examples, hold_out_classes
 from fewshot_seg.datasets.labelled_csv import load as load_csv
+from fewshot_seg.datasets.registry import KINDS, load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 
 

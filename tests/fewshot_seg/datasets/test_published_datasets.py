@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from fewshot_seg.datasets import cars, cub, cuhk03, duke, inshop, labelled, market, sop
-from fewshot_seg.datasets.labelled import load_dataset
+from fewshot_seg.datasets import cars, cub, cuhk03, duke, inshop, market, registry, sop
+from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import DataError
 
 
@@ -255,7 +255,7 @@ def test_reid_folders_that_cannot_be(tmp_path):
 def test_every_kind_of_set_is_tested_here_or_beside():
     elsewhere = {"msmt17", "veri", "vehicleid", "named"}  # re-identification's
     tested = {"cub", "cars", "sop", "inshop", "market", "duke", "cuhk03"} | elsewhere
-    assert set(labelled.KINDS) == tested | {"folder", "csv"}
+    assert set(registry.KINDS) == tested | {"folder", "csv"}
 
 
 @pytest.mark.realdata

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fewshot_seg.datasets import msmt17, vehicleid, veri
-from fewshot_seg.datasets.labelled import load_dataset
+from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from tests.fewshot_seg.datasets.test_published_datasets import touch
 

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fewshot_seg.errors import ConfigError
 from train_embed.config.load import (
-    LOSS_DEFAULTS,
-    RunConfig,
     from_mapping,
     load_config,
     parse_override,
@@ -24,6 +22,8 @@ from train_embed.config.load import (
     to_yaml,
     valid_keys,
 )
+from train_embed.config.loss_schema import LOSS_DEFAULTS
+from train_embed.config.run_config import RunConfig
 from train_embed.config.yaml_text import parse_yaml, to_yaml_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -86,6 +86,7 @@ class TestPresets:
 
 class TestOverrides:
     @settings(max_examples=60, deadline=None)
+    @example(["_"], {"\x85": "\u2028 \u2029"})
     @given(path=st.lists(WORDS, min_size=1, max_size=3), value=VALUES)
     def test_round_trip(self, path: list[str], value: Any) -> None:
         text = f"{'.'.join(path)}={to_yaml_text(value)}"

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from fewshot_seg.datasets.class_folder import load
-from fewshot_seg.datasets.labelled import LabelledImages, load_dataset
+from fewshot_seg.datasets.labelled import LabelledImages
+from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.imaging.images import Preprocessing, preprocess, read_image
 from train_embed.data.augment import Augment

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, ShapeError
 from tests.train_embed.batches import unit
-from train_embed.config.schema import LossConfig
+from train_embed.config.loss_schema import LossConfig
 from train_embed.losses import metric as losses
 
 LABELS = torch.tensor([0, 1, 0, 2, 1, 0, 2, 3, 3, 1, 4])  # class 4 has one image

@@ -19,7 +19,8 @@ from fewshot_seg.network.embedding import load_embedder
 from fewshot_seg.network.pcb import PCBHead
 from tests.train_embed.tiny import settings
 from train_embed.config.load import from_mapping, load_config
-from train_embed.config.schema import DataConfig, ModelConfig, RunConfig
+from train_embed.config.run_config import RunConfig
+from train_embed.config.schema import DataConfig, ModelConfig
 from train_embed.data.loading import Batch
 from train_embed.run.curves import summary
 from train_embed.run.learner import Learner

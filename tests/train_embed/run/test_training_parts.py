@@ -17,7 +17,7 @@ from fewshot_seg.network.checkpoints import load_checkpoint, save_checkpoint
 from fewshot_seg.network.embedder import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.network.heads import PooledHead
 from fewshot_seg.network.pcb import PCBHead
-from train_embed.config.load import ModelConfig, OptimizerConfig
+from train_embed.config.schema import ModelConfig, OptimizerConfig
 from train_embed.run.ema import MovingAverage
 from train_embed.run.model import build_model, keep_statistics, train_mode
 from train_embed.run.objective import step_seed

@@ -1,14 +1,17 @@
-"""Settings that are right one by one and impossible together."""
+"""One training run's whole configuration, and settings that are right one by one and impossible together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Self
 
-if TYPE_CHECKING:
-    from train_embed.config.schema import RunConfig
+from pydantic import model_validator
 
-__all__ = ["impossible"]
+from train_embed.config.loss_schema import TUPLE_OF_LOSS, IdentityConfig, LossConfig, MiningConfig, TupleKind
+from train_embed.config.schema import DataConfig, ModelConfig, OptimizerConfig, RunSection, SamplerConfig
+from train_embed.config.section import Section
+
+__all__ = ["RunConfig"]
 
 CLASSES_OF_TUPLE = {"pair": 1, "triplet": 2, "quadruplet": 3}
 CLASSES_OF_LOSS = {"quadruplet": 3}  # the others want two
@@ -18,9 +21,29 @@ TUPLE_LOSSES = ("contrastive", "triplet", "quadruplet")
 OPEN_KINDS = ("folder", "csv")
 
 
-def impossible(config: RunConfig) -> str | None:
-    """What cannot be in `config`, naming the keys and the way out; None where all is well."""
-    return next((reason for rule in RULES for reason in rule(config)), None)
+class RunConfig(Section):
+    """One training run. `train_embed.config.load.load_config` makes it."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    identity: IdentityConfig = IdentityConfig()
+    mining: MiningConfig = MiningConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    run: RunSection = RunSection()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for rule in RULES:
+            for reason in rule(self):  # names the keys and the way out
+                raise ValueError(reason)
+        return self
+
+    @property
+    def tuple_kind(self) -> TupleKind:
+        """The tuples of mining and of the sheets: `mining.kind`, else the loss's own, else triplets."""
+        return self.mining.kind or TUPLE_OF_LOSS.get(self.loss.name, "triplet")
 
 
 def _data(config: RunConfig) -> Iterator[str]:
