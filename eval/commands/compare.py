@@ -76,10 +76,10 @@ def print_tables(tables: list[Table]) -> None:
 
 def write_tables(out: Path, title: str, subtitle: str, tables: list[Table]) -> None:
     """Write tables as Markdown or HTML, as the file's ending says."""
-    from eval.report.tables import to_html
+    from eval.report.page import tables_page
     from eval.tables.table import markdown
     from fewshot_seg.imaging.export import atomic_file
 
-    text = markdown(tables) if out.suffix == ".md" else to_html(title, subtitle, tables)
+    text = markdown(tables) if out.suffix == ".md" else tables_page(title, subtitle, tables)
     with atomic_file(out) as stream:
         stream.write(text.encode("utf-8", "backslashreplace"))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from eval.episodes.scoring import METRICS
-from eval.measures.bootstrap import LEVEL, SAMPLES, number_groups
+from eval.measures.bootstrap import LEVEL, number_groups
 from eval.reid.data import Choice, identities, open_images
-from eval.retrieval.begin import begun, check_task, embed, scores_file
-from eval.retrieval.contenders import Contender, load_contenders
+from eval.retrieval.begin import SearchTask, begun, embed, scores_file
+from eval.retrieval.contenders import Contender
 from eval.retrieval.data import RetrievalImages
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import atomic_file, write_json
@@ -27,35 +27,23 @@ __all__ = ["KIND", "ReidTask", "run_reid"]
 KIND: Final = "reid"
 
 
-@dataclass(frozen=True)
-class ReidTask:
+@dataclass(frozen=True, kw_only=True)
+class ReidTask(SearchTask[Choice]):
     """What is measured.
 
     Attributes:
-        choice: which images ask and are asked for.
-        out: the run's folder.
         ways: of ranking, at least one; the run's own figures are the first's.
         protocol: how lists are scored.
-        weights: as `load_embedder` takes them, at least one, each once; the run's own figures are the first's.
-        device: as `load_embedder` takes it.
-        workers: as `eval.retrieval.vectors.embed_files` takes it.
-        samples: resamples of the queries for intervals; 0 gives none.
 
     Raises:
         ConfigError: an impossible task.
     """
 
-    choice: Choice
-    out: Path
     ways: tuple[Way, ...]
     protocol: Protocol
-    weights: tuple[str, ...] = ("default",)
-    device: str = "auto"
-    workers: int | None = None
-    samples: int = field(default=SAMPLES)
 
     def __post_init__(self) -> None:
-        check_task(self.weights, self.samples, self.workers)
+        super().__post_init__()
         if not self.ways:
             raise ConfigError("no way of ranking; give at least one")
 
@@ -73,8 +61,7 @@ def run_reid(task: ReidTask, track: Track = untracked) -> dict[str, Any]:
         DataError: bad data. CheckpointError: bad weights. OutputError: the folder can't be written.
     """
     images = open_images(task.choice)
-    contenders = load_contenders(task.weights, task.device)
-    with begun(task.out, KIND, _chosen(task.choice), images, _told(task, images), contenders):
+    with begun(task, KIND, _chosen(task.choice), images, _told(task, images)) as contenders:
         systems: list[dict[str, Any]] = []
         unreadable: dict[str, str] = {}
         for one in contenders:
@@ -113,7 +100,7 @@ def _measure(
     """The figures of one of the weights, way by way, and what can't be read; its queries' scores are written."""
     from eval.reid.scoring import figures_of, score_way
 
-    found = embed(task.out, one, images, task.workers, track)
+    found = embed(task, one, images, track)
     who = identities(found.images, task.choice.dataset)
     values = found.vectors.to(found.device)
     ranked = {way.name: score_way(way, values, found.images, who, task.protocol, track) for way in task.ways}

@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 
 from eval.episodes.scoring import EpisodeScore
 from eval.measures.metrics import episode_truth
-from eval.report.html import Html, element
-from eval.report.parts import Frame, case, key_to_colours, picture
-from eval.tables.table import percent
+from eval.report.page import Frame, Picture, picture
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.imaging.decode import read_image
 from fewshot_seg.imaging.render import class_colour, heat_map, overlay, seed_map
 from fewshot_seg.segmentation.results import Segmentation
 
-__all__ = ["MOST_SUPPORTS", "VOID_COLOUR", "Drawn", "draw_case", "frame_for", "shrunk"]
+__all__ = ["BUDGET", "MOST_SUPPORTS", "VOID_COLOUR", "Case", "Drawn", "draw_case", "frame_for", "shrunk"]
 
 Image8 = NDArray[np.uint8]
 
@@ -40,6 +38,32 @@ class Drawn:
     steps: Segmentation | None
 
 
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An episode as templates take it.
+
+    Attributes:
+        anchor: the id of its article, or None.
+        episode, score: the episode's.
+        names, colours: of each class.
+        supports: of each class the first few, ids and pictures.
+        query: alone.
+        prediction, truth: the query with the classes laid over it, and the share of the image that each has.
+        steps: for each class attention and trimap; [] where there are none.
+    """
+
+    anchor: str | None
+    episode: Episode
+    score: EpisodeScore
+    names: list[str]
+    colours: list[tuple[int, int, int]]
+    supports: list[list[tuple[str, Picture]]]
+    query: Picture
+    prediction: tuple[Picture, list[float]]
+    truth: tuple[Picture, list[float]]
+    steps: list[tuple[Picture, Picture]]
+
+
 def frame_for(episodes: Sequence[Episode], *, steps: bool) -> Frame:
     """Pictures of a size that lets all of these episodes' pictures together stay within `BUDGET`."""
     pictures = 0.0
@@ -50,86 +74,57 @@ def frame_for(episodes: Sequence[Episode], *, steps: bool) -> Frame:
     return Frame(limit=int(BUDGET / max(pictures, 1)))
 
 
-def draw_case(drawn: Drawn, dataset: SegmentationDataset, frame: Frame, *, masks: bool, anchor: str | None) -> Html:
-    """The episode's article.
+def draw_case(drawn: Drawn, dataset: SegmentationDataset, frame: Frame, *, masks: bool, anchor: str | None) -> Case:
+    """The episode's pictures.
 
     Args:
         drawn: the episode.
         dataset: where it is from.
         frame: of a picture.
         masks: the supports' masks were given, and are drawn.
-        anchor: its id.
+        anchor: of its article.
 
     Raises:
         ImageError, DataError: an image or mask can't be read.
     """
-    episode, score = drawn.episode, drawn.score
-    names = [dataset.class_names[label - 1] for label in episode.classes]
-    facts: list[object] = [_class_facts(names, score), f"episode {episode.index}", f"query {episode.query}"]
-    heading = f"IoU {percent(None if np.isnan(score.miou) else score.miou)} %"
-    return case(anchor, heading, facts, _cells(drawn, dataset, names, frame, masks))
-
-
-def _class_facts(names: Sequence[str], score: EpisodeScore) -> Html:
-    if len(names) == 1:
-        return element("bdi", names[0])
-    colours = {f"{name} {percent(score.class_ious.get(name))}": class_colour(n) for n, name in enumerate(names, 1)}
-    return key_to_colours(colours)
-
-
-def _cells(drawn: Drawn, dataset: SegmentationDataset, names: Sequence[str], frame: Frame, masks: bool) -> list[Html]:
-    episode = drawn.episode
+    episode, found = drawn.episode, [] if drawn.steps is None else drawn.steps.objects
+    numbers = range(1, len(episode.classes) + 1)
     whole = episode_truth(dataset.mask(episode.query), episode.classes)
     image = read_image(dataset.image(episode.query))
     photo, (truth, prediction) = shrunk(image, 2 * frame.side, whole, drawn.prediction)
-    columns = iter(("k3", "k4") if drawn.steps is None else ("k5", "k6"))
-    last = [
-        picture(
-            overlay(photo, prediction), _outcome("prediction", prediction, names), frame, "prediction", next(columns)
-        ),
-        picture(_truth(photo, truth), _outcome("truth", truth, names), frame, "truth", next(columns)),
-    ]
-    query = picture(photo, f"query {episode.query}", frame, "query", "k2")
-    cells: list[Html] = []
-    for number, name in enumerate(names):
-        cells.append(_supports(drawn, dataset, number, frame, masks))
-        cells += [query] if number == 0 else []
-        cells += _steps(drawn.steps, number, name, photo, frame)
-        cells += last if number == 0 else []
-    return cells
+
+    def outcome(view: Image8, labels: NDArray[Any]) -> tuple[Picture, list[float]]:
+        return picture(view, frame), [float((labels == number).mean()) for number in numbers]
+
+    return Case(
+        anchor=anchor,
+        episode=episode,
+        score=drawn.score,
+        names=[dataset.class_names[label - 1] for label in episode.classes],
+        colours=[class_colour(number) for number in numbers],
+        supports=[_supports(episode, dataset, number, frame, masks) for number in numbers],
+        query=picture(photo, frame),
+        prediction=outcome(overlay(photo, prediction), prediction),
+        truth=outcome(_truth(photo, truth), truth),
+        steps=[
+            (picture(heat_map(photo, one.attention_map), frame), picture(seed_map(photo, one.trimap), frame))
+            for one in found
+        ],
+    )
 
 
-def _supports(drawn: Drawn, dataset: SegmentationDataset, number: int, frame: Frame, masks: bool) -> Html:
-    label = drawn.episode.classes[number]
-    images, name = drawn.episode.supports[label], dataset.class_names[label - 1]
-    several = len(images) > 1
-    inner = frame.half if several else frame
+def _supports(
+    episode: Episode, dataset: SegmentationDataset, number: int, frame: Frame, masks: bool
+) -> list[tuple[str, Picture]]:
+    label = episode.classes[number - 1]
+    images = episode.supports[label]
+    inner = frame.half if len(images) > 1 else frame
     shown = []
     for image_id in images[:MOST_SUPPORTS]:
-        photo, _ = shrunk(read_image(dataset.image(image_id)), 2 * inner.side)
-        if masks:
-            photo, (mask,) = shrunk(
-                read_image(dataset.image(image_id)), 2 * inner.side, dataset.mask(image_id) == label
-            )
-            photo = overlay(photo, mask * (number + 1))
-        caption = "" if several else element("span", element("b", element("bdi", name)), f" support {image_id}")
-        shown.append(picture(photo, f"support for {name}: {image_id}", inner, caption, "" if several else "k1"))
-    if not several:
-        return shown[0]
-    rest = f", {MOST_SUPPORTS} of them" if len(images) > MOST_SUPPORTS else ""
-    told = element("p", element("b", element("bdi", name)), f" {len(images)} supports{rest}")
-    return element("div", *shown, told, class_="several k1")
-
-
-def _steps(steps: Segmentation | None, number: int, name: str, photo: Image8, frame: Frame) -> list[Html]:
-    if steps is None:
-        return []
-    found = steps.objects[number]
-    heat, seeds = heat_map(photo, found.attention_map), seed_map(photo, found.trimap)
-    return [
-        picture(heat, f"attention to {name}", frame, element("span", "attention to ", element("bdi", name)), "k3"),
-        picture(seeds, f"trimap of {name}", frame, "trimap", "k4"),
-    ]
+        labels = [dataset.mask(image_id) == label] if masks else []
+        photo, small = shrunk(read_image(dataset.image(image_id)), 2 * inner.side, *labels)
+        shown.append((image_id, picture(overlay(photo, small[0] * number) if masks else photo, inner)))
+    return shown
 
 
 def _truth(photo: Image8, truth: NDArray[Any]) -> Image8:
@@ -137,13 +132,6 @@ def _truth(photo: Image8, truth: NDArray[Any]) -> Image8:
     void = truth < 0
     drawn[void] = (drawn[void] * (1 - VOID_OPACITY) + np.array(VOID_COLOUR) * VOID_OPACITY).astype(np.uint8)
     return drawn
-
-
-def _outcome(what: str, labels: NDArray[Any], names: Sequence[str]) -> str:
-    shares = [
-        f"{name} {100 * float((labels == number).mean()):.0f} % of the image" for number, name in enumerate(names, 1)
-    ]
-    return f"{what}: {', '.join(shares)}"
 
 
 def shrunk(image: Image8, side: int, *labels: NDArray[Any]) -> tuple[Image8, list[NDArray[np.int32]]]:

@@ -1,6 +1,6 @@
-"""The skeleton of a report: one HTML file with its styles, script and pictures inside. It asks for nothing else.
+"""Reports as HTML from Jinja's templates, which escape all text, so that no name in the data can become markup.
 
-A content security policy holds the browser to that: no request leaves the page, and no script runs but ours.
+A report is one file with its styles, script and pictures inside. A content security policy holds the browser to that.
 """
 
 from __future__ import annotations
@@ -8,133 +8,143 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from eval.report.html import Html, element, join
+from eval.tables.table import Table, percent
+from fewshot_seg.errors import describe
 from fewshot_seg.imaging.export import atomic_file
 
-__all__ = ["Section", "data_uri", "document", "write_page"]
+__all__ = ["Frame", "Picture", "picture", "render", "tables_page", "write_page"]
 
 JPEG_QUALITY, COARSE = 82, 60
 SMALLEST = 48  # side of a picture
+BINS = 20  # of a histogram
 
 
 @dataclass(frozen=True)
-class Section:
-    """A part of a page with a heading, which the navigation names too.
+class Frame:
+    """How large pictures may be: their longer edge in pixels, and the length of each in the page."""
 
-    Attributes:
-        anchor: its id: letters, digits and "-".
-        title: the heading.
-        body: markup.
-        note: a paragraph of text under the heading.
+    side: int = 320
+    limit: int | None = None
+
+    @property
+    def half(self) -> Frame:
+        """Half as wide and high."""
+        return Frame(self.side // 2, None if self.limit is None else self.limit // 4)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG within the page, and its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+def picture(image: NDArray[np.uint8], frame: Frame) -> Picture:
+    """An (H, W, 3) uint8 RGB image, shrunk to the frame's side, never enlarged.
+
+    One whose URI would be longer than the frame's limit is drawn coarser, then smaller.
     """
-
-    anchor: str
-    title: str
-    body: Html
-    note: str = ""
-
-
-def document(title: str, subtitle: str, sections: Sequence[Section], *, notices: Sequence[str] = ()) -> str:
-    """A whole page.
-
-    Args:
-        title: of the page.
-        subtitle: a line of text under it.
-        sections: from top to bottom.
-        notices: what a reader has to know before any figure, one paragraph each.
-
-    Returns:
-        HTML; the same arguments give the same text.
-    """
-    style, script = _resource("page.css"), _resource("page.js")
-    links = [element("a", one.title, href=f"#{one.anchor}") for one in sections]
-    head = element("header", element("h1", title), element("p", subtitle, class_="subtitle"))
-    parts = [
-        element("a", "Skip to the content", class_="skip", href="#content"),
-        head,
-        element("nav", *links, aria_label="Sections"),
-        element("main", _notices(notices), *map(_section, sections), id="content"),
-    ]
-    return "<!DOCTYPE html>\n" + element(
-        "html",
-        element(
-            "head",
-            element("meta", charset="utf-8"),
-            element("meta", http_equiv="Content-Security-Policy", content=_policy(script)),
-            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            element("meta", name="color-scheme", content="light dark"),
-            element("title", title),
-            element("style", Html(style)),
-        ),
-        Html("\n"),
-        element("body", join(parts, "\n"), element("script", Html(script))),
-        Html("\n"),
-        lang="en",
-    )
+    quality, side = JPEG_QUALITY, frame.side
+    while True:
+        drawn = _encode(image, side, quality)
+        if frame.limit is None or len(drawn.uri) <= frame.limit or side <= SMALLEST:
+            return drawn
+        quality, side = (COARSE, side) if quality > COARSE else (COARSE, max(SMALLEST, side * 3 // 4))
 
 
-def write_page(path: Path, page: str) -> None:
-    """Write a page, whole or not at all.
+def render(template: str, **values: Any) -> str:
+    """A template of `templates/` with values; the same values give the same text."""
+    return _environment().get_template(template).render(values)
+
+
+def tables_page(title: str, subtitle: str, tables: Sequence[Table]) -> str:
+    """Tables as a page of their own."""
+    sections = {f"table-{number}": one.title for number, one in enumerate(tables)}
+    return render("tables.html", title=title, subtitle=subtitle, tables=tables, sections=sections)
+
+
+def write_page(path: Path, template: str, **values: Any) -> Path:
+    """Write a rendered page to `path`, whole or not at all.
 
     Raises:
         OutputError: it can't be written.
     """
+    page = render(template, **values)
     with atomic_file(path) as stream:
         stream.write(page.encode("utf-8"))
+    return path
 
 
-def data_uri(image: NDArray[np.uint8], side: int, limit: int | None = None) -> tuple[str, int, int]:
-    """An (H, W, 3) uint8 RGB image as a JPEG within the page: its URI, width and height.
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("eval.report")
+    made = Environment(
+        loader=loader,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+    )
+    style, script = (loader.get_source(made, name)[0] for name in ("page.css", "page.js"))
+    digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
+    made.globals |= {"style": Markup(style), "script": Markup(script), "script_digest": digest}
+    made.filters |= {
+        "percent": percent,
+        "place": _place,
+        "counted": _counted,
+        "pretty": partial(json.dumps, indent=1, ensure_ascii=False),
+        "describe": describe,
+    }
+    made.tests["nested"] = _is_nested
+    return made
 
-    Args:
-        image: shrunk to `side`, never enlarged.
-        side: of the longer edge, in pixels.
-        limit: of the URI's length. A picture that would be longer is drawn coarser, then smaller.
-    """
-    quality = JPEG_QUALITY
-    while True:
-        uri, width, height = _encode(image, side, quality)
-        if limit is None or len(uri) <= limit or side <= SMALLEST:
-            return uri, width, height
-        quality, side = (COARSE, side) if quality > COARSE else (COARSE, max(SMALLEST, side * 3 // 4))
+
+def _shown(value: object) -> object:
+    """What stands in a page: None as nothing; control characters, and bytes that are no text, as escapes."""
+    if isinstance(value, Markup):
+        return value
+    plain = "" if value is None else str(value).encode("utf-8", "backslashreplace").decode()
+    return "".join(one if (one >= " " and one != "\x7f") or one == "\n" else f"\\x{ord(one):02x}" for one in plain)
 
 
-def _encode(image: NDArray[np.uint8], side: int, quality: int) -> tuple[str, int, int]:
+def _place(share: float) -> str:
+    return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+
+
+def _counted(shares: Iterable[float]) -> list[int]:
+    """How many shares in [0, 1] fall into each of `BINS` equal parts; values that aren't numbers are left out."""
+    known = [value for value in shares if not math.isnan(value)]
+    return list(np.histogram(known, bins=BINS, range=(0, 1))[0].tolist())
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))
+
+
+def _encode(image: NDArray[np.uint8], side: int, quality: int) -> Picture:
     from PIL import Image
 
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    shrunk = Image.fromarray(np.ascontiguousarray(image))
+    shrunk.thumbnail((side, side), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     # Full colour resolution: thin coloured outlines are what these pictures are about.
-    picture.save(stream, "JPEG", quality=quality, subsampling=0)
+    shrunk.save(stream, "JPEG", quality=quality, subsampling=0)
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
-    return f"data:image/jpeg;base64,{encoded}", picture.width, picture.height
-
-
-def _section(section: Section) -> Html:
-    note = element("p", section.note, class_="note") if section.note else Html("")
-    heading = element("h2", section.title, id=f"{section.anchor}-title")
-    return element("section", heading, note, section.body, id=section.anchor, aria_labelledby=f"{section.anchor}-title")
-
-
-def _notices(notices: Sequence[str]) -> Html:
-    if not notices:
-        return Html("")
-    return element("aside", *(element("p", one) for one in notices), class_="notices", aria_label="Please note")
-
-
-def _policy(script: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-
-
-def _resource(name: str) -> str:
-    return "\n" + resources.files("eval.report").joinpath(name).read_text(encoding="utf-8")
+    return Picture(f"data:image/jpeg;base64,{encoded}", shrunk.width, shrunk.height)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fewshot_seg.errors import ConfigError
+from eval.episodes.scoring import METRICS, read_config
+from eval.report.page import write_page
+from fewshot_seg.errors import ConfigError, DataError, describe
 
-__all__ = ["Network", "ReportTask"]
+__all__ = ["MOST_ROWS", "Network", "ReportTask"]
+
+REPORT = "report.html"
+MOST_ROWS = 20_000  # of the table of all episodes or queries
 
 
 @dataclass(frozen=True)
@@ -42,3 +48,25 @@ class ReportTask:
     def __post_init__(self) -> None:
         if not 0 <= self.examples <= 100:
             raise ConfigError(f"examples {self.examples}: must be from 0 to 100")
+
+    def read(self, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The run's config and metrics.
+
+        Raises:
+            DataError: not the folder of a finished run of that kind.
+        """
+        config, path = read_config(self.out, kind), self.out / METRICS
+        try:
+            return config, json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            what = f"cannot be read ({error}); run the evaluation to its end first"
+            raise DataError(f"{describe(path)}: {what}") from error
+
+    def write(self, template: str, config: Mapping[str, Any], metrics: Mapping[str, Any], **values: Any) -> Path:
+        """Write `out`/report.html.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        command = self.command and self.command(config, metrics, self.out)
+        return write_page(self.out / REPORT, template, config=config, metrics=metrics, command=command, **values)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from eval.retrieval.contenders import Contender, check_weights
+from eval.measures.bootstrap import SAMPLES
+from eval.retrieval.contenders import Contender, check_weights, load_contenders
 from eval.retrieval.data import RetrievalImages
 from eval.retrieval.vectors import embed_files
 from eval.runs.folder import claim_run
@@ -22,9 +23,41 @@ from fewshot_seg.imaging.export import make_folder
 from fewshot_seg.locks import sole_user
 from fewshot_seg.streams import Track
 
-__all__ = ["Embedded", "begun", "check_task", "embed", "scores_file"]
+__all__ = ["Embedded", "SearchTask", "begun", "embed", "scores_file"]
 
 _FREE: Final = ("root",)  # where the data lies doesn't change a result
+
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class SearchTask(Generic[C]):
+    """What both kinds of run measure.
+
+    Attributes:
+        choice: which images ask and are asked for.
+        out: the run's folder.
+        weights: as `load_embedder` takes them, at least one, each once; the run's own figures are the first's.
+        device: as `load_embedder` takes it.
+        workers: as `vectors.embed_files` takes it.
+        samples: resamples of the queries for intervals; 0 gives none.
+
+    Raises:
+        ConfigError: weights that can't be compared, or a number out of its range.
+    """
+
+    choice: C
+    out: Path
+    weights: tuple[str, ...] = ("default",)
+    device: str = "auto"
+    workers: int | None = None
+    samples: int = SAMPLES
+
+    def __post_init__(self) -> None:
+        check_weights(self.weights)
+        if self.samples < 0 or (self.workers is not None and self.workers < 1):
+            raise ConfigError("bootstrap must be 0 or more, workers at least 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +77,6 @@ class Embedded:
     device: torch.device
 
 
-def check_task(weights: Sequence[str], samples: int, workers: int | None) -> None:
-    """Refuse what no run can be made with.
-
-    Raises:
-        ConfigError: weights that can't be compared, or a number out of its range.
-    """
-    check_weights(weights)
-    if samples < 0 or (workers is not None and workers < 1):
-        raise ConfigError("bootstrap must be 0 or more, workers at least 1")
-
-
 def scores_file(out: Path, name: str) -> Path:
     """Where the scores of each query are kept, for the weights that are called `name`."""
     return out / f"queries-{name}.npz"
@@ -62,29 +84,24 @@ def scores_file(out: Path, name: str) -> Path:
 
 @contextmanager
 def begun(
-    out: Path,
-    kind: str,
-    choice: Mapping[str, Any],
-    images: RetrievalImages,
-    told: Mapping[str, Any],
-    contenders: Sequence[Contender],
-) -> Iterator[None]:
-    """The run's folder is this run's, and nobody else's, for as long as the context lasts.
+    task: SearchTask[Any], kind: str, choice: Mapping[str, Any], images: RetrievalImages, told: Mapping[str, Any]
+) -> Iterator[list[Contender]]:
+    """The run's folder is this run's, and nobody else's, for as long as the context lasts, which has the weights.
 
     config.json is written: everything that determines the vectors and the figures, and where the data was.
 
     Args:
-        out: the folder; created if need be.
+        task: its folder is created if need be.
         kind: of run.
         choice: what was chosen of which data set, "root" among it: JSON values.
         images: what came of it.
         told: everything else that determines the figures: JSON values.
-        contenders: the weights.
 
     Raises:
         ConfigError: the folder holds another task's run, or another process is at work in it.
-        OutputError: it can't be written.
+        CheckpointError: bad weights. OutputError: the folder can't be written.
     """
+    contenders = load_contenders(task.weights, task.device)
     config = {
         "run": kind,
         "fewshot_seg": __version__,
@@ -97,27 +114,26 @@ def begun(
         **told,
         "weights": [dict(one.config) for one in contenders],
     }
-    make_folder(out)
-    with sole_user(out):
-        claim_run(out, config, free=_FREE)
-        yield
+    make_folder(task.out)
+    with sole_user(task.out):
+        claim_run(task.out, config, free=_FREE)
+        yield contenders
 
 
-def embed(out: Path, one: Contender, images: RetrievalImages, workers: int | None, track: Track) -> Embedded:
+def embed(task: SearchTask[Any], one: Contender, images: RetrievalImages, track: Track) -> Embedded:
     """The images' vectors by one of the weights, which are kept in the run's folder: vectors/NAME/*.npz.
 
     Args:
-        out: the folder.
+        task: the run's.
         one: the weights.
         images: the run's.
-        workers: as `embed_files` takes it.
         track: shows progress.
 
     Raises:
         DataError: no query or no gallery image can be read. OutputError: the folder can't be written.
     """
-    kept = out / "vectors" / one.name
-    found = embed_files(images.images.paths, one.embedder, kept, track, f"embedding, {one.name}", workers)
+    kept = task.out / "vectors" / one.name
+    found = embed_files(images.images.paths, one.embedder, kept, track, f"embedding, {one.name}", task.workers)
     there = images.without(set(found.unreadable)) if found.unreadable else images
     unreadable = {images.images.ids[place]: why for place, why in sorted(found.unreadable.items())}
     device = one.embedder.device if one.embedder.device.type == "cuda" else torch.device("cpu")  # MPS has no float64

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eval.episodes.scoring import METRICS
-from eval.measures.bootstrap import LEVEL, SAMPLES
-from eval.retrieval.begin import begun, check_task, embed, scores_file
-from eval.retrieval.contenders import Contender, load_contenders
+from eval.measures.bootstrap import LEVEL
+from eval.retrieval.begin import SearchTask, begun, embed, scores_file
+from eval.retrieval.contenders import Contender
 from eval.retrieval.data import Choice, RetrievalImages, open_images
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import write_json
@@ -26,34 +25,22 @@ _KS: Final = {"sop": (1, 10, 100, 1000), "inshop": (1, 10, 20, 30)}
 
 
 @dataclass(frozen=True)
-class RetrievalTask:
+class RetrievalTask(SearchTask[Choice]):
     """What is measured.
 
     Attributes:
-        choice: which images ask and are asked for.
-        out: the run's folder.
-        weights: as `load_embedder` takes them, at least one, each once; the run's own figures are the first's.
         ks: the K of R@K; () for the data set's usual ones (`default_ks`).
-        device: as `load_embedder` takes it.
-        workers: as `vectors.embed_files` takes it.
-        samples: resamples of the queries for intervals; 0 gives none.
         nmi: cluster the vectors, too, which takes long for many classes.
 
     Raises:
         ConfigError: an impossible task.
     """
 
-    choice: Choice
-    out: Path
-    weights: tuple[str, ...] = ("default",)
     ks: tuple[int, ...] = ()
-    device: str = "auto"
-    workers: int | None = None
-    samples: int = SAMPLES
     nmi: bool = True
 
     def __post_init__(self) -> None:
-        check_task(self.weights, self.samples, self.workers)
+        super().__post_init__()
         if any(k < 1 for k in self.ks):
             raise ConfigError(f"K {', '.join(map(str, self.ks))}: must be at least 1")
 
@@ -76,9 +63,8 @@ def run_retrieval(task: RetrievalTask, track: Track = untracked) -> dict[str, An
         DataError: bad data. CheckpointError: bad weights. OutputError: the folder can't be written.
     """
     images = open_images(task.choice)
-    contenders = load_contenders(task.weights, task.device)
     ks = tuple(sorted(set(task.ks))) or default_ks(task.choice.dataset)
-    with begun(task.out, KIND, _chosen(task.choice), images, {"ks": list(ks)}, contenders):
+    with begun(task, KIND, _chosen(task.choice), images, {"ks": list(ks)}) as contenders:
         found = {one.name: _measure(task, one, images, ks, track) for one in contenders}
         metrics = _metrics(task, images, found)
         write_json(task.out / METRICS, metrics)
@@ -103,7 +89,7 @@ def _measure(
     """The figures of one of the weights; its queries' scores are written."""
     from eval.retrieval.scoring import figures_of, nmi_of, save_scores, score_queries
 
-    found = embed(task.out, one, images, task.workers, track)
+    found = embed(task, one, images, track)
     scores = score_queries(found.vectors, found.images, ks, found.device, track)
     save_scores(scores_file(task.out, one.name), scores)
     figures = figures_of(scores, ks, task.samples)

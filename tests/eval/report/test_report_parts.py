@@ -1,41 +1,49 @@
-"""What reports are made of: markup, figures, bars, tables, pictures, and the choice of episodes to draw."""
+"""What reports are made of: escaping, figures, bars, tables, pictures, and the choice of episodes to draw."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 from eval.episodes.scoring import EpisodeScore
 from eval.report.examples import choose
-from eval.report.html import Html, element, escape, join
-from eval.report.page import Section, data_uri, document
-from eval.report.parts import Bar, Cell, Column, bars, figure_tile, histogram, table
+from eval.report.page import Frame, _environment, picture, render, tables_page
+from eval.tables.table import Table
 from tests.eval.report.html_page import Page
 
 HOSTILE = "<script>alert(1)</script>\" onload='x' &amp; \udce9\x1b[31m\u202e"
 
-# Markup
+
+def part(name: str, *arguments: Any, **options: Any) -> str:
+    """A macro of parts.html, called."""
+    return str(getattr(_environment().get_template("parts.html").module, name)(*arguments, **options))
 
 
-@pytest.mark.parametrize("value", [HOSTILE, "</style><script>", "a\nb", "", "\x00\x7f", "'\"<>&"])
+# Escaping
+
+
+@pytest.mark.parametrize("value", [HOSTILE, "</style><script>", "a\nb", "", "\x00\x7f", "'\"<>&", "{{ 7 * 7 }}"])
 def test_text_is_escaped_wherever_it_stands(value: str) -> None:
-    made = element("p", value, title=value, class_=value)
-    made.encode("utf-8")
-    assert re.fullmatch(r'<p title="[^"<>]*" class="[^"<>]*">[^<>]*</p>', made, re.DOTALL)
-    parsed = Page(made)
-    assert [name for name, _ in parsed.tags] == ["p"]
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", made)
+    """In a title, a heading, an attribute, a table's head, cell and note; in a config's key, value and JSON."""
+    plain = Table("title", ("name", "value"), (("row", "1"),), ("note",))
+    hostile = Table(value, (value, value), ((value, value),), (value,))
+    page, expected = (Page(tables_page(one.title, one.title, [one])) for one in (hostile, plain))
+    assert [name for name, _ in page.tags] == [name for name, _ in expected.tags]
+    assert [list(one) for _, one in page.tags] == [list(one) for _, one in expected.tags]
+    made = part("made", value, {value: value, "list": [value], "nested": {value: value}}, value)
+    assert {name for name, _ in Page(made).tags} <= set("section h2 p pre table tbody tr th td details summary".split())
+    for text in (tables_page(value, value, [hostile]).split("<script>")[0], made):
+        text.encode("utf-8")
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
 
 
-def test_markup_is_made_by_its_own_functions_alone() -> None:
-    assert element("p", element("b", "1 < 2"), None, 3) == "<p><b>1 &lt; 2</b>3</p>"
-    assert isinstance(element("p"), Html)
-    assert element("img", alt="", hidden=True, src=None, loading=False) == '<img alt="" hidden>'
-    assert element("th", data_v=1, class_="a") == '<th data-v="1" class="a"></th>'
-    assert join(["<", Html("<b>")], "&") == "&lt;&amp;<b>"
-    assert escape(Html("<b>")) == "<b>"
+def test_what_a_template_lacks_is_an_error() -> None:
+    with pytest.raises(UndefinedError):
+        render("tables.html", title="t", subtitle="")
 
 
 # Which episodes are drawn
@@ -69,39 +77,47 @@ def test_few_episodes_are_all_drawn_once() -> None:
 
 
 def test_parts_that_have_no_value_say_so() -> None:
-    assert "-<small>%" in figure_tile("IoU", None)
-    assert "interval" not in figure_tile("IoU", 0.5)
-    assert "99 % interval 40.0–60.0" in figure_tile("IoU", 0.5, [0.4, 0.6], level=0.99)
-    rows = Page(bars([Bar("a", None, None, {"x": 0.2, "y": None}), Bar("b", 2.0)], what="IoU", own="z")).rows
-    assert rows == [["a ", "", "-", ""], ["b ", "", "200.0", ""]]
-    empty = histogram([float("nan")], what="IoU")
-    assert empty.count("<li") == 20
+    assert "-<small>%" in part("tile", "IoU", None)
+    assert "interval" not in part("tile", "IoU", 0.5)
+    assert "99 % interval 40.0–60.0" in part("tile", "IoU", 0.5, [0.4, 0.6], level=0.99)
+    marks = {"x": {"a": 0.2}, "y": {"a": None, "b": 0.5}}
+    page = Page(part("bars", [("a", None), ("b", 2.0)], "IoU", "z", marks))
+    assert [[" ".join(cell.split()) for cell in row] for row in page.rows] == [
+        ["a 0", "", "-", ""],
+        ["b 0", "", "200.0", ""],
+    ]
+    drawn = [one["class"] for name, one in page.tags if name == "span" and "left" in str(one.get("style"))]
+    assert drawn == ["mark m0", "mark m1"]
+    assert part("histogram", [float("nan")], "IoU").count("<li") == 20
 
 
 def test_a_histogram_counts_every_value() -> None:
-    made = histogram([0.0, 0.04, 0.5, 1.0, float("nan")], what="IoU", bins=10)
+    made = part("histogram", [0.0, 0.04, 0.5, 1.0, float("nan")], "IoU")
     counts = [int(one) for one in re.findall(r" %: (\d+)</span>", made)]
-    assert counts == [2, 0, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert counts == [2, *[0] * 9, 1, *[0] * 8, 1]
+    assert "95 to 100 %: 1" in made
 
 
-def test_a_table_says_what_it_is_sorted_by() -> None:
-    columns = [Column("IoU", number=True), Column("name")]
-    made = table(columns, [[Cell("1.0", 0.01, 0.01), Cell("<x>")]], anchor="t", what="all", sortable=True, sorted_by=0)
-    page = Page(made)
-    assert page.rows == [["IoU", "name"], ["1.0", "<x>"]]
-    assert page.all("th", "aria-sort") == ["ascending"]
-    assert page.all("td", "style") == ["--s:1.0%"]
+def test_a_share_s_cell_has_the_exact_value_and_a_bar() -> None:
+    page = Page(f"<table><tr>{part('share_cell', 0.0123456789)}{part('share_cell', float('nan'))}</tr></table>")
+    assert page.rows == [["1.2", "-"]]
+    assert page.all("td", "data-v") == ["0.0123457"]
+    assert page.all("td", "style") == ["--s:1.2%"]
 
 
 def test_pictures_shrink_to_the_side_and_the_limit() -> None:
+    def size(image: Any, side: int, limit: int | None = None) -> tuple[int, int]:
+        drawn = picture(image, Frame(side, limit))
+        return drawn.width, drawn.height
+
     noise = np.random.default_rng(0).integers(0, 256, (300, 600, 3), dtype=np.uint8)
-    assert data_uri(noise, 200)[1:] == (200, 100)
-    assert data_uri(noise, 4000)[1:] == (600, 300)
-    assert len(data_uri(noise, 600, limit=20_000)[0]) <= 20_000
-    assert data_uri(noise[:1, :1], 200, limit=1)[1:] == (1, 1)
+    assert size(noise, 200) == (200, 100)
+    assert size(noise, 4000) == (600, 300)
+    assert len(picture(noise, Frame(600, 20_000)).uri) <= 20_000
+    assert size(noise[:1, :1], 200, limit=1) == (1, 1)
 
 
 def test_a_page_without_anything_is_a_page() -> None:
-    page = Page(document("<t>", "", [Section("a", "A", Html(""))]))
+    page = Page(tables_page("<t>", "", [Table("A", (), ())]))
     assert "<t>" in page.text
-    assert page.all("a", "href") == ["#content", "#a"]
+    assert page.all("a", "href") == ["#content", "#table-0"]

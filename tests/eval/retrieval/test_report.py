@@ -15,8 +15,8 @@ import pytest
 from eval.commands.lines import retrieval_line
 from eval.commands.report import make_report
 from eval.commands.retrieval import retrieval
-from eval.report.neighbours import Explainer
 from eval.report.retrieval import write_retrieval_report
+from eval.report.searches import Explainer
 from eval.report.task import Network, ReportTask
 from eval.retrieval.begin import scores_file
 from eval.retrieval.data import open_images
