@@ -27,7 +27,7 @@ from eval.runs.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import DataError, describe
-from fewshot_seg.imaging.export import decode_rle, encode_rle
+from fewshot_seg.imaging.geometry import decode_rle, encode_rle
 from fewshot_seg.streams import Track, ordered_map
 
 __all__ = ["decode", "finished", "predict", "predict_run", "predictions_file", "scores_of"]
@@ -163,12 +163,11 @@ def decode(
     labels = np.zeros(size, np.uint8)
     for number, label in enumerate(episode.classes, start=1):
         try:
-            mask = decode_rle(line["masks"][dataset.class_names[label - 1]])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{where}: a mask is missing or no COCO RLE; delete the file, run again") from error
-        if mask.shape != size:
-            raise DataError(f"{where}: mask {mask.shape}, but query {size}; delete the file, run again")
-        labels[mask] = number
+            labels[decode_rle(line["masks"][dataset.class_names[label - 1]], size)] = number
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{where}: a mask is missing; delete the file, run again") from error
+        except DataError as error:
+            raise DataError(f"{where}: {error}; delete the file, run again") from error
     return labels
 
 

@@ -154,9 +154,13 @@ def count_run(
     counts.sources.update({name: file_digest(path) for name, path in files.items()})
     size = PROTOCOLS[config["protocol"]].scoring_size
     by_query = sorted(range(len(episodes)), key=lambda place: episodes[place].query)
+    listed: dict[str, list[int]] = {}
+    for entry in dataset.entries:
+        listed.setdefault(entry.image, []).append(entry.label)
     progress = track(by_query, len(by_query), "scoring")
     for query, places in itertools.groupby(progress, key=lambda place: episodes[place].query):
         labels = dataset.mask(query)
+        _check_held(dataset, query, labels, listed.get(query, []))
         for place in places:
             for name, path in files.items():
                 where = f"{describe(path)}:{place + 1}"
@@ -164,6 +168,15 @@ def count_run(
                 _count(counts, name, place, prediction, episode_truth(labels, episodes[place].classes), size)
                 _keep_scores(counts, name, place, scores_of(lines[name][place], dataset, episodes[place], where))
     return counts
+
+
+def _check_held(dataset: SegmentationDataset, query: str, labels: NDArray[np.int32], listed: Sequence[int]) -> None:
+    """DataError: the list says of a query that it shows a class of which its mask has no pixel."""
+    held = set(np.unique(labels).tolist())
+    for label in listed:
+        if label not in held:
+            what = f"listed as {dataset.class_names[label - 1]!r}, but its mask holds none"
+            raise DataError(f"{describe(dataset.image(query))}: {what}; take it off the list")
 
 
 def episode_table(out: Path, dataset: SegmentationDataset, method: str | None = None) -> list[EpisodeScore]:

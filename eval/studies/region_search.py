@@ -21,7 +21,7 @@ from eval.measures.bootstrap import draws, interval
 from eval.tables.table import Table, span
 from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.imaging.export import bounding_box
+from fewshot_seg.imaging.geometry import bounding_box
 from fewshot_seg.imaging.images import load_batch
 from fewshot_seg.matching.features import FeatureCache
 from fewshot_seg.network.embedding import Embedder

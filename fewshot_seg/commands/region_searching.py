@@ -176,7 +176,8 @@ def _save(folder: Path, stem: str, hit: RegionHit) -> dict[str, Any]:
     import numpy as np
 
     from fewshot_seg.imaging.decode import read_image
-    from fewshot_seg.imaging.export import encode_rle, write_image, write_label_png
+    from fewshot_seg.imaging.export import write_image, write_label_png
+    from fewshot_seg.imaging.geometry import encode_rle
     from fewshot_seg.imaging.render import overlay
 
     mask = hit.mask()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fewshot_seg.errors import describe
-from fewshot_seg.imaging.export import bounding_box, encode_rle, write_image, write_label_png
+from fewshot_seg.imaging.export import write_image, write_label_png
+from fewshot_seg.imaging.geometry import bounding_box, encode_rle
 from fewshot_seg.imaging.render import overlay
 
 if TYPE_CHECKING:

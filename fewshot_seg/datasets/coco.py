@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot_seg.datasets.labelled import examples
 from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, listing, only_present
 from fewshot_seg.datasets.segmentation import Entry
 from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
+from fewshot_seg.imaging.geometry import Outline, check_outline, check_size, draw_outline
 
 __all__ = ["Coco"]
 
@@ -35,12 +38,12 @@ class Coco(MaskedImages):
     Args:
         root: the json file, or a folder with annotations/instances_SPLIT.json, if there is but one. Images are
             looked for in SPLIT, images/SPLIT, images and beside, from the json's folder and the one above.
-        split_list: a list of `ID__CC` lines. None means every class with an annotation, in the json's order of the
-            images.
+        split_list: a list of `ID__CC` lines. None means every class that an image has pixels of, in the json's order
+            of the images. Annotations without pixels (no segmentation, fewer than three points) count for nothing.
         allow_missing: leave out entries whose image isn't there.
 
     Raises:
-        DataError: another layout, a bad list, or missing files.
+        DataError: another layout, a bad list, missing files, or an outline that cannot be (`imaging.geometry`).
     """
 
     name = "coco20i"
@@ -57,12 +60,13 @@ class Coco(MaskedImages):
         content = _read(self._json)
         self.class_names, numbers = _classes(content["categories"], self._json)
         self.folds = interleaved(len(self.class_names))
-        self._sizes, self._drawn = _annotations(content, numbers, self._json)
+        self._sizes, self._painted = _annotations(content, numbers, self._json)
         folder, self._images = _images(self._json, self._sizes)
         if split_list is None:
             listed: Sequence[Entry] = [*self._annotated()]
         else:
             listed = read_split_list(split_list, len(self.class_names))
+            self._check_list(listed, describe(split_list))
         needed = [Folder(self._images, "images", folder), Folder(self._sizes, "annotated images", self._json)]
         present, self.missing = only_present((one.image for one in listed), needed, allow_missing)
         self.entries = tuple(one for one in listed if one.image in present)
@@ -74,17 +78,33 @@ class Coco(MaskedImages):
         return self._images.get(image_id, self.root / image_id)
 
     def _annotated(self) -> Iterator[Entry]:
-        for image_id, drawn in self._drawn.items():
-            for label in sorted({label for label, _ in drawn}):
-                yield Entry(image_id, label)
+        for image_id, painted in self._painted.items():
+            for label in sorted({one.label for one in painted}):
+                if self._holds(image_id, label):
+                    yield Entry(image_id, label)
+
+    def _check_list(self, listed: Sequence[Entry], where: str) -> None:
+        lacking = [one for one in listed if one.image in self._sizes and not self._holds(*one)]
+        if lacking:
+            named = examples([f"{one.image}__{one.label:02d}" for one in lacking])
+            raise DataError(
+                f"{where}: {len(lacking)} lines name a class that the image has no pixel of: {named}; take them off"
+            )
+
+    def _holds(self, image_id: str, label: int) -> bool:
+        """Whether an image has pixels of a class; it is painted only where other classes could hide them all."""
+        painted = self._painted[image_id]
+        if not any(one.label == label for one in painted):
+            return False
+        return not _may_be_covered(label, painted) or label in self.labels(image_id)
 
     def _mask_file(self, image_id: str) -> Path:
         return self._json
 
     def _read(self, image_id: str) -> NDArray[np.int32]:
         labels = np.zeros(self._sizes[image_id], np.int32)
-        for label, shape in self._drawn[image_id]:
-            labels[_decode(shape, self._sizes[image_id], f"{describe(self._json)}: image {image_id}")] = label
+        for one in self._painted[image_id]:
+            labels[draw_outline(one.shape, self._sizes[image_id])] = one.label
         return labels
 
 
@@ -123,41 +143,57 @@ def _classes(categories: Sequence[Mapping[str, Any]], path: Path) -> tuple[tuple
     return names, {category: label for label, (category, _) in enumerate(ordered, start=1)}
 
 
-_Drawn = dict[str, list[tuple[int, Any]]]
+class _Painted(NamedTuple):
+    """One annotation: its class, COCO's segmentation, and where its outline lies."""
+
+    label: int
+    shape: Any
+    outline: Outline
 
 
 def _annotations(
     content: Mapping[str, Any], numbers: Mapping[int, int], path: Path
-) -> tuple[dict[str, tuple[int, int]], _Drawn]:
-    """Image id -> (H, W), and -> (class, COCO's segmentation) in the order of painting."""
+) -> tuple[dict[str, tuple[int, int]], dict[str, list[_Painted]]]:
+    """Image id -> (H, W), and -> its annotations in the order of painting, without those that have no pixels."""
+    where = describe(path)
     try:
         ids = {one["id"]: Path(one["file_name"]).stem for one in content["images"]}
-        sizes = {ids[one["id"]]: (int(one["height"]), int(one["width"])) for one in content["images"]}
-        drawn: _Drawn = {image_id: [] for image_id in sizes}
+        with _named(where, "image"):
+            sizes = {ids[one["id"]]: check_size(one["height"], one["width"]) for one in content["images"]}
+        painted: dict[str, list[_Painted]] = {image_id: [] for image_id in sizes}
         for one in sorted(content["annotations"], key=lambda one: not one.get("iscrowd")):
-            drawn[ids[one["image_id"]]].append((numbers[one["category_id"]], one["segmentation"]))
+            image_id, label = ids[one["image_id"]], numbers[one["category_id"]]
+            with _named(where, f"annotation {one.get('id', '?')} of image {image_id}"):
+                outline = check_outline(one.get("segmentation"), sizes[image_id])
+            if outline is not None:
+                painted[image_id].append(_Painted(label, one["segmentation"], outline))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{describe(path)}: an image or annotation is incomplete ({error!r}); {_HINT}") from error
+        raise DataError(f"{where}: an image or annotation is incomplete ({error!r}); {_HINT}") from error
     if len(sizes) < len(content["images"]):
-        raise DataError(f"{describe(path)}: two images have one name; ids must differ")
-    return sizes, drawn
+        raise DataError(f"{where}: two images have one name; ids must differ")
+    return sizes, painted
 
 
-def _decode(shape: Any, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
-    """(H, W) bool of a segmentation: polygons, or a run-length encoding, compressed or not."""
-    from pycocotools import mask as coco_mask
-
+@contextmanager
+def _named(where: str, what: str) -> Iterator[None]:
+    """Errors of one image or annotation say whose they are."""
     try:
-        if isinstance(shape, list):
-            rle = coco_mask.merge(coco_mask.frPyObjects(shape, *size)) if shape else None
-        else:
-            rle = coco_mask.frPyObjects(shape, *size) if isinstance(shape["counts"], list) else shape
-        decoded = np.zeros(size, bool) if rle is None else coco_mask.decode(rle).astype(bool)
-    except Exception as error:
-        raise DataError(f"{where}: an annotation is no polygon or run-length encoding; get the file again") from error
-    if decoded.shape != size:
-        raise DataError(f"{where}: a mask is {decoded.shape}, its image {size} (H, W); get the file again")
-    return np.asarray(decoded)
+        yield
+    except DataError as error:
+        raise DataError(f"{where}: {what}: {error}; mend it or get the file again") from error
+
+
+def _may_be_covered(label: int, painted: Sequence[_Painted]) -> bool:
+    """Whether later annotations of other classes could hide all that an image has of a class."""
+    own = [place for place, one in enumerate(painted) if one.label == label]
+    return all(_hidden(painted[place], painted[place + 1 :]) for place in own)
+
+
+def _hidden(one: _Painted, later: Sequence[_Painted]) -> bool:
+    left, top, right, bottom = one.outline.box
+    boxes = [other.outline.box for other in later if other.label != one.label]
+    shared = (max(0, min(right, r) - max(left, x)) * max(0, min(bottom, b) - max(top, y)) for x, y, r, b in boxes)
+    return bool(boxes) and sum(shared) >= 0.9 * (right - left) * (bottom - top)  # 0.9: pixels are rounded
 
 
 def _images(path: Path, wanted: Mapping[str, object]) -> tuple[Path, dict[str, Path]]:

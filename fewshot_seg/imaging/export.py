@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "atomic_file",
-    "bounding_box",
-    "decode_rle",
-    "encode_rle",
     "make_folder",
     "write_image",
     "write_json",
@@ -138,37 +135,6 @@ def write_json(path: str | os.PathLike[str], content: Mapping[str, Any] | list[A
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     with atomic_file(path) as stream:
         stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
-
-
-def encode_rle(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """An (H, W) bool mask as COCO run lengths: {"size": [H, W], "counts": str}.
-
-    Raises:
-        ShapeError: not (H, W).
-    """
-    from pycocotools import mask as coco
-
-    if mask.ndim != 2:
-        raise ShapeError(f"a mask is (H, W), got {mask.shape}")
-    encoded = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
-
-
-def decode_rle(rle: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
-    """The (H, W) bool mask of `encode_rle`'s answer."""
-    from pycocotools import mask as coco
-
-    mask: npt.NDArray[np.bool_] = coco.decode(dict(rle)).astype(bool)
-    return mask
-
-
-def bounding_box(mask: npt.NDArray[np.bool_]) -> list[int]:
-    """[x, y, w, h] of an (H, W) mask in whole pixels, as COCO counts them; [0, 0, 0, 0] for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if rows.size == 0:
-        return [0, 0, 0, 0]
-    x, y = int(columns[0]), int(rows[0])
-    return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
 
 
 def _save(image: Image.Image, path: str | os.PathLike[str], kind: str, **options: Any) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.commands.segment import Dataset, Method, Protocol
+from eval.commands.options import Dataset, Protocol
+from eval.commands.segment import Method
 from eval.episodes.methods import METHODS, Engine, Told, build_method, centre_box
 from eval.episodes.plan import SegmentationTask
 from eval.episodes.segmentation import run_segmentation
@@ -24,7 +25,7 @@ from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.episodes.protocols import PROTOCOLS
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
-from fewshot_seg.imaging.export import decode_rle
+from fewshot_seg.imaging.geometry import decode_rle
 from fewshot_seg.network.embedding import Embedder, load_embedder, save_checkpoint
 from tests.fewshot_seg.datasets.voc_files import labels_of, make_voc, sixteen, write_mask
 
@@ -250,8 +251,12 @@ def test_a_folder_of_something_else_is_left_alone(task: SegmentationTask) -> Non
     ("change", "message"),
     [
         ({"query": "b_5"}, "predictions-centre-box.jsonl:2: is not this run's episode"),
-        ({"masks": {}}, "predictions-centre-box.jsonl:2: a mask is missing or no COCO RLE"),
-        ({"masks": {"bus": {"size": [3, 4], "counts": "<"}}}, "mask .3, 4., but query .24, 32."),
+        ({"masks": {}}, "predictions-centre-box.jsonl:2: a mask is missing"),
+        ({"masks": {"bus": {"size": [24, 32], "counts": [384, 768]}}}, "run lengths don't add up to 24 x 32 pixels"),
+        (
+            {"masks": {"bus": {"size": [3, 4], "counts": "<"}}},
+            r"run lengths are of size \[3, 4\], the image of \[24, 32\]",
+        ),
     ],
 )
 def test_predictions_that_somebody_changed(task: SegmentationTask, change: dict[str, Any], message: str) -> None:

@@ -12,7 +12,7 @@ import skimage.data
 from PIL import Image
 from typer.testing import Result
 
-from fewshot_seg.imaging.export import decode_rle
+from fewshot_seg.imaging.geometry import decode_rle
 from tests.fewshot_seg.command_line import fewshot, names_in, results_of, same_files
 from tests.fewshot_seg.image_files import picture, write_bad_images, write_good_images
 

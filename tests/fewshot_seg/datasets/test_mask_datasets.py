@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -195,12 +196,55 @@ def test_a_bad_json_of_coco(tmp_path: Path, changes: dict[str, Any], message: st
         Coco(tmp_path)
 
 
-@pytest.mark.parametrize("shape", ["text", {"counts": 3}, {"counts": [5], "size": [2, 2]}, [[1, 2]], [["a"] * 6]])
-def test_a_bad_annotation_is_named_when_it_is_read(tmp_path: Path, shape: object) -> None:
-    annotations = [{"image_id": 100, "category_id": 10, "segmentation": shape}]
+WHOLE = SIZE[0] * SIZE[1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ("text", "no list of polygons"),
+        ({"counts": 3}, "run lengths are of size None"),
+        ({"counts": [5], "size": [2, 2]}, "run lengths are of size"),
+        ({"counts": [WHOLE // 2, WHOLE], "size": [*SIZE]}, "don't add up"),  # what native code reads beyond its memory
+        ({"counts": [WHOLE - 1], "size": [*SIZE]}, "don't add up"),
+        ([["a"] * 6], "a coordinate is no number"),
+        ([[1, 1, 9, 1, math.nan, 9]], "coordinate nan"),
+        ([[1, 1, math.inf, 1, 9, 9]], "coordinate inf"),
+        ([[1, 1, 1e9, 1, 9, 9]], "coordinate 1000000000"),
+        ([[1, 1, 1e300, 1, 9, 9]], r"coordinate 1e\+300"),
+    ],
+)
+def test_a_bad_annotation_is_named_when_the_json_is_read(tmp_path: Path, shape: object, message: str) -> None:
+    annotations = [{"id": 7, "image_id": 100, "category_id": 10, "segmentation": shape}]
     write_coco(tmp_path, ("cat",), {"x": ()}, annotations=annotations)
-    with pytest.raises(DataError, match=r"instances_tiny\.json: image x: "):
-        Coco(tmp_path).mask("x")
+    with pytest.raises(DataError, match=rf"instances_tiny\.json: annotation 7 of image x: .*{message}"):
+        Coco(tmp_path)
+
+
+@pytest.mark.parametrize(("height", "width"), [(-5, 10), (2**70, 10), (10**5, 10**5), (1.5, 10), ("9", 10), (0, 9)])
+def test_an_impossible_size_is_refused_before_memory_is_taken(tmp_path: Path, height: object, width: object) -> None:
+    path = write_coco(tmp_path, ("cat",), {"x": ("cat",)})
+    content = json.loads(path.read_text())
+    content["images"][0] |= {"height": height, "width": width}
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"instances_tiny\.json: image: "):
+        Coco(tmp_path)
+
+
+def test_no_entry_without_pixels(tmp_path: Path) -> None:
+    """Nor without a segmentation, of two points, or wholly covered by another class."""
+    whole = [[0, 0, SIZE[1], 0, SIZE[1], SIZE[0], 0, SIZE[0]]]
+    shapes = {"x": ([], square(2, 2, 8)), "y": ([[1, 2, 3, 4]], None), "z": (square(2, 2, 8), whole)}
+    annotations = [
+        {"image_id": 100 + place, "category_id": 10 * (1 + n), "segmentation": shape}
+        for place, group in enumerate(shapes.values())
+        for n, shape in enumerate(group)
+    ]
+    path = write_coco(tmp_path, ("cat", "dog"), dict.fromkeys(shapes, ()), annotations=annotations)
+    assert Coco(tmp_path).entries == (Entry("x", 2), Entry("z", 2))
+    (tmp_path / "list.txt").write_text("x__02\nz__01\n")
+    with pytest.raises(DataError, match=r"list\.txt: 1 lines name a class that the image has no pixel of: z__01"):
+        Coco(path, tmp_path / "list.txt")
 
 
 def test_coco_folders_without_their_parts(tmp_path: Path) -> None:

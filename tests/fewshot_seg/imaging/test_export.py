@@ -15,16 +15,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from fewshot_seg.errors import OutputError, ShapeError
-from fewshot_seg.imaging.export import (
-    atomic_file,
-    bounding_box,
-    decode_rle,
-    encode_rle,
-    make_folder,
-    write_image,
-    write_json,
-    write_label_png,
-)
+from fewshot_seg.imaging.export import atomic_file, make_folder, write_image, write_json, write_label_png
+from fewshot_seg.imaging.geometry import bounding_box, decode_rle, encode_rle
 
 masks = hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewshot_seg.imaging.export import decode_rle
+from fewshot_seg.imaging.geometry import decode_rle
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval.index import Index
 from tests.fewshot_seg.command_line import error_line, fewshot, names_in
