@@ -6,7 +6,6 @@ so that an interrupted run ends in the same numbers as one that was not.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,13 +145,9 @@ def _config(task: SegmentationTask, dataset: SegmentationDataset, plan: Plan, en
 
 def weights_digest(embedder: Embedder) -> str:
     """SHA-256 of the weights: a checkpoint's path may hold others tomorrow."""
-    import torch
+    from fewshot_seg.network.weights import digest_of
 
-    digest = hashlib.sha256()
-    for name, tensor in embedder.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return digest_of(embedder.state_dict())
 
 
 def _keep_episodes(path: Path, episodes: list[Episode], dataset: SegmentationDataset) -> None:

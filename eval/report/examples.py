@@ -1,4 +1,4 @@
-"""Which episodes a report draws: some at random, the worst and the best."""
+"""Which episodes or queries a report draws: some at random, the worst and the best."""
 
 from __future__ import annotations
 
@@ -8,24 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.episodes.scoring import EpisodeScore
-
-__all__ = ["Group", "choose", "groups_of"]
+__all__ = ["Group", "groups_of"]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Episodes to be drawn under one heading; `places` count within the run."""
+    """Episodes or queries to be drawn under one heading; `places` count within the run."""
 
     title: str
     note: str
     places: tuple[int, ...]
-
-
-def choose(scores: Sequence[EpisodeScore], count: int, seed: int = 0) -> list[Group]:
-    """Groups of at most `count` episodes, the same ones for the same scores and seed; see `groups_of`."""
-    values, queries = [one.miou for one in scores], [one.query for one in scores]
-    return groups_of(values, queries, count, "By IoU, each query image once.", seed)
 
 
 def groups_of(values: Sequence[float], images: Sequence[str], count: int, rule: str, seed: int = 0) -> list[Group]:

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,8 @@ from numpy.typing import NDArray
 
 from eval.tables.table import Table, percent
 from fewshot_seg.errors import describe
-from fewshot_seg.imaging.export import atomic_file
 
-__all__ = ["Frame", "Picture", "picture", "render", "tables_page", "write_page"]
+__all__ = ["Frame", "Picture", "picture", "render", "tables_page"]
 
 JPEG_QUALITY, COARSE = 82, 60
 SMALLEST = 48  # side of a picture
@@ -76,18 +74,6 @@ def tables_page(title: str, subtitle: str, tables: Sequence[Table]) -> str:
     """Tables as a page of their own."""
     sections = {f"table-{number}": one.title for number, one in enumerate(tables)}
     return render("tables.html", title=title, subtitle=subtitle, tables=tables, sections=sections)
-
-
-def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Write a rendered page to `path`, whole or not at all.
-
-    Raises:
-        OutputError: it can't be written.
-    """
-    page = render(template, **values)
-    with atomic_file(path) as stream:
-        stream.write(page.encode("utf-8"))
-    return path
 
 
 @cache

@@ -131,11 +131,8 @@ class SearchRun:
             draw(place, None if place in places[:turn] else place, painter)
             for turn, place in track(list(enumerate(places)), len(places), "drawing")
         ]
-        lists_of = iter(drawn)
-        shown = [
-            {"title": one.title, "note": one.note, "lists": [ranked for _ in one.places for ranked in next(lists_of)]}
-            for one in groups
-        ]
+        each = iter(drawn)
+        shown = [(one.title, one.note, [ranked for _ in one.places for ranked in next(each)]) for one in groups]
         told = {"problem": problem, "groups": shown, "drawn": set(places), "images": self.images.images}
         return self.task.write(template, self.config, self.metrics, **told, **others)
 
@@ -203,15 +200,11 @@ def read_search(
 
 def _explainer(config: Mapping[str, Any], images: RetrievalImages, network: Network) -> tuple[Explainer | None, str]:
     """What draws attention with a run's first weights, and "", or None and why nothing can."""
-    from fewshot_seg.network.embedding import load_embedder
     from fewshot_seg.retrieval.identity import identity_of
 
-    made_with = config["weights"][0]
-    weights = network.weights or str(made_with["source"])
+    one = config["weights"][0]
     try:
-        embedder = load_embedder(weights, device=network.device or str(made_with["device"]))
+        made = network.embedder(one["source"], one["device"], one["weights"], lambda known: identity_of(known).weights)
     except FewShotError as error:
         return None, str(error)
-    if identity_of(embedder).weights != made_with["weights"]:
-        return None, f"{describe(weights)}: holds other weights than the run's; give them by --weights"
-    return Explainer(embedder, images), ""
+    return Explainer(made, images), ""

@@ -14,7 +14,7 @@ from eval.episodes.methods import told_in
 from eval.episodes.predictions import decode, predictions_file
 from eval.episodes.scoring import EPISODES, EpisodeScore, episode_table, open_run_dataset
 from eval.report.cases import MOST_SUPPORTS, VOID_COLOUR, Case, Drawn, draw_case, frame_for
-from eval.report.examples import Group, choose
+from eval.report.examples import Group, groups_of
 from eval.report.steps import Steps, recompute
 from eval.report.task import MOST_ROWS, ReportTask
 from eval.runs.folder import read_lines
@@ -68,7 +68,8 @@ def write_report(task: ReportTask, track: Track = untracked) -> Path:
     dataset = open_run_dataset(config, task.root, task.split_list)
     episodes = read_episodes(task.out / EPISODES, dataset.class_names)
     run = _Run(task, config, metrics, dataset, episodes, episode_table(task.out, dataset))
-    groups = choose(run.scores, task.examples)
+    ious, queries = [one.miou for one in run.scores], [one.query for one in run.scores]
+    groups = groups_of(ious, queries, task.examples, "By IoU, each query image once.")
     places = list(dict.fromkeys(place for group in groups for place in group.places))
     steps = recompute(config, run.method, dataset, episodes, places, task.network, track)
     drawn = _draw(run, places, steps)
@@ -84,7 +85,7 @@ def write_report(task: ReportTask, track: Track = untracked) -> Path:
         again=len(again),
         changed=sum(bool((before != now).any()) for before, now in again),
         **_classes(run),
-        ious=sorted(one.miou for one in run.scores if not math.isnan(one.miou)),
+        ious=sorted(iou for iou in ious if not math.isnan(iou)),
         groups=_groups(run, groups, drawn),
         seeds={name: SEED_COLOURS[code] for code, name in _SEEDS.items()},
         void=VOID_COLOUR,

@@ -13,12 +13,11 @@ from eval.report.task import Network
 from eval.runs.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
-from fewshot_seg.errors import FewShotError, describe
+from fewshot_seg.errors import FewShotError
 from fewshot_seg.streams import Track, ordered_map
 
 if TYPE_CHECKING:
     from fewshot_seg.segmentation.results import Segmentation
-    from fewshot_seg.segmentation.segmenter import Segmenter
 
 __all__ = ["Steps", "recompute"]
 
@@ -60,8 +59,12 @@ def recompute(
     options = (config.get("segmenter") or {}).get(method)
     if options is None or not places:
         return Steps()
+    from eval.episodes.segmentation import weights_digest
+    from fewshot_seg.segmentation.segmenter import Segmenter, SegmenterOptions
+
     try:
-        segmenter = _segmenter(config, options, network)
+        embedder = network.embedder(config["weights"], config["device"], config["weights_sha256"], weights_digest)
+        segmenter = Segmenter(embedder, SegmenterOptions.from_dict(options))
     except FewShotError as error:
         return Steps(problem=str(error))
     hints = told_in(config, method)
@@ -74,16 +77,3 @@ def recompute(
     with single_threaded() as one_thread, ThreadPoolExecutor(workers, "drawing", one_thread) as pool:
         results = ordered_map(pool, segment, places, ahead=2 * workers)
         return Steps(dict(zip(places, track(results, len(places), "drawing"), strict=True)))
-
-
-def _segmenter(config: Mapping[str, Any], options: Mapping[str, Any], network: Network) -> Segmenter:
-    from eval.episodes.segmentation import weights_digest
-    from fewshot_seg.errors import CheckpointError
-    from fewshot_seg.network.embedding import load_embedder
-    from fewshot_seg.segmentation.segmenter import Segmenter, SegmenterOptions
-
-    weights = network.weights or str(config["weights"])
-    embedder = load_embedder(weights, device=network.device or str(config["device"]))
-    if weights_digest(embedder) != config["weights_sha256"]:
-        raise CheckpointError(f"{describe(weights)}: holds other weights than the run's; give them by --weights")
-    return Segmenter(embedder, SegmenterOptions.from_dict(options))

@@ -6,11 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eval.episodes.scoring import METRICS, read_config
-from eval.report.page import write_page
-from fewshot_seg.errors import ConfigError, DataError, describe
+from eval.report.page import render
+from fewshot_seg.errors import CheckpointError, ConfigError, DataError, describe
+from fewshot_seg.imaging.export import atomic_file
+
+if TYPE_CHECKING:
+    from fewshot_seg.network.embedding import Embedder
 
 __all__ = ["MOST_ROWS", "Network", "ReportTask"]
 
@@ -24,6 +28,20 @@ class Network:
 
     weights: str | None = None
     device: str | None = None
+
+    def embedder(self, weights: str, device: str, digest: str, digest_of: Callable[[Embedder], str]) -> Embedder:
+        """The embedder that a run was made with, by what its config says of it.
+
+        Raises:
+            CheckpointError: no such weights, or others than `digest` tells. ConfigError: no such device.
+        """
+        from fewshot_seg.network.embedding import load_embedder
+
+        made = load_embedder(self.weights or weights, device=self.device or device)
+        if digest_of(made) != digest:
+            what = "holds other weights than the run's; give them by --weights"
+            raise CheckpointError(f"{describe(self.weights or weights)}: {what}")
+        return made
 
 
 @dataclass(frozen=True)
@@ -69,4 +87,7 @@ class ReportTask:
             OutputError: it can't be written.
         """
         command = self.command and self.command(config, metrics, self.out)
-        return write_page(self.out / REPORT, template, config=config, metrics=metrics, command=command, **values)
+        page = render(template, config=config, metrics=metrics, command=command, **values)
+        with atomic_file(path := self.out / REPORT) as stream:
+            stream.write(page.encode("utf-8"))
+        return path

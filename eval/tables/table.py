@@ -1,10 +1,10 @@
-"""One table, for people: in a terminal, in Markdown, or in HTML (`eval.report.tables`)."""
+"""One table, for people: in a terminal, in Markdown, or in HTML (`eval.report.page`)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["Table", "markdown", "percent", "span"]
 
@@ -35,7 +35,7 @@ class Table:
             if place < self.names or any(row[place] not in ("", "-") for row in self.rows)
         ]
         rows = tuple(tuple(row[place] for place in keep) for row in self.rows)
-        return Table(self.title, tuple(self.columns[place] for place in keep), rows, self.notes, self.names)
+        return replace(self, columns=tuple(self.columns[place] for place in keep), rows=rows)
 
 
 def percent(share: float | None, sign: str = "") -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
-from eval.episodes.scoring import EpisodeScore
-from eval.report.examples import choose
+from eval.report.examples import Group, groups_of
 from eval.report.page import Frame, _environment, picture, render, tables_page
 from eval.tables.table import Table
 from tests.eval.report.html_page import Page
@@ -49,28 +49,28 @@ def test_what_a_template_lacks_is_an_error() -> None:
 # Which episodes are drawn
 
 
-def scores_of(*ious: float) -> list[EpisodeScore]:
-    return [EpisodeScore(place, f"q{place % 40}", {}, iou) for place, iou in enumerate(ious)]
+def choose(ious: Sequence[float], count: int, seed: int = 0) -> list[Group]:
+    return groups_of(ious, [f"q{place % 40}" for place in range(len(ious))], count, "By IoU.", seed)
 
 
 def test_the_worst_the_best_and_some_at_random() -> None:
-    scores = scores_of(*(((37 * place) % 101) / 101 for place in range(100)), float("nan"))
+    scores = [*(((37 * place) % 101) / 101 for place in range(100)), float("nan")]
     random, worst, best = choose(scores, 5)
     assert [len(group.places) for group in (random, worst, best)] == [5, 5, 5]
     for group, ranked in ((worst, sorted), (best, lambda ious: sorted(ious, reverse=True))):
-        ious = [scores[place].miou for place in group.places]
+        ious = [scores[place] for place in group.places]
         assert ious == ranked(ious)
-        assert len({scores[place].query for place in group.places}) == 5
-    assert min(one.miou for one in scores[:100]) == scores[worst.places[0]].miou
-    assert max(one.miou for one in scores[:100]) == scores[best.places[0]].miou
+        assert len({place % 40 for place in group.places}) == 5
+    assert min(scores[:100]) == scores[worst.places[0]]
+    assert max(scores[:100]) == scores[best.places[0]]
     assert choose(scores, 5) == choose(scores, 5)
     assert choose(scores, 5, seed=1)[0].places != random.places
 
 
 def test_few_episodes_are_all_drawn_once() -> None:
-    (group,) = choose(scores_of(0.5, float("nan"), 0.1, 0.9), 2)
+    (group,) = choose([0.5, float("nan"), 0.1, 0.9], 2)
     assert group.places == (2, 0, 3, 1)
-    assert choose(scores_of(0.5), 0) == choose([], 0) == []
+    assert choose([0.5], 0) == choose([], 0) == []
 
 
 # The parts
