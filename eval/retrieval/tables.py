@@ -24,14 +24,7 @@ def figures_table(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Tabl
     ks = [str(k) for k in config["ks"]]
     own = [_own(name, figures, ks) for name, figures in metrics["methods"].items()]
     others = [
-        (
-            row.method,
-            *(f"{row.recall[int(k)]:.1f}" if int(k) in row.recall else "-" for k in ks),
-            "-",
-            "-",
-            "-",
-            row.source,
-        )
+        (row.method, *(_known(row.recall.get(int(k))) for k in ks), "-", "-", "-", row.source)
         for row in published(config["dataset"])
     ]
     columns = ("weights", *(f"R@{k}" for k in ks), "MAP@R", "R-precision", "NMI", "source")
@@ -70,3 +63,7 @@ def _own(name: str, figures: Mapping[str, Any], ks: list[str]) -> tuple[str, ...
     recall = [span(percent(figures["recall"][k]), spans["recall"].get(k)) for k in ks]
     others = [span(percent(figures[key]), spans.get(key)) for key in ("map_at_r", "r_precision")]
     return name, *recall, *others, percent(figures["nmi"]), "-"
+
+
+def _known(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

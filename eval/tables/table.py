@@ -72,7 +72,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    text = " ".join(text.split())
-    for special in "\\|<*_`[":
-        text = text.replace(special, f"\\{special}")
-    return text
+    return " ".join(text.split()).translate({ord(special): f"\\{special}" for special in "\\|<*_`["})
