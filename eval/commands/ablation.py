@@ -65,6 +65,7 @@ def ablation(
     if table is not None and table.suffix != ".md":
         raise ConfigError(f"--table {table}: choose a name that ends in .md")
     from eval.episodes.plan import SegmentationTask
+    from eval.runs.folder import refuse_foreign_table
     from eval.studies.ablation import ABLATED, SETTINGS, AblationPlan, run_ablation
 
     task = SegmentationTask(
@@ -76,6 +77,8 @@ def ablation(
         **network.settings(),
     )
     plan = AblationPlan(task, range(seeds), [_setting(text) for text in setting] if setting else SETTINGS)
+    if table is None:
+        refuse_foreign_table(out / "ablation.md")
     with goes_on():
         found = run_ablation(plan, partial(tracked, command=COMMAND))
     found = replace(found, notes=(*found.notes, f"Made by: {_command(task, seeds, plan.settings)}"))

@@ -9,6 +9,7 @@ import typer
 
 from eval.commands.options import PairedResamples
 from fewshot_seg.commands.console import print_table
+from fewshot_seg.commands.outputs import refuse_overwriting
 from fewshot_seg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def compare(
     from fewshot_seg.imaging.export import write_json
 
     if out is not None:
+        refuse_overwriting([out], runs)
         refuse_run_files(out)
     if out is not None and out.suffix not in _ENDINGS:
         raise ConfigError(f"--out {out}: choose a name that ends in {', '.join(_ENDINGS)}")

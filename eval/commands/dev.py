@@ -47,6 +47,7 @@ def dev(
     interrupted one stopped.
     """
     from eval.episodes.plan import SegmentationTask
+    from eval.runs.folder import refuse_foreign_table
     from eval.studies.dev import DevPlan, run_dev
 
     task = SegmentationTask(
@@ -58,6 +59,7 @@ def dev(
         **hints.settings(),
         **network.settings(),
     )
+    refuse_foreign_table(out / "dev.md")
     with goes_on():
         table = run_dev(DevPlan(task), partial(tracked, command=COMMAND))
     print_tables([table])

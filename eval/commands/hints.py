@@ -67,9 +67,11 @@ def hints(
     episodes. The same command goes on where an interrupted one stopped.
     """
     from eval.episodes.plan import SegmentationTask
+    from eval.runs.folder import refuse_foreign_table
     from eval.studies.compare_tables import comparison_tables
     from eval.studies.hint_runs import FOLDS, SETTINGS, HintPlan, behind, run_hints
 
+    refuse_foreign_table(out / "hints.md")
     settings = {**data.settings(), **network.settings()}
     task = SegmentationTask(out=out, shot=shot, episodes=episodes, seed=seed, **settings)
     folds = [fold_of(one) for one in fold or ()]

@@ -15,15 +15,13 @@ from eval.episodes.methods import Engine, Told, build_method, needs_network
 from eval.episodes.plan import Plan, SegmentationTask, plan_episodes
 from eval.episodes.predictions import predict_run
 from eval.episodes.scoring import EPISODES, score_run
-from eval.runs.folder import CONFIG, claim_run
+from eval.runs.folder import CONFIG, claim_run, held_folder
 from eval.runs.provenance import code_digest, libraries
 from eval.runs.shards import ALONE, Shard, wait_for_files
 from fewshot_seg import __version__
 from fewshot_seg.datasets import SegmentationDataset, open_dataset
 from fewshot_seg.episodes.episode import Episode, read_episodes, write_episodes
 from fewshot_seg.errors import ConfigError, describe
-from fewshot_seg.imaging.export import make_folder
-from fewshot_seg.locks import sole_user
 from fewshot_seg.streams import Track
 
 if TYPE_CHECKING:
@@ -69,8 +67,7 @@ def run_segmentation(
         engine = replace(engine, hints=hints, seed=plan.seed, changes=changes)
     methods = {name: build_method(name, engine) for name in task.methods}
     config = _config(task, dataset, plan, engine) | {"matcher": None if matcher is None else matcher.to_dict()}
-    make_folder(task.out)
-    with sole_user(task.out, shard.rank):
+    with held_folder(task.out, shard.rank):
         if not shard.leads:
             wait_for_files(task.out, (CONFIG, EPISODES))
         claim_run(task.out, config, free=_FREE)

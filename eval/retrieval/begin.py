@@ -15,12 +15,10 @@ from eval.measures.bootstrap import SAMPLES
 from eval.retrieval.contenders import Contender, check_weights, load_contenders
 from eval.retrieval.data import RetrievalImages
 from eval.retrieval.vectors import embed_files
-from eval.runs.folder import claim_run
+from eval.runs.folder import claim_run, held_folder
 from eval.runs.provenance import code_digest, libraries
 from fewshot_seg import __version__
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.imaging.export import make_folder
-from fewshot_seg.locks import sole_user
 from fewshot_seg.streams import Track
 
 __all__ = ["Embedded", "SearchTask", "begun", "embed", "scores_file"]
@@ -114,8 +112,7 @@ def begun(
         **told,
         "weights": [dict(one.config) for one in contenders],
     }
-    make_folder(task.out)
-    with sole_user(task.out):
+    with held_folder(task.out):
         claim_run(task.out, config, free=_FREE)
         yield contenders
 

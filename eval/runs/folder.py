@@ -7,17 +7,66 @@ line, which is cut off before the next is written. Everything else is written wh
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
-from fewshot_seg.imaging.export import make_folder, write_json
+from fewshot_seg.imaging.export import is_temporary, make_folder, remove_leftovers, write_json
+from fewshot_seg.locks import sole_user
 
-__all__ = ["CONFIG", "append_lines", "claim_run", "read_lines"]
+__all__ = ["CONFIG", "append_lines", "claim_run", "held_folder", "read_lines", "refuse_foreign_table"]
 
 CONFIG = "config.json"
+
+
+@contextmanager
+def held_folder(out: Path, rank: int = 0) -> Iterator[None]:
+    """A run's folder is this process's alone for the block; what killed processes left half written is removed.
+
+    Args:
+        out: created if need be.
+        rank: of several processes that share the run, each holds its own part.
+
+    Raises:
+        ConfigError: it holds other files and no run, before anything is touched; or another process is at work in it.
+        OutputError: it can't be written.
+    """
+    _refuse_foreign(out)
+    make_folder(out)
+    with sole_user(out, rank):
+        if rank == 0:
+            remove_leftovers(out)
+        yield
+
+
+def refuse_foreign_table(path: Path) -> None:
+    """Check that a file that sums up the runs in its folder is one of ours, or not there.
+
+    Raises:
+        ConfigError: it is there, and no folder of a run is below.
+    """
+    if path.is_symlink() or path.exists():
+        for pattern in ("*", "*/*", "*/*/*"):
+            for config in path.parent.glob(f"{pattern}/{CONFIG}"):
+                with suppress(DataError):
+                    if "run" in _read_config(config) and not path.is_symlink():
+                        return
+        raise ConfigError(f"{describe(path)}: is there, and no runs beside it; move it, or choose another --out")
+
+
+def _refuse_foreign(out: Path) -> None:
+    try:
+        names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    except OSError as error:
+        raise OutputError(f"{describe(out)}: cannot be listed ({error.strerror}); check the folder") from error
+    foreign = {name for name in names if not is_temporary(name) and not re.fullmatch(r"\.lock(-\d+)?", name)}
+    if foreign and CONFIG not in names:
+        raise ConfigError(f"{describe(out)}: holds other files and no run (no {CONFIG}); choose another --out")
+    if CONFIG in names and "run" not in _read_config(out / CONFIG):
+        raise ConfigError(f"{describe(out)}: its {CONFIG} is no run's; choose another --out")
 
 
 def claim_run(out: Path, config: Mapping[str, Any], free: Iterable[str] = ()) -> None:
@@ -34,8 +83,7 @@ def claim_run(out: Path, config: Mapping[str, Any], free: Iterable[str] = ()) ->
     make_folder(out)
     path = out / CONFIG
     if not path.exists():
-        if any(out.glob("*.jsonl")):
-            raise ConfigError(f"{describe(out)}: holds results but no {CONFIG}; choose another --out")
+        _refuse_foreign(out)
         write_json(path, config)
         return
     there = _read_config(path)
@@ -47,10 +95,10 @@ def claim_run(out: Path, config: Mapping[str, Any], free: Iterable[str] = ()) ->
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The finished lines of a file that `append_lines` writes, up to the first that isn't whole.
+    """The finished lines of a file that `append_lines` writes. An unterminated last one is a kill's trace, left out.
 
     Raises:
-        OutputError: the file can't be read. A file that isn't there has no lines.
+        DataError: another line is damaged. OutputError: the file can't be read. A file that isn't there has no lines.
     """
     return _whole(path)[0]
 
@@ -82,10 +130,12 @@ def _whole(path: Path) -> tuple[list[dict[str, Any]], int]:
         if not path.exists():
             return lines, end
         with path.open("rb") as stream:
-            for raw in stream:
-                line = _parse(raw)
-                if line is None:
+            for number, raw in enumerate(stream, start=1):
+                if not raw.endswith(b"\n"):
                     break
+                if (line := _parse(raw)) is None:
+                    where = f"{describe(path)}:{number}"
+                    raise DataError(f"{where}: is damaged; bring the file back, or delete it to compute it anew")
                 lines.append(line)
                 end += len(raw)
     return lines, end
@@ -103,8 +153,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
     try:
-        line = json.loads(raw) if raw.endswith(b"\n") else None
-    except ValueError:
+        line = json.loads(raw)
+    except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) else None
 

@@ -6,16 +6,17 @@ stay until the run's own file is complete, so nothing is lost with any of the pr
 
 from __future__ import annotations
 
-import shutil
+import re
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from eval.runs.folder import read_lines
 from fewshot_seg.errors import ConfigError, OutputError, describe
-from fewshot_seg.imaging.export import atomic_file, make_folder
+from fewshot_seg.imaging.export import atomic_file, make_folder, remove_leftovers
 
 __all__ = [
     "ALONE",
@@ -34,6 +35,7 @@ PLACE = "place"
 """In a share's file each line says at which place of the run it belongs."""
 
 _PARTS = "parts"
+_OURS = re.compile(r"predictions(-[\w-]+)?\.\d+-of-\d+\.jsonl|\d+-of-\d+\.done")
 _POLL = 0.2  # seconds
 _START = 600.0  # seconds for a process to load its weights and the data's list
 
@@ -97,8 +99,10 @@ def part_file(path: Path, shard: Shard) -> Path:
     """Where a process writes its share of the predictions that belong into `path`.
 
     Raises:
-        OutputError: the folder can't be made.
+        ConfigError: a link is in its place. OutputError: the folder can't be made.
     """
+    if (path.parent / _PARTS).is_symlink():
+        raise ConfigError(f"{describe(path.parent / _PARTS)}: is a link, and no run's; remove it")
     return make_folder(path.parent / _PARTS) / f"{path.stem}.{shard.rank}-of-{shard.count}.jsonl"
 
 
@@ -151,8 +155,17 @@ def wait_for_files(out: Path, files: Iterable[str]) -> None:
 
 
 def drop_parts(out: Path) -> None:
-    """Remove the shares of a run whose own files are complete."""
-    shutil.rmtree(out / _PARTS, ignore_errors=True)
+    """Remove the shares of a run whose own files are complete, and nothing else."""
+    parts = out / _PARTS
+    if parts.is_symlink() or not parts.is_dir():
+        return
+    for path in parts.iterdir():
+        if _OURS.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            with suppress(OSError):
+                path.unlink()
+    remove_leftovers(parts)
+    with suppress(OSError):  # another's file is in it
+        parts.rmdir()
 
 
 def _marker(out: Path, shard: Shard) -> Path:

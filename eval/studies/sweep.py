@@ -20,6 +20,7 @@ import numpy as np
 
 from eval.episodes.plan import SegmentationTask, round_length
 from eval.episodes.segmentation import build_engine, run_segmentation
+from eval.runs.folder import refuse_foreign_table
 from eval.studies.compare import Difference, Estimate, difference, estimate
 from eval.studies.pascal_val import validation_images
 from eval.studies.settings import nested
@@ -159,6 +160,7 @@ def run_sweep(sweep: Sweep, track: Track | None = None) -> SweepResult:
         check_leakage(dataset, sweep.score_lists)
     if task.episodes is None:
         task = replace(task, episodes=round_length(task, dataset))
+    refuse_foreign_table(task.out / SWEEP)
     make_folder(task.out)
     engine = build_engine(task)
     parts = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.engine import Engine
-from fewshot_seg.commands.results import save_result
+from fewshot_seg.commands.outputs import is_our_mask, read_results, refuse_foreign
+from fewshot_seg.commands.results import mask_name, overlay_name, save_result
 from fewshot_seg.commands.scenes import Picture, Scene, scenes
 from fewshot_seg.imaging.export import make_folder, write_image, write_json
 from fewshot_seg.imaging.render import Tile, heat_map, overlay, seed_map, sheet
@@ -30,23 +32,36 @@ def run_demo(out: Path, engine: Engine) -> tuple[Path, list[dict[str, Any]]]:
     OUT/NAME/NAME_overlay.jpg, OUT/NAME/results.json.
 
     Raises:
-        DataError: a photograph is not there.
+        DataError: a photograph is not there. ConfigError: a file of another's is where one goes.
         ConfigError, CheckpointError: from `engine`.
         OutputError: a file cannot be written.
     """
     all_scenes = scenes()
+    _protect(out, all_scenes)
     images = make_folder(make_folder(out) / "images")
     segmenter = engine.segmenter()
     rows: list[list[Tile | None]] = []
     entries = []
     for scene in tracked(all_scenes, len(all_scenes), "demo"):
-        for picture in (scene.query, *scene.supports.values()):
-            write_image(images / f"{picture.name}.png", picture.image)
         result = _segment(segmenter, scene)
         rows += _rows(scene, result)
-        entries.append(_save(out, scene, result))
+        entries.append(_save(out, scene, result))  # first: it says whose the photographs are
+        for picture in (scene.query, *scene.supports.values()):
+            write_image(images / f"{picture.name}.png", picture.image)
     write_image(out / SHEET_NAME, sheet(rows, TITLE, tile=TILE))
     return out / SHEET_NAME, entries
+
+
+def _protect(out: Path, all_scenes: Sequence[Scene]) -> None:
+    """Check that what is going to be replaced is an earlier demo's."""
+    pictures = {one.name for scene in all_scenes for one in (scene.query, *scene.supports.values())}
+    outputs = [out / SHEET_NAME, *(out / "images" / f"{name}.png" for name in pictures)]
+    ours = False
+    for name in (scene.query.name for scene in all_scenes):
+        folder = out / name
+        ours = ours or is_our_mask(folder / mask_name(name)) or bool(read_results(folder).images)
+        outputs += [folder / one for one in (mask_name(name), overlay_name(name), "results.json")]
+    refuse_foreign(outputs, lambda _: ours)
 
 
 def _segment(segmenter: Segmenter, scene: Scene) -> Segmentation:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewshot_seg.commands.engine import Engine
-from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
+from fewshot_seg.commands.outputs import output_stems, refuse_foreign, refuse_overwriting
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import make_folder, write_image, write_json
 from fewshot_seg.imaging.render import Tile, heat_map, sheet
@@ -50,7 +51,8 @@ def run_explain(request: ExplainRequest) -> dict[str, Any]:
     """Write explain.png (the sheet), STEM_attention.jpg per image and explain.json; return its content.
 
     Raises:
-        ConfigError: not 2 to 4 images, `different` without a pair, or an output would overwrite an input.
+        ConfigError: not 2 to 4 images, `different` without a pair, or an output would overwrite an input
+            or a file that this command did not make.
         ImageError, CheckpointError, OutputError: a file cannot be read or written.
     """
     from fewshot_seg.imaging.images import load_batch, read_image
@@ -58,20 +60,32 @@ def run_explain(request: ExplainRequest) -> dict[str, Any]:
     kind = _kind(request)
     paths = [Path(image) for image in request.images]
     names = [f"{stem}_attention.jpg" for stem in output_stems(paths)]
-    refuse_overwriting([request.out / name for name in (*names, SHEET_NAME)], paths)
+    outputs = [request.out / name for name in (JSON_NAME, SHEET_NAME, *names)]
+    refuse_overwriting(outputs, paths)
+    explained = _explained(request.out / JSON_NAME)
+    refuse_foreign(outputs, lambda _: explained)
     images = [read_image(path) for path in paths]
     out = make_folder(request.out)
     embedder = request.engine.embedder()
     maps, cosines = _attention(embedder, load_batch(images, embedder), request)
 
+    content = _content(request, kind, names, cosines)
+    write_json(out / JSON_NAME, content)  # first: it says whose the others are
     overlays = []
     for image, small, name in zip(images, maps, names, strict=True):
         overlays.append(heat_map(image, small))
         write_image(out / name, overlays[-1])
-    content = _content(request, kind, names, cosines)
     write_image(out / SHEET_NAME, _sheet(images, overlays, paths, content))
-    write_json(out / JSON_NAME, content)
     return content
+
+
+def _explained(path: Path) -> bool:
+    """Whether this command has written into the folder before."""
+    try:
+        content = json.loads(path.read_bytes())
+        return not path.is_symlink() and content["sheet"] == SHEET_NAME and {"kind", "similarities"} <= set(content)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _kind(request: ExplainRequest) -> str:

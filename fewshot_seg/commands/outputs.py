@@ -5,33 +5,48 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["output_stems", "refuse_overwriting", "without_results"]
+__all__ = [
+    "Results",
+    "is_our_mask",
+    "output_stems",
+    "read_results",
+    "refuse_foreign",
+    "refuse_overwriting",
+    "without_results",
+]
 
 LONGEST = 200  # bytes of a stem: file systems allow 255, and "_overlay.jpg" and a number come after it
 
 
-def output_stems(paths: Sequence[Path]) -> list[str]:
+def output_stems(paths: Sequence[Path], earlier: Mapping[str, str] | None = None) -> list[str]:
     """The file names without their endings, made unique: the second `cat` becomes `cat-2`, and so on.
 
     Names are unique without regard to case and Unicode normal form, as some file systems see no difference. A
     file that is really called `cat-2.jpg` keeps its name; the second `cat` then becomes `cat-3`. The answer
-    depends only on the paths and their order.
+    depends only on the paths, their order, and `earlier`.
+
+    Args:
+        paths: of the images.
+        earlier: real path -> stem of images that the folder has results of: these keep theirs.
     """
     stems = [_shortened(path.stem) for path in paths]
+    given = [(earlier or {}).get(os.path.realpath(path)) for path in paths] if earlier else [None] * len(paths)
     literal = {_key(stem) for stem in stems}
-    used: set[str] = set()
+    used = {_key(stem) for stem in (earlier or {}).values()}
     unique: list[str] = []
-    for stem in stems:
+    for stem, kept in zip(stems, given, strict=True):
         name, number = stem, 2
-        while _key(name) in used or (number > 2 and _key(name) in literal):
+        while kept is None and (_key(name) in used or (number > 2 and _key(name) in literal)):
             name, number = f"{stem}-{number}", number + 1
         used.add(_key(name))
-        unique.append(name)
+        unique.append(kept or name)
     return unique
 
 
@@ -82,19 +97,82 @@ def _file_key(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def refuse_foreign(masks: Iterable[Path], folder: Path) -> None:
-    """Check that no mask is there already, but those of earlier runs.
+def refuse_foreign(files: Iterable[Path], ours: Callable[[Path], bool]) -> None:
+    """Check that what is going to be replaced is a regular file, and of an earlier run.
 
-    Those are listed by the folder's results.json, or are label maps in the colours that this program gives them
-    (after a run that was killed, or one of other queries).
+    Args:
+        files: that will be written.
+        ours: tells it of a file that is there.
 
     Raises:
-        ConfigError: another file is; it may be anybody's, such as a true mask that goes by the same name.
+        ConfigError: one may be anybody's, such as a true mask that goes by the same name.
     """
-    ours = {folder / name for name in _listed(folder / "results.json")}
-    for mask in masks:
-        if mask not in ours and mask.exists() and not _has_our_colours(mask):
-            raise ConfigError(f"{mask} is there, and no result of an earlier run; move it, or choose another --out")
+    for file in files:
+        if os.path.lexists(file) and (file.is_symlink() or not file.is_file() or not ours(file)):
+            raise ConfigError(f"{file} is there, and no result of an earlier run; move it, or choose another --out")
+
+
+def is_our_mask(mask: Path) -> bool:
+    """Whether it is a label map in the colours that this program gives them: there after a run that was killed."""
+    return mask.is_file() and not mask.is_symlink() and _has_our_colours(mask)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What results.json says of a folder.
+
+    Attributes:
+        classes: label i of a mask is the i-th of them, unless the image's entry has classes of its own.
+        images: the entries.
+    """
+
+    classes: list[str] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def files(self) -> set[str]:
+        """The names of the files that it lists."""
+        return {image[kind] for image in self.images for kind in ("mask", "overlay") if image["error"] is None}
+
+    @property
+    def stems(self) -> dict[str, str]:
+        """Real path of an image -> what its files are called."""
+        done = (image for image in self.images if image["error"] is None)
+        return {os.path.realpath(image["path"]): image["mask"].removesuffix("_mask.png") for image in done}
+
+    def with_run(self, classes: list[str], entries: list[dict[str, Any]]) -> dict[str, Any]:
+        """The content of results.json after another run: its images' entries replace older ones, the others stay.
+
+        New classes come after the older; where a run's own order is another, its entries say so ("classes").
+        """
+        again = {os.path.realpath(entry["path"]) for entry in entries}
+        others = [entry for entry in self.images if os.path.realpath(entry["path"]) not in again]
+        if not others:
+            return {"classes": classes, "images": entries}
+        union = list(dict.fromkeys([*self.classes, *classes]))
+        if union[: len(classes)] != classes:
+            entries = [entry | {"classes": classes} for entry in entries]
+        return {"classes": union, "images": [*others, *entries]}
+
+
+def read_results(folder: Path) -> Results:
+    """The results of earlier runs in a folder; none where there is no results.json.
+
+    Raises:
+        ConfigError: it is another program's.
+    """
+    path = folder / "results.json"
+    if not os.path.lexists(path):
+        return Results()
+    try:
+        content = json.loads(path.read_bytes())
+        found = Results(list(content["classes"]), list(content["images"]))
+        names = [*found.classes, *found.files, *found.stems, *found.stems.values()]
+        if path.is_symlink() or not all(isinstance(name, str) for name in names):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{path} is no result of an earlier run; move it, or choose another --out") from error
+    return found
 
 
 def _has_our_colours(mask: Path) -> bool:
@@ -112,15 +190,14 @@ def _has_our_colours(mask: Path) -> bool:
 
 def without_results(paths: Sequence[Path]) -> list[Path]:
     """The paths without the masks and overlays that a results.json beside them lists: an earlier run's."""
-    written = {folder / name for folder in {path.parent for path in paths} for name in _listed(folder / "results.json")}
+    written = {folder / name for folder in {path.parent for path in paths} for name in _listed(folder)}
     return [path for path in paths if path not in written]
 
 
-def _listed(results: Path) -> set[str]:
+def _listed(folder: Path) -> set[str]:
     try:
-        images = json.loads(results.read_bytes())["images"]
-        return {image[kind] for image in images for kind in ("mask", "overlay") if image["error"] is None}
-    except (OSError, ValueError, KeyError, TypeError):  # none there, or another program's
+        return read_results(folder).files
+    except ConfigError:  # another program's
         return set()
 
 

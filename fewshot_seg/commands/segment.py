@@ -13,12 +13,21 @@ from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.hint_options import QueryHints
 from fewshot_seg.commands.hints import Given, parse_query_hints
-from fewshot_seg.commands.outputs import output_stems, refuse_foreign, refuse_overwriting, without_results
+from fewshot_seg.commands.outputs import (
+    Results,
+    is_our_mask,
+    output_stems,
+    read_results,
+    refuse_foreign,
+    refuse_overwriting,
+    without_results,
+)
 from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
 from fewshot_seg.commands.supports import Shot
 from fewshot_seg.commands.way import Way
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
-from fewshot_seg.imaging.export import make_folder, write_json
+from fewshot_seg.imaging.export import make_folder, remove_leftovers, write_json
+from fewshot_seg.locks import sole_user
 
 if TYPE_CHECKING:
     from fewshot_seg.prompts.hints import Query as QueryWithHints
@@ -52,6 +61,7 @@ class Report:
     total: int
     entries: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
+    earlier: Results = field(default_factory=Results)
 
     @property
     def failed(self) -> int:
@@ -60,7 +70,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json."""
-        return {"classes": self.classes, "images": self.entries}
+        return self.earlier.with_run(self.classes, self.entries)
 
 
 @dataclass(frozen=True)
@@ -74,24 +84,32 @@ def run_segment(request: SegmentRequest) -> Report:
     """Segment every query; write STEM_mask.png, STEM_overlay.jpg and, at the end in any case, results.json.
 
     A query that cannot be read is named on stderr, gets an entry with its error, and the others are done.
-    After Ctrl-C, the report says so, and results.json holds what was finished; so it does after a crash.
+    Results of other images that the folder holds stay, and so do their entries. After Ctrl-C, the report says so, and
+    results.json holds what was finished; so it does after a crash.
 
     Raises:
-        ConfigError, DataError, ImageError, CheckpointError: the options, the supports or the weights are at
-        fault. OutputError: the folder cannot be written; finished files stay.
+        ConfigError, DataError, ImageError, CheckpointError: the options, the supports or the weights are at fault,
+        another process is at work in the folder, or it holds a file of others where one goes, before anything
+        is touched. OutputError: the folder cannot be written; finished files stay.
     """
     if len(request.supports) > MOST_CLASSES:
         raise ConfigError(f"{len(request.supports)} classes: an 8-bit label map holds at most {MOST_CLASSES}")
     queries = _with_hints(_find_queries(request.queries, request.recursive), request)
-    stems = output_stems([query.path for query in queries])
-    _protect_inputs(request, queries, stems)
+    _named(request, queries)  # before the folder is touched
     out = make_folder(request.out)
+    with sole_user(out):
+        remove_leftovers(out)
+        return _run_in(out, request, queries)
+
+
+def _run_in(out: Path, request: SegmentRequest, queries: list[_Query]) -> Report:
+    earlier, stems = _named(request, queries)
     segmenter = request.engine.segmenter(request.way)
     prepared = segmenter.prepare(_as_supports(request.supports), list(request.negatives))
     for note in prepared.notes:
         complain(note, kind="note")
 
-    report = Report(list(prepared.classes), len(queries))
+    report = Report(list(prepared.classes), len(queries), earlier=earlier)
     try:
         outcomes = _segment(segmenter, prepared, queries, request)
         jobs = zip(queries, stems, outcomes, strict=True)
@@ -140,6 +158,21 @@ def _images_of(pattern: str, recursive: bool) -> list[Path]:
     return queries
 
 
+def _named(request: SegmentRequest, queries: list[_Query]) -> tuple[Results, list[str]]:
+    """What the folder holds, and the queries' stems; nothing that isn't an earlier run's is in their way."""
+    earlier = read_results(request.out)
+    stems = output_stems([query.path for query in queries], earlier.stems)
+    _protect_inputs(request, queries, stems)
+    listed = earlier.files
+    for stem in stems:
+        _refuse_foreign_pair(request.out / mask_name(stem), request.out / overlay_name(stem), listed)
+    return earlier, stems
+
+
+def _refuse_foreign_pair(mask: Path, shown: Path, listed: set[str]) -> None:
+    refuse_foreign([mask, shown], lambda file: file.name in listed or is_our_mask(mask))
+
+
 def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[str]) -> None:
     outputs = [request.out / name(stem) for stem in stems for name in (mask_name, overlay_name)]
     meant = {os.path.realpath(shot.path) for group in request.supports.values() for shot in group}
@@ -150,7 +183,6 @@ def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[
     inputs = [query.path for query in queries] + [shot.path for shot in shots] + list(request.negatives)
     known = [given for query in queries for given in query.known.values()] + [shot.known for shot in shots]
     refuse_overwriting(outputs, inputs + [path for given in known for path in given.files])
-    refuse_foreign([request.out / mask_name(stem) for stem in stems], request.out)
 
 
 def _as_supports(classes: dict[str, tuple[Shot, ...]]) -> dict[str, list[Support]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "atomic_file",
+    "is_temporary",
     "make_folder",
+    "remove_leftovers",
+    "temporary_path",
     "write_image",
     "write_json",
     "write_label_png",
@@ -49,7 +53,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     # A trial file: the permission bits alone do not tell (root, read-only mounts, quotas).
     with _output_errors(folder):
-        trial = _temporary(folder / "trial")
+        trial = temporary_path(folder / "trial")
         try:
             trial.write_bytes(b"fewshot-seg")
         finally:
@@ -67,7 +71,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """
     target = Path(path)
     with _output_errors(target):
-        temporary = _temporary(target)
+        temporary = temporary_path(target)
         try:
             with temporary.open("xb") as stream:
                 yield stream
@@ -142,9 +146,25 @@ def _save(image: Image.Image, path: str | os.PathLike[str], kind: str, **options
         image.save(stream, format=kind, **options)
 
 
-def _temporary(target: Path) -> Path:
+def temporary_path(target: Path) -> Path:
+    """A new name beside a file, for what is going to replace it; see `remove_leftovers`."""
     # Short and hidden: a long final name plus a suffix could pass the file system's limit of 255 bytes.
     return target.with_name(f".fewshot-seg-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that `temporary_path` gives."""
+    return re.fullmatch(r"\.fewshot-seg-\d+-[0-9a-f]{8}\.tmp", name) is not None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that killed processes left; the caller holds the folder's lock. No link is followed."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if is_temporary(path.name) and path.is_file() and not path.is_symlink():
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

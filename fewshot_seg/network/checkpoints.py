@@ -11,7 +11,6 @@ import contextlib
 import importlib.metadata
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
+from fewshot_seg.imaging.export import temporary_path
 from fewshot_seg.network.devices import resolve_device
 from fewshot_seg.network.embedder import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.network.heads import PooledHead
@@ -69,7 +69,7 @@ def save_checkpoint(
         raise ConfigError(f"a checkpoint's name must end in {SUFFIX}, got {path}")
     metadata = {HEADER_KEY: _header_json(embedder, training)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary, metadata)

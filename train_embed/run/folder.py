@@ -12,19 +12,52 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fewshot_seg.errors import ConfigError, OutputError
-from fewshot_seg.imaging.export import atomic_file, make_folder
+from fewshot_seg.errors import ConfigError, FewShotError, OutputError
+from fewshot_seg.imaging.export import atomic_file, is_temporary, make_folder, remove_leftovers
+from fewshot_seg.locks import sole_user
 from train_embed.config.load import load_config, to_mapping, to_yaml
 from train_embed.config.run_config import RunConfig
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "sole_training"]
 
 FREE = ("data.root", "run.workers", "run.tensorboard")
 """Keys that change no result: a run may go on with others."""
+
+
+@contextmanager
+def sole_training(path: Path) -> Iterator[None]:
+    """Holds a run's folder for the block; temporary files that killed trainings left in it are removed.
+
+    Raises:
+        ConfigError: it holds other files and no run, before anything is touched; or another process is at work in it.
+        OutputError: it can't be written.
+    """
+    _refuse_foreign(path)
+    make_folder(path)
+    with sole_user(path):
+        for folder in (path, path / "sheets"):
+            remove_leftovers(folder)
+        yield
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A killed start leaves a configuration, no more: that is no run yet, and blocks none."""
+    names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    others = {name for name in names if name != ".lock" and not is_temporary(name)}
+    if "config.yaml" in names:
+        try:
+            load_config(str((path / "config.yaml").absolute()))
+        except FewShotError as error:
+            raise ConfigError(f"{path} holds a config.yaml that is no run's ({error}): choose another --out") from error
+        if others & {"metrics.jsonl", "state.safetensors"}:
+            return
+    if others - {"config.yaml", "tensorboard"}:
+        raise ConfigError(f"{path} holds other files and no run: choose another --out")
 
 
 class RunFolder:
@@ -51,8 +84,8 @@ class RunFolder:
         begun = self.config.exists() and (self.metrics.exists() or self.state.exists())
         if begun:
             self._check_same(config, resume)
-        elif path.is_dir() and any(file != self.config for file in path.iterdir()):
-            raise ConfigError(f"{path} holds other files and no run: choose another --out")
+        else:
+            _refuse_foreign(path)
         make_folder(path)
         if not begun:
             with atomic_file(self.config) as stream:
@@ -92,11 +125,6 @@ class RunFolder:
         if len(lines) > records:
             with atomic_file(self.metrics) as stream:
                 stream.write(b"".join(lines[:records]))
-
-    def clear_leftovers(self) -> None:
-        """Removes temporary files that a killed process left."""
-        for file in self.path.glob(".*.tmp"):
-            file.unlink(missing_ok=True)
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

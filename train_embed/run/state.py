@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fewshot_seg.errors import CheckpointError, OutputError
+from fewshot_seg.imaging.export import temporary_path
 from fewshot_seg.network.weights import first_line
 
 __all__ = ["Position", "load_state", "optimizer_tensors", "restore_optimizer", "save_state"]
@@ -77,7 +77,7 @@ def save_state(path: Path, position: Position, tensors: Mapping[str, Tensor]) ->
     metadata = {KEY: json.dumps({"format": FORMAT, "position": asdict(position)})}
     # Copies: safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_path(path)
     try:
         save_file(copies, temporary, metadata)
         with temporary.open("rb") as file:

@@ -10,12 +10,14 @@ wasn't: see `train_embed.run.state`.
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 
+from fewshot_seg.commands.outputs import refuse_overwriting
 from fewshot_seg.errors import CheckpointError
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.imaging.images import Preprocessing
@@ -26,7 +28,7 @@ from train_embed.data.augment import Augment
 from train_embed.data.loading import TrainingLoader
 from train_embed.run.curves import score_text, write_curves
 from train_embed.run.distributed import any_rank, barrier, is_main, rank, reduce_mean, world_size
-from train_embed.run.folder import RunFolder
+from train_embed.run.folder import RunFolder, sole_training
 from train_embed.run.learner import Diverged, Learner
 from train_embed.run.memory import keep_freed_memory
 from train_embed.run.objective import mining_options
@@ -64,7 +66,12 @@ def train(config: RunConfig, out: Path, resume: bool = False) -> Path:
     device = run_device(config)
     if device.type == "cpu":
         keep_freed_memory()
-    with process_group(device), seeded(config.run.seed, config.run.threads, device), stop_on_signals() as stop:
+    with (
+        process_group(device),
+        seeded(config.run.seed, config.run.threads, device),
+        stop_on_signals() as stop,
+        sole_training(out) if is_main() else nullcontext(),
+    ):
         folder = _open(out, config, resume)
         run = _Run(config, folder, stop)
         try:
@@ -94,6 +101,7 @@ def export(run: Path, path: Path) -> None:
         raise CheckpointError(f"{run} holds no weights yet: no epoch of a run there has been validated")
     if path.suffix != source.suffix:
         raise CheckpointError(f"a checkpoint's name must end in {source.suffix}, got {path}")
+    refuse_overwriting([path], [run])
     read_header(source)
     path.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as old, atomic_file(path) as new:
@@ -140,7 +148,6 @@ class _Run:
             self.learner.restore(tensors)
             self.learner.scaler.load_state_dict(self.at.scaler)
         if is_main():
-            folder.clear_leftovers()
             folder.cut_log(self.at.records)
         self.board = Board(folder.path, run.tensorboard and is_main())
         total = run.epochs * self._steps_an_epoch()

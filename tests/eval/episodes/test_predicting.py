@@ -27,7 +27,7 @@ from eval.runs.threads import single_threaded
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.episodes.protocols import build_protocol, draw_episodes
-from fewshot_seg.errors import ConfigError, OutputError
+from fewshot_seg.errors import ConfigError, DataError, OutputError
 from fewshot_seg.locks import sole_user
 from fewshot_seg.matching.features import FeatureCache
 from fewshot_seg.network.embedding import Embedder
@@ -242,7 +242,7 @@ def test_shares_are_all_and_each_once() -> None:
 STATES = {
     "nothing": (),
     "a claim": ("config.json",),
-    "a half-written config": (".config.json.0123.tmp",),
+    "a half-written config": (".fewshot-seg-12-0123abcd.tmp",),
     "episodes": ("config.json", "episodes.jsonl"),
     "the first method": ("config.json", "episodes.jsonl", "predictions-all-foreground.jsonl"),
     "all but the score": ("config.json", "episodes.jsonl", "predictions-all-foreground.jsonl", PREDICTIONS),
@@ -268,6 +268,61 @@ def test_whatever_a_kill_leaves_the_end_is_the_same(task: SegmentationTask, stat
     left = {name: content for name, content in contents(task.out).items() if not name.endswith(".tmp")}
     assert left.keys() - {".lock-1"} == whole.keys()
     assert {name: left[name] for name in whole} == whole
+
+
+FOREIGN = ("parts/mine.txt", "metrics.json", "report.html", "counts.npz", "config.json", "episodes.jsonl")
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_folder_of_others_is_refused_before_anything_is_touched(task: SegmentationTask, name: str) -> None:
+    (task.out / name).parent.mkdir(parents=True)
+    (task.out / name).write_text("{}")
+    with pytest.raises(ConfigError, match=r"holds other files and no run|config\.json is no run's"):
+        run_segmentation(replace(task, methods=("all-foreground",)))
+    assert [path for path in task.out.rglob("*") if path.is_file()] == [task.out / name]
+    assert (task.out / name).read_text() == "{}"
+
+
+def test_what_others_keep_in_a_run_s_folder_stays(task: SegmentationTask, tmp_path: Path) -> None:
+    task = replace(task, methods=("all-foreground",))
+    run_segmentation(task)
+    whole = contents(task.out)
+    (tmp_path / "elsewhere").mkdir()
+    kept = (task.out / "parts" / "mine.txt", tmp_path / "elsewhere" / "predictions.0-of-2.jsonl")
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    (task.out / "parts" / "predictions.0-of-2.jsonl").symlink_to(kept[1])
+    (task.out / "parts" / "0-of-2.done").touch()
+    (task.out / ".mine.tmp").touch()
+    run_segmentation(task)
+    assert [path.read_text() for path in kept] == ["mine", "mine"]
+    assert sorted(path.name for path in (task.out / "parts").iterdir()) == ["mine.txt", "predictions.0-of-2.jsonl"]
+    for path in (*(task.out / "parts").iterdir(), task.out / ".mine.tmp"):
+        path.unlink()
+    (task.out / "parts").rmdir()
+    (task.out / "parts").symlink_to(tmp_path / "elsewhere")
+    run_segmentation(task)
+    assert kept[1].read_text() == "mine"
+    (task.out / "parts").unlink()
+    assert contents(task.out) == whole
+
+
+@pytest.mark.parametrize("damage", [b"\n", b"{}garbage\n", b"\0\0\n", b"[1]\n"])
+def test_a_damaged_line_is_named_and_what_follows_is_kept(task: SegmentationTask, damage: bytes) -> None:
+    task = replace(task, methods=("all-foreground",))
+    run_segmentation(task)
+    path = task.out / "predictions-all-foreground.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    for place in (1, len(lines) - 1):
+        path.write_bytes(b"".join([*lines[:place], damage, *lines[place + 1 :]]))
+        before = contents(task.out)
+        with pytest.raises(DataError, match=rf"all-foreground\.jsonl:{place + 1}: is damaged; bring the file back"):
+            run_segmentation(task)
+        assert contents(task.out) == before
+    path.write_bytes(b"".join(lines)[:-5])  # what a kill leaves
+    run_segmentation(task)
+    assert path.read_bytes() == b"".join(lines)
 
 
 def test_killed_with_the_segmenter_at_work_it_recomputes_nothing(task: SegmentationTask, voc: PascalVoc) -> None:

@@ -57,3 +57,12 @@ def test_explain_mistakes(photos, tmp_path, images, options, message):
     result = fewshot("explain", *(photos / name for name in images), *options, "--out", tmp_path / "out")
     assert message in error_line(result)
     assert not (tmp_path / "out").exists(), "nothing is made before the images are read"
+
+
+@pytest.mark.parametrize("name", ["explain.json", "explain.png", "cat_attention.jpg"])
+def test_a_file_of_others_is_never_replaced(photos, tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    result = fewshot("explain", photos / "cat.png", photos / "cup.jpg", "--out", tmp_path)
+    assert f"{name} is there, and no result of an earlier run" in error_line(result)
+    assert names_in(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "{}"

@@ -13,7 +13,8 @@ from PIL import Image
 from typer.testing import Result
 
 from fewshot_seg.imaging.geometry import decode_rle
-from tests.fewshot_seg.command_line import fewshot, names_in, results_of, same_files
+from fewshot_seg.locks import sole_user
+from tests.fewshot_seg.command_line import error_line, fewshot, names_in, results_of, same_files
 from tests.fewshot_seg.image_files import picture, write_bad_images, write_good_images
 
 
@@ -216,3 +217,54 @@ def test_a_name_does_not_steer_the_terminal(photos, tmp_path):
     assert "\x1b" not in run.stdout
     assert "a\\nb\\x1b[31m.png" in run.stdout
     assert results_of(tmp_path / "out")["images"][0]["path"] == str(tmp_path / "a\nb\x1b[31m.png")
+
+
+def test_a_later_run_adds_its_results_to_the_folder_s(photos, tmp_path):
+    def segment(name, *queries):
+        result = fewshot(
+            "segment", *queries, "--support", f"{name}={photos / 'cat face.png'}", "--out", tmp_path / "out"
+        )
+        assert result.exit_code == 0, result.stderr
+        return results_of(tmp_path / "out")
+
+    other = tmp_path / "other" / "cat.png"
+    other.parent.mkdir()
+    shutil.copy(photos / "cup.jpg", other)
+    first = segment("cat", photos / "cat.png")
+    (tmp_path / "out" / ".fewshot-seg-1-0123abcd.tmp").touch()  # of a killed run
+    (tmp_path / "out" / ".mine.tmp").touch()
+    before = (tmp_path / "out" / "cat_mask.png").read_bytes()
+    both = segment("face", other)
+    assert both["classes"] == ["cat", "face"]
+    assert both["images"][0] == first["images"][0]
+    assert (both["images"][1]["path"], both["images"][1]["classes"]) == (str(other), ["face"])
+    assert (tmp_path / "out" / "cat_mask.png").read_bytes() == before
+    assert names_in(tmp_path / "out") == [
+        ".mine.tmp", "cat-2_mask.png", "cat-2_overlay.jpg", "cat_mask.png", "cat_overlay.jpg", "results.json",
+    ]  # fmt: skip
+    again = segment("cat", other)
+    assert again["images"] == [first["images"][0], {**again["images"][1], "path": str(other), "mask": "cat-2_mask.png"}]
+    assert again["classes"] == ["cat", "face"]
+    assert "classes" not in again["images"][1]
+
+
+@pytest.mark.parametrize("name", ["results.json", "cup_overlay.jpg", "cup_mask.png", "link"])
+def test_a_file_of_others_is_never_replaced(photos, tmp_path, name):
+    out = tmp_path / "out"
+    out.mkdir()
+    if name == "link":
+        (tmp_path / "mine.jpg").write_bytes(b"mine")
+        (out / "cup_overlay.jpg").symlink_to(tmp_path / "mine.jpg")
+    else:
+        (out / name).write_bytes(b'{"images": []}')
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    result = fewshot("segment", photos / "cup.jpg", "--support", photos / "cat face.png", "--out", out)
+    assert "no result of an earlier run; move it, or choose another --out" in error_line(result)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_two_runs_at_once_in_one_folder(photos, tmp_path):
+    with sole_user(tmp_path):
+        result = fewshot("segment", photos / "cup.jpg", "--support", photos / "cat face.png", "--out", tmp_path)
+    assert "another process is at work in it; wait, or change --out" in error_line(result)
+    assert names_in(tmp_path) == []

@@ -16,11 +16,13 @@ import torch
 from safetensors.torch import load_file
 
 from fewshot_seg.errors import CheckpointError, ConfigError, DataError, OutputError
+from fewshot_seg.locks import sole_user
 from fewshot_seg.network.checkpoints import read_header
 from fewshot_seg.network.embedding import load_embedder
 from tests.train_embed.tiny import make_images, settings, tensors, tiny
 from train_embed.config.load import load_config, to_mapping
 from train_embed.config.yaml_text import to_yaml_text
+from train_embed.run.folder import RunFolder, sole_training
 from train_embed.run.learner import Diverged
 from train_embed.run.signals import Interrupted
 from train_embed.run.trainer import export, train
@@ -112,6 +114,37 @@ def test_a_folder_with_other_things_is_refused(images: Path, tmp_path: Path) -> 
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(ConfigError, match="holds other files and no run"):
         train(tiny(images), tmp_path)
+
+
+def test_a_config_of_others_is_not_replaced(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("theirs: true\n")
+    with pytest.raises(ConfigError, match=r"holds a config\.yaml that is no run's"):
+        train(tiny(images), tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("config.yaml", "theirs: true\n")]
+
+
+def test_one_training_at_a_time_in_a_folder(whole: Path, images: Path, tmp_path: Path) -> None:
+    for folder, resume in ((tmp_path, False), (whole, True)):
+        with sole_user(folder), pytest.raises(ConfigError, match="another process is at work in it"):
+            train(tiny(images, run={"sheet_every": 2}), folder, resume=resume)
+
+
+def test_what_a_killed_training_leaves_blocks_no_folder_and_goes(whole: Path, images: Path, tmp_path: Path) -> None:
+    mine = (".mine.tmp", "sheets/.other.123.tmp", "sheets/.fewshot-seg-1-0123abcd.tmp.txt")
+    temporary = (".fewshot-seg-1-0123abcd.tmp", "sheets/.fewshot-seg-22-0123abcd.tmp")
+    for name in (*mine, *temporary):
+        (whole / name).touch()
+    train(tiny(images, run={"sheet_every": 2}), whole, resume=True)
+    assert [name for name in (*mine, *temporary) if (whole / name).exists()] == list(mine)
+    for name in mine:
+        (whole / name).unlink()
+    for name in (temporary[0], ".lock"):
+        (tmp_path / name).touch()
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "config.yaml").write_bytes((whole / "config.yaml").read_bytes())
+    with sole_training(tmp_path):
+        RunFolder(tmp_path, tiny(images), resume=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "tensorboard"]
 
 
 def test_resuming_a_finished_run_changes_nothing(whole: Path, images: Path) -> None:
