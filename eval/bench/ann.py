@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from eval.bench.crowd import Crowd
 from eval.bench.timing import Progress, Timing, side_by_side
@@ -96,9 +96,6 @@ def _recall(found: Tensor, truth: Tensor) -> float:
 
 
 def _as_vectors(gallery: Tensor) -> Vectors:
-    from fewshot_seg.retrieval.rows import Row, Stamp
-    from fewshot_seg.retrieval.segments import Segment
     from fewshot_seg.retrieval.vectors import Vectors
 
-    nothing: Any = [Row("", None, Stamp(0, 0), "")] * len(gallery)
-    return Vectors([Segment(gallery.numpy(), nothing)], gallery.shape[1])
+    return Vectors(gallery.numpy())

@@ -156,7 +156,7 @@ fewshot-seg index rebuild photos.index
 """
 )
 def rebuild(folder: Folder) -> None:
-    """Write the index anew, without what was removed and in few files."""
+    """Write the index anew, without what was removed."""
     index = open_index(folder)
     index.rebuild(on_wait=waiting(folder))
     report(index)
@@ -169,7 +169,9 @@ fewshot-seg index info photos.index --json
 )
 def info(
     folder: Folder,
-    verify: Annotated[bool, typer.Option("--verify", help="Read all files and compare their checksums.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read everything and compare it with its checksums.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say what is in an index: images, weights, columns, sizes."""
@@ -178,7 +180,7 @@ def info(
     from fewshot_seg.retrieval.contents import open_contents
     from fewshot_seg.retrieval.summary import summary
 
-    content = summary(open_contents(folder.absolute(), None if verify else 0, pending=True))
+    content = summary(open_contents(folder.absolute(), None if verify else 0))
     if as_json:
         typer.echo(json.dumps(content, indent=1))
         return

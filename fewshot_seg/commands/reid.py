@@ -236,8 +236,8 @@ def _open(place: _Place) -> Index:
     from fewshot_seg.commands.indexes import open_index
     from fewshot_seg.errors import ConfigError
     from fewshot_seg.reid.gallery import read_items
+    from fewshot_seg.retrieval.folder import NAME
     from fewshot_seg.retrieval.index import Index
-    from fewshot_seg.retrieval.manifest import NAME
 
     if (place.gallery / NAME).exists() or not place.gallery.is_dir():
         if place.pattern is not None:

@@ -6,8 +6,8 @@ interrupted doesn't count. After any change to the index an accelerator is stale
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -73,8 +73,7 @@ def fingerprint(contents: Contents) -> str:
     """
     if contents.folder is None:
         raise ConfigError("an index in memory is searched exactly; save it, and load it from its folder")
-    parts = [one.to_json() for one in contents.to_manifest().segments]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return contents.fingerprint()
 
 
 def accelerate(
@@ -188,7 +187,12 @@ def _clear(folder: Path, kind: Kind, made: Accelerator, before: Accelerator | No
     """Remove what was there before, and what interrupted runs have left."""
     steps: list[Callable[[], object]] = []
     if kind != "milvus":
-        steps += [path.unlink for path in folder.glob(f"{kind}-*.faiss") if path.name != made.file]
+        ours = re.compile(rf"{kind}-[0-9a-f]{{16}}\.faiss").fullmatch
+        steps += [
+            path.unlink
+            for path in folder.iterdir()
+            if ours(path.name) and path.name != made.file and path.is_file() and not path.is_symlink()
+        ]
     elif before is not None and before.collection != made.collection:
         from fewshot_seg.retrieval.backends.milvus import drop
 

@@ -7,25 +7,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import torch
 
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.network.embedding import Embedder, load_embedder
-from fewshot_seg.retrieval.contents import Contents, claim, commit, open_contents, write_part
-from fewshot_seg.retrieval.editing import regrouped
+from fewshot_seg.retrieval.contents import Contents, empty_contents, open_contents
+from fewshot_seg.retrieval.folder import claim, holds_index
 from fewshot_seg.retrieval.identity import Identity, check_same, identity_of, load_for
 from fewshot_seg.retrieval.ingest import Changes, Options, Track, column_names, ingest, refuse_others
-from fewshot_seg.retrieval.manifest import NAME
 from fewshot_seg.retrieval.roots import rebased, with_root
 from fewshot_seg.retrieval.sources import Found, find_items
+from fewshot_seg.retrieval.store import Store
 from fewshot_seg.retrieval.upkeep import named_rows, plan_update
 from fewshot_seg.retrieval.vectors import Vectors
 
 __all__ = ["Collection"]
 
-VERIFY_UP_TO: Final = 2**30  # bytes that are compared with their checksums at every load: a third of a second
+# Bytes of vectors that are compared with their checksums at every load: a third of a second.
+VERIFY_UP_TO: Final = 2**28
 
 Paths = Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
 Columns = Mapping[str, Sequence[str]]
@@ -84,7 +85,7 @@ class Collection:
         """
         options = Options(workers, batch_size, progress)
         model = load_embedder(embedder) if isinstance(embedder, str) else embedder
-        index = cls(Contents(identity_of(model), None if out is None else _absolute(out)), model)
+        index = cls(empty_contents(identity_of(model), None if out is None else _absolute(out)), model)
         found = find_items(paths, columns)
         if not found.items:  # said before a folder is made
             raise DataError(found.failures[0].error)
@@ -108,7 +109,7 @@ class Collection:
             folder: where it was built or saved.
             embedder: for queries; None loads the one that the index was made with, when it is first needed.
             device: where that one is loaded.
-            verify: compare every file with its checksum; None does so up to 1 GB. Sizes are always compared.
+            verify: compare everything with its checksum; None does so up to 256 MB of vectors. Sizes always are.
 
         Raises:
             DataError: no index, one whose build was interrupted, or a damaged file, which is named.
@@ -116,7 +117,7 @@ class Collection:
         """
         where = _absolute(folder)
         contents = open_contents(where, {True: None, False: 0, None: VERIFY_UP_TO}[verify])
-        if not contents.complete:
+        if not contents.config.complete:
             raise DataError(
                 f"{describe(where)}: its build was interrupted; run it again, and it goes on where it stopped"
             )
@@ -136,11 +137,11 @@ class Collection:
         if target == self.folder:
             return
         with claim(target, on_wait):
-            roots = rebased(self._contents.roots, self.folder, target)
-            copy = replace(self._contents, folder=target, roots=roots, pending=(), complete=True)
-            parts = [segment for segment in self._contents.segments if len(segment)]
-            written = [write_part(copy, [s.vectors[s.alive]], (s.rows[int(i)] for i in s.alive), len(s)) for s in parts]
-            commit(replace(copy, segments=regrouped(copy, written)))
+            there = open_contents(target, 0) if holds_index(target) else empty_contents(self.identity, target)
+            config = self._contents.config
+            kept = {name: getattr(config, name) for name in ("identity", "sources", "excluded", "columns")}
+            roots = rebased(config.roots, self.folder, target)
+            Store(there).rewrite(self._contents, **kept, roots=roots, complete=True)
 
     def add(
         self,
@@ -165,8 +166,8 @@ class Collection:
     def remove(self, paths: Paths, *, on_wait: Callable[[], None] | None = None) -> Changes:
         """Take images out: by path, folder or pattern, whether or not their files are still there.
 
-        Their vectors stay in the files, unseen, until `rebuild`. `update` doesn't bring them back; `add` does. What
-        names no image of the index is listed in `changes.failures`.
+        Their vectors stay in the file, unseen, until `rebuild`, or until there are more of these than of others.
+        `update` doesn't bring them back; `add` does. What names no image of the index is listed in `changes.failures`.
 
         Raises:
             DataError: no paths. ConfigError, OutputError: as `build`.
@@ -175,9 +176,9 @@ class Collection:
             contents = self._contents
             rows, failures = named_rows(contents, paths)
             gone = tuple((row.path, row.root) for row in map(contents.row, rows))
-            excluded = tuple(dict.fromkeys((*contents.excluded, *gone))) if contents.sources else ()
-            self._contents = replace(contents, segments=contents.without(rows), excluded=excluded)
-            commit(self._contents)
+            config = contents.config
+            excluded = tuple(dict.fromkeys((*config.excluded, *gone))) if config.sources else ()
+            self._contents = Store(contents).commit(contents.slots[rows], excluded=excluded)
             self.changes = Changes(removed=len(rows), failures=tuple(failures))
         return self.changes
 
@@ -200,19 +201,17 @@ class Collection:
         options = Options(workers, batch_size, progress)
         with self._edit(on_wait):
             plan = plan_update(self._contents)
-            self._ingest(self._contents, Found(plan.items, plan.failures), options, plan.vanished)
+            self._ingest(Found(plan.items, plan.failures), options, dropped=plan.vanished)
         return self.changes
 
     def rebuild(self, *, on_wait: Callable[[], None] | None = None) -> None:
-        """Write the index anew, without what was removed and in few files; rows keep their order.
+        """Write the index anew, without what was removed; rows keep their order.
 
         Raises:
             ConfigError, OutputError: as `build`.
         """
         with self._edit(on_wait):
-            contents = self._contents
-            self._contents = replace(contents, segments=regrouped(contents, contents.segments, many=0))
-            commit(self._contents)
+            self._contents = Store(self._contents).rewrite(self._contents, pending=True)
 
     def __len__(self) -> int:
         return len(self._contents.vectors)
@@ -235,8 +234,8 @@ class Collection:
     @property
     def columns(self) -> dict[str, list[str]]:
         """What else is known of the images: name -> N texts, empty where nothing was given."""
-        rows = [row.columns for row in self._contents.rows()] if self._contents.columns else []
-        return {name: [row.get(name, "") for row in rows] for name in self._contents.columns}
+        rows = [row.columns for row in self._contents.rows()] if self._contents.config.columns else []
+        return {name: [row.get(name, "") for row in rows] for name in self._contents.config.columns}
 
     @property
     def identity(self) -> Identity:
@@ -274,27 +273,29 @@ class Collection:
             yield
             return
         with claim(self.folder, on_wait):
-            fresh = start and not (self.folder / NAME).exists()
-            there = self._contents if fresh else open_contents(self.folder, 0, pending=True)
+            fresh = start and not holds_index(self.folder)
+            there = self._contents if fresh else open_contents(self.folder, 0)
             check_same(there.identity, self.identity, self._contents.name)
             self._contents = there
             yield
 
     def _take_in(self, found: Found, options: Options) -> None:
-        roots, number = with_root(self._contents.roots, self.folder)
-        self._ingest(replace(self._contents, roots=roots), found.counted_from(number), options)
+        roots, number = with_root(self._contents.config.roots, self.folder)
+        self._ingest(found.counted_from(number), options, roots=roots)
 
-    def _ingest(self, contents: Contents, found: Found, options: Options, dropped: Sequence[int] = ()) -> None:
+    def _ingest(self, found: Found, options: Options, dropped: Sequence[int] = (), **changes: Any) -> None:
         given = {(item.path, item.root) for item in found.items}
+        config = self._contents.config
         self._contents, done = ingest(
-            contents,
+            self._contents,
             found.items,
             lambda: self.embedder,
             options,
             dropped,
-            sources=tuple(dict.fromkeys((*contents.sources, *found.sources))),
-            columns=column_names(contents.columns, found.items),
-            excluded=tuple(one for one in contents.excluded if one not in given),
+            sources=tuple(dict.fromkeys((*config.sources, *found.sources))),
+            columns=column_names(config.columns, found.items),
+            excluded=tuple(one for one in config.excluded if one not in given),
+            **changes,
         )
         self.changes = replace(done, failures=found.failures + done.failures)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewshot_seg.errors import FewShotError
+from fewshot_seg.errors import FewShotError, describe
 from fewshot_seg.imaging.decode import read_image
 from fewshot_seg.imaging.images import DRAFT_MARGIN, Preprocessing, preprocess
 from fewshot_seg.network.embedding import Embedder
@@ -98,5 +98,10 @@ def _encode(embedder: Embedder, batch: list[_Read | Failure]) -> list[Encoded | 
             results.append(one)
             continue
         known = one.job.vector if one.tensor is None else None
-        results.append(Encoded(one.job, one.row, next(made) if known is None else known, known is not None))
+        vector = next(made) if known is None else known
+        if not np.isfinite(vector).all():
+            what = f"gets a vector that is not finite from {embedder.source or 'the embedder'}; check its weights"
+            results.append(Failure(one.job.item.path, f"{describe(one.job.item.path)}: {what}"))
+            continue
+        results.append(Encoded(one.job, one.row, vector, known is not None))
     return results

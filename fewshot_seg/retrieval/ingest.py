@@ -10,12 +10,11 @@ from typing import Any
 from fewshot_seg.errors import ConfigError, DataError, ImageError
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval.contents import Contents
-from fewshot_seg.retrieval.editing import Editor
 from fewshot_seg.retrieval.encoding import Job, encode
 from fewshot_seg.retrieval.roots import identity_key
 from fewshot_seg.retrieval.rows import Row, stamp_of
-from fewshot_seg.retrieval.segments import Segment
 from fewshot_seg.retrieval.sources import Failure, Item
+from fewshot_seg.retrieval.store import Store
 
 __all__ = ["Changes", "Options", "Track", "column_names", "ingest", "known_rows", "refuse_others"]
 
@@ -109,12 +108,12 @@ def ingest(
     An interruption leaves the index as it was; vectors that were made by then wait in its folder for the next time.
 
     Args:
-        contents: the index, its pending segments opened.
+        contents: the index.
         items: the images.
         embedder: gives the embedder; called only if an image has to go through the network.
         options: how.
         dropped: numbers of rows that go.
-        changes: other attributes of the contents.
+        changes: other attributes of its config.
 
     Returns:
         What the index holds now, and what was done.
@@ -123,7 +122,7 @@ def ingest(
         OutputError: a file cannot be written.
     """
     plan = _Plan(contents, items)
-    editor = Editor(replace(contents, pending=plan.kept_pending()))
+    store = Store(contents)
     failures: list[Failure] = list(plan.failures)
     replaced = list(plan.replaced)
     added = plan.found_pending - len(replaced)
@@ -135,20 +134,21 @@ def ingest(
                 if isinstance(one, Failure):
                     failures.append(one)
                     continue
-                editor.append(one.row, one.vector)
+                store.append(one.row, one.vector)
                 if one.job.replaces is None:
                     added += 1
                 else:
                     replaced.append(one.job.replaces)
         except BaseException:
-            editor.flush()  # Ctrl-C, too: what is finished is kept
+            store.flush()  # Ctrl-C, too: what is finished is kept
             raise
-    if not contents.complete and failures and added == 0:
+    if not contents.config.complete and failures and added == 0:
         examples = "; ".join(failure.error for failure in failures[:3])
         raise DataError(f"none of the {len(failures)} images can be read: {examples}")
-    gone = set(dropped)
-    done = editor.finish(gone | set(replaced), **changes)
-    return done, Changes(added, len(replaced), len(gone), plan.unchanged, tuple(failures))
+    dropped = set(dropped)
+    gone = {int(contents.slots[number]) for number in (*dropped, *replaced)} | plan.unwanted
+    done = store.commit(gone, count=True, **changes)
+    return done, Changes(added, len(replaced), len(dropped), plan.unchanged, tuple(failures))
 
 
 class _Plan:
@@ -162,23 +162,10 @@ class _Plan:
         self.found_pending = 0
         self._contents = contents
         self._known = known_rows(contents) if len(contents.vectors) else {}
-        self._pending = {
-            identity_key(contents.locate(row)): (number, int(place), row)
-            for number, segment in enumerate(contents.pending)
-            for place in segment.alive
-            for row in [segment.rows[int(place)]]
-        }
-        self._wanted: set[tuple[int, int]] = set()
+        self._pending = {identity_key(contents.locate(row)): (slot, row) for slot, row in contents.pending()}
+        self.unwanted = set(range(contents.config.counted, contents.config.end))  # slots of pending rows that go
         for item in items:
             self._look_at(item)
-
-    def kept_pending(self) -> tuple[Segment, ...]:
-        """The pending segments without the rows that aren't wanted."""
-        kept = []
-        for number, segment in enumerate(self._contents.pending):
-            unwanted = [int(place) for place in segment.alive if (number, int(place)) not in self._wanted]
-            kept.append(segment.without(unwanted) if unwanted else segment)
-        return tuple(segment for segment in kept if len(segment))
 
     def _look_at(self, item: Item) -> None:
         try:
@@ -190,9 +177,8 @@ class _Plan:
         number, row = self._known.get(key, (None, None))
         if row is not None and row.stamp == stamp and (not item.columns or row.columns == item.columns):
             self.unchanged += 1
-        elif key in self._pending and _is_of(self._pending[key][2], item, stamp):
-            segment, place, _ = self._pending[key]
-            self._wanted.add((segment, place))
+        elif key in self._pending and _is_of(self._pending[key][1], item, stamp):
+            self.unwanted.discard(self._pending[key][0])
             self.found_pending += 1
             self.replaced += [] if number is None else [number]
         elif number is None or row is None:

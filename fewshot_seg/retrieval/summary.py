@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fewshot_seg.retrieval.contents import Contents
+from fewshot_seg.retrieval.folder import NAME
 
 __all__ = ["summary"]
 
@@ -13,14 +14,14 @@ def summary(contents: Contents) -> dict[str, Any]:
     """An index in numbers and names, as JSON values; `images` counts those that count, sizes are in bytes.
 
     Args:
-        contents: the index, its pending segments opened.
+        contents: the index.
     """
-    identity = contents.identity
-    segments = contents.segments
-    marks = [mark for one in segments if one.entry for mark in one.entry.marks.values()]
+    identity, config = contents.identity, contents.config
+    files = [contents.folder / name for name in (NAME, config.vectors) if name] if contents.folder else []
+    pending = sum(1 for _ in contents.pending())
     return {
         "folder": None if contents.folder is None else str(contents.folder),
-        "complete": contents.complete,
+        "complete": config.complete,
         "images": len(contents.vectors),
         "dim": identity.dim,
         "embedder": {
@@ -29,11 +30,10 @@ def summary(contents: Contents) -> dict[str, Any]:
             "preprocessing": dict(identity.spec["preprocessing"]),
             "weights_sha256": identity.weights,
         },
-        "columns": list(contents.columns),
-        "sources": [source.pattern for source in contents.sources],
-        "segments": len(segments),
-        "bytes": sum(mark.bytes for mark in marks),
-        "removed_rows": sum(len(one.removed) for one in segments),
-        "excluded": len(contents.excluded),
-        "pending": sum(len(one) for one in contents.pending),
+        "columns": list(config.columns),
+        "sources": [source.pattern for source in config.sources],
+        "bytes": sum(path.stat().st_size for path in files if path.exists()),
+        "removed_rows": config.counted - len(contents.slots),
+        "excluded": len(config.excluded),
+        "pending": pending,
     }

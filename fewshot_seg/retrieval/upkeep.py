@@ -68,7 +68,7 @@ def plan_update(contents: Contents) -> Update:
 
     Images of a folder that is gone as a whole are kept: it may only be unmounted.
     """
-    places = [(source, _place(source, contents)) for source in contents.sources]
+    places = [(source, _place(source, contents)) for source in contents.config.sources]
     lost = {place: source.pattern for source, (_, place) in places if source.folder and not os.path.isdir(place)}  # noqa: PTH112
     failures = [Failure(pattern, f"{describe(place)}: {_LOST}") for place, pattern in lost.items()]
     unseen = tuple(identity_key(place) + os.sep for place in lost)
@@ -80,7 +80,7 @@ def plan_update(contents: Contents) -> Update:
             items[key] = Item(location, row.path, row.root, row.columns)
         elif not key.startswith(unseen):
             vanished.append(number)
-    excluded = set(contents.excluded)
+    excluded = set(contents.config.excluded)
     for source, (base, place) in places:
         for item in _items_of(source, base, place) if place not in lost else ():
             if (item.path, item.root) not in excluded:
@@ -95,7 +95,7 @@ def _place(source: Source, contents: Contents) -> tuple[str, str]:
     """The folder that a source's pattern counts from, with a separator behind it, and the whole pattern."""
     if source.root is None:
         return "", source.pattern
-    base = os.path.join(base_of(contents.roots[source.root], contents.folder), "")  # noqa: PTH118
+    base = os.path.join(base_of(contents.config.roots[source.root], contents.folder), "")  # noqa: PTH118
     return base, (base if source.folder else glob.escape(base)) + source.pattern
 
 

@@ -1,77 +1,102 @@
-"""All vectors of an index as one matrix, wherever they are."""
+"""The vectors of an index: one file of float32 that only grows, and the matrix of those that count."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.retrieval.segments import Segment
+from fewshot_seg.errors import DataError, OutputError, describe
 
-__all__ = ["Vectors"]
+__all__ = ["Vectors", "map_vectors", "write_vectors"]
 
 
 class Vectors:
-    """An (N, D) float32 matrix over segments: a slice or a choice of rows is read when it is asked for.
+    """An (N, D) float32 matrix: rows of a larger one, read when they are asked for.
 
     It has what chunked work needs of an array: shape, dtype, ndim, len, and indexing by a number, a slice or numbers of
-    rows, all of which give arrays. A slice within one segment that has lost no rows is a view of the mapped file.
-    `numpy.asarray` reads everything (a view, too, where there is one such segment).
+    rows, all of which give arrays. A slice of neighbours is a view of the mapped file. `numpy.asarray` reads everything
+    (a view, too, where nothing was removed).
 
     Args:
-        segments: in order.
-        dim: D.
+        stored: (S, D).
+        slots: (N,) rising numbers of its rows; None means all.
     """
 
     dtype = np.dtype(np.float32)
     ndim = 2
 
-    def __init__(self, segments: Sequence[Segment], dim: int) -> None:
-        self._segments = [segment for segment in segments if len(segment)]
-        self._starts = np.cumsum([0, *(len(segment) for segment in self._segments)])
-        self.shape = (int(self._starts[-1]), dim)
+    def __init__(self, stored: NDArray[np.float32], slots: NDArray[np.int64] | None = None) -> None:
+        self._stored = stored
+        self._slots = np.arange(len(stored)) if slots is None else slots
+        self.shape = (len(self._slots), stored.shape[1])
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, key: int | slice | Sequence[int] | NDArray[Any]) -> NDArray[np.float32]:
         """(D,) for a number; (n, D) for a slice, row numbers, or an (N,) bool mask."""
-        if isinstance(key, slice):
-            start, stop, step = key.indices(len(self))
-            return self._slice(start, stop) if step == 1 else self._rows(np.arange(start, stop, step))
-        if isinstance(key, int | np.integer):
-            row: NDArray[np.float32] = self._rows(np.asarray([range(len(self))[key]]))[0]
-            return row
-        return self._rows(np.arange(len(self))[np.asarray(key)])
+        if not isinstance(key, slice):
+            taken: NDArray[np.float32] = self._stored[self._slots[key if isinstance(key, int) else np.asarray(key)]]
+            return taken
+        slots = self._slots[key]
+        if len(slots) and (key.step or 1) == 1 and slots[-1] - slots[0] == len(slots) - 1:
+            return self._stored[slots[0] : slots[-1] + 1]
+        return self._stored[slots]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        array = self._slice(0, len(self))
+        array = self[:]
         return np.array(array, dtype=dtype) if copy else array.astype(dtype or array.dtype, copy=False)
 
-    def place(self, row: int) -> tuple[Segment, int]:
-        """The segment that holds a row, and the row's number in it."""
-        segment = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._segments[segment], int(self._segments[segment].alive[row - self._starts[segment]])
 
-    def _slice(self, start: int, stop: int) -> NDArray[np.float32]:
-        parts = []
-        for first, segment in zip(self._starts, self._segments, strict=False):
-            low, high = max(start - int(first), 0), min(stop - int(first), len(segment))
-            if low < high:
-                whole = not len(segment.removed)
-                parts.append(segment.vectors[low:high] if whole else segment.vectors[segment.alive[low:high]])
-        if len(parts) == 1:
-            return parts[0]
-        return np.concatenate(parts) if parts else np.empty((0, self.shape[1]), np.float32)
+def map_vectors(path: Path, least: int, most: int, dim: int) -> NDArray[np.float32]:
+    """The vectors of a file, mapped into memory: (n, D), `least` <= n <= `most`.
 
-    def _rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(n, D), a copy, in the order asked for."""
-        result = np.empty((len(rows), self.shape[1]), np.float32)
-        owners = np.searchsorted(self._starts, rows, side="right") - 1
-        for owner in np.unique(owners):
-            mine = np.flatnonzero(owners == owner)
-            segment = self._segments[owner]
-            result[mine] = segment.vectors[segment.alive[rows[mine] - self._starts[owner]]]
-        return result
+    Raises:
+        DataError: it is missing or has fewer.
+    """
+    if not most:
+        return np.empty((0, dim), np.float32)
+    try:
+        size = path.stat().st_size
+        count = min(most, size // (4 * dim))
+        if count < least:
+            raise DataError(
+                f"{describe(path)}: is cut short ({size} bytes, not {4 * dim * least}); "
+                "restore it from a copy, or build the index again"
+            )
+        # Copy on write: torch takes no read-only memory without a warning. Nobody writes, so nothing is copied.
+        shape = (count, dim)
+        return np.asarray(np.memmap(path, "<f4", "c", shape=shape)) if count else np.empty(shape, np.float32)
+    except OSError as error:
+        raise DataError(
+            f"{describe(path)}: cannot be read ({error.strerror}); restore it from a copy, or build the index again"
+        ) from error
+
+
+def write_vectors(path: Path, start: int, parts: Iterable[NDArray[np.float32]]) -> None:
+    """Write vectors (n_i, D) into a file from row `start` on, over what a killed program left there; on disk when done.
+
+    Raises:
+        OutputError: it can't be written, or is no regular file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        with open(os.open(path, flags, 0o666), "wb") as stream:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise OutputError(f"{describe(path)}: is not a regular file; remove it, or choose another folder")
+            for part in parts:
+                stream.seek(4 * start * part.shape[1])
+                stream.write(np.ascontiguousarray(part, "<f4").data)
+                start += len(part)
+            stream.flush()
+            os.fsync(stream.fileno())  # before the database points at them
+    except OSError as error:
+        raise OutputError(
+            f"{describe(path)}: cannot write ({error.strerror}); check the folder and the disk"
+        ) from error

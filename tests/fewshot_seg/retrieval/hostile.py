@@ -17,7 +17,7 @@ import torch
 
 import fewshot_seg as fs
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.retrieval import editing
+from fewshot_seg.retrieval import store
 
 KILLS = 6
 
@@ -77,13 +77,13 @@ def kill(folder: Path, embedder: Embedder, images: list[str]) -> None:
         index = fs.Index.load(folder, embedder)
         index.add(images)  # nothing that was left stands in the way
         assert vectors_of(fs.Index.load(folder)) == new
-        assert not list(folder.glob(".fewshot-seg-*"))
+        assert len(list(folder.glob("vectors-*"))) == 1
         index.remove(images)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    editing.PART_ROWS = 1  # type: ignore[misc]
+    store.PART_ROWS = 1  # type: ignore[misc]
     where, checkpoint, *files = sys.argv[1:]
     own = fs.load_embedder(checkpoint, device="cpu")
     add_at_once(Path(where), own, files)

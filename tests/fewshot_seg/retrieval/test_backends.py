@@ -17,12 +17,13 @@ from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval.accelerators import FOLDER
 from fewshot_seg.retrieval.backends import KINDS, rescored
-from fewshot_seg.retrieval.contents import Contents, claim, commit, write_part
+from fewshot_seg.retrieval.contents import empty_contents
 from fewshot_seg.retrieval.exact import top_k
+from fewshot_seg.retrieval.folder import claim
 from fewshot_seg.retrieval.identity import Identity
 from fewshot_seg.retrieval.index import Index
 from fewshot_seg.retrieval.rows import Row, Stamp
-from fewshot_seg.retrieval.segments import Segment
+from fewshot_seg.retrieval.store import Store
 from fewshot_seg.retrieval.vectors import Vectors
 from tests.fewshot_seg.command_line import error_line, fewshot
 
@@ -43,14 +44,11 @@ def rows_for(count: int) -> Sequence[Row]:
 def write_index(folder: Path, vectors: np.ndarray) -> Index:
     """An index of vectors that no image has."""
     identity = Identity(None, {"backbone": "none", "preprocessing": {}}, "0", vectors.shape[1])
-    contents = Contents(identity, folder, columns=("camera",), complete=True)
     with claim(folder, None):
-        parts = np.array_split(np.arange(len(vectors)), 2)  # two segments
-        rows = rows_for(len(vectors))
-        made = tuple(
-            write_part(contents, [vectors[part]], [rows[n] for n in part], len(part)) for part in parts if len(part)
-        )
-        commit(Contents(identity, folder, made, columns=("camera",), complete=True))
+        store = Store(empty_contents(identity, folder))
+        for row, vector in zip(rows_for(len(vectors)), vectors, strict=True):
+            store.append(row, vector)
+        store.commit(count=True, columns=("camera",))
     return Index.load(folder)
 
 
@@ -159,7 +157,7 @@ def test_what_cannot_be_made_is_said(folder: Path, tmp_path: Path) -> None:
         few.accelerate("faiss-ivfpq")
     with pytest.raises(ConfigError, match="has no faiss-hnsw"):
         few.use_backend("faiss-hnsw")
-    memory = Index(Contents(few.identity, segments=(Segment(clustered(4, 8), rows_for(4)),)))
+    memory = Index(empty_contents(few.identity))
     with pytest.raises(ConfigError, match="in memory"):
         memory.accelerate("faiss-flat")
 
@@ -195,7 +193,8 @@ def test_the_commands_make_and_use_a_backend(
 def test_rescoring_everything_is_exact_search(seed: int, queries: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     gallery = rng.integers(-2, 3, (12, 4)).astype(np.float32)  # many equal scores
-    vectors = Vectors([Segment(gallery[:5], rows_for(5)), Segment(gallery[5:], rows_for(7))], 4)
+    with_holes = np.repeat(gallery, 2, axis=0)
+    vectors = Vectors(with_holes, np.arange(0, 24, 2))
     asked = torch.from_numpy(rng.integers(-2, 3, (queries, 4)).astype(np.float32))
     rows = np.stack([rng.permutation(12) for _ in range(queries)])
     found, exact = rescored(asked, vectors, rows, k), top_k(asked, gallery, k)
@@ -204,7 +203,7 @@ def test_rescoring_everything_is_exact_search(seed: int, queries: int, k: int) -
 
 
 def test_rows_that_were_not_proposed_stay_last() -> None:
-    vectors = Vectors([Segment(np.eye(3, dtype=np.float32), rows_for(3))], 3)
+    vectors = Vectors(np.eye(3, dtype=np.float32))
     found = rescored(-torch.eye(3)[:1], vectors, np.array([[-1, 0, 2]]), 3)
     assert found.rows.tolist() == [[2, 0, -1]]
     assert found.scores.tolist() == [[0.0, -1.0, -np.inf]]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import fewshot_seg as fs
-from fewshot_seg.locks import sole_user
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.retrieval import editing
+from fewshot_seg.retrieval import store
 from tests.architecture.imports import ROOT
 from tests.privileges import folder_for_everyone, unprivileged
 
@@ -37,10 +38,10 @@ def built(pictures: Path, embedder: Embedder, tmp_path: Path) -> Path:
     return tmp_path / "built"
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".jsonl"])
+@pytest.mark.parametrize("name", ["vectors-*.f32", "index.db"])
 @pytest.mark.parametrize("damage", ["cut short", "damaged", "missing"])
-def test_a_damaged_file_is_named(built: Path, suffix: str, damage: str) -> None:
-    path = next((built / "segments").glob(f"*{suffix}"))
+def test_a_damaged_file_is_named(built: Path, name: str, damage: str) -> None:
+    path = next(built.glob(name))
     content = bytearray(path.read_bytes())
     if damage == "missing":
         path.unlink()
@@ -54,20 +55,51 @@ def test_a_damaged_file_is_named(built: Path, suffix: str, damage: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b"\xff\xfe", None])
-def test_a_damaged_manifest_is_named(built: Path, content: bytes | None) -> None:
-    path = built / "index.json"
-    path.write_bytes(path.read_bytes()[:-40] if content is None else content)
-    with pytest.raises(fs.DataError, match=r"index.json: is damaged"):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM config",
+        "UPDATE config SET value = '{'",
+        f"UPDATE config SET value = '{'[' * 100_000}'",
+        "UPDATE config SET value = json_set(value, '$.end', 1e400)",
+        "UPDATE config SET value = json_set(value, '$.counted', 4)",
+        "UPDATE config SET value = json_set(value, '$.identity.dim', 4194304)",
+        "UPDATE config SET value = json_set(value, '$.vectors', '../pictures.f32')",
+        "UPDATE config SET value = json_set(value, '$.odd', 1)",
+        "UPDATE rows SET slot = 1000000000000 WHERE slot = 1",
+        "UPDATE rows SET root = 7 WHERE slot = 1",
+        "UPDATE rows SET path = x'00ff' WHERE slot = 1",
+        "UPDATE rows SET columns = '[' WHERE slot = 1",
+        "UPDATE rows SET path = 'other.jpg' WHERE slot = 1",
+        "DROP TABLE rows",
+        "PRAGMA application_id = 7",
+    ],
+)
+def test_a_forged_database_is_named(built: Path, change: str) -> None:
+    with closing(sqlite3.connect(built / "index.db")) as database, database:
+        database.execute(change)
+    with pytest.raises(fs.DataError, match=r"index\.db|vectors-") as error:
+        fs.Index.load(built)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"{", b"SQLite format 3\0" + bytes(200)])
+def test_a_database_that_is_none_is_named(built: Path, content: bytes) -> None:
+    (built / "index.db").write_bytes(content)
+    with pytest.raises(fs.DataError, match=r"index.db: is damaged"):
         fs.Index.load(built)
 
 
-def test_a_newer_index_and_none_at_all_are_told_apart(built: Path, tmp_path: Path) -> None:
-    path = built / "index.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+def test_another_version_s_index_and_none_at_all_are_told_apart(built: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(built / "index.db")) as database, database:
+        database.execute("PRAGMA user_version = 3")
     with pytest.raises(fs.DataError, match="newer"):
         fs.Index.load(built)
-    for none in (tmp_path, tmp_path / "nowhere", path):
+    (tmp_path / "old" / "segments").mkdir(parents=True)
+    (tmp_path / "old" / "index.json").write_text("{}")
+    with pytest.raises(fs.DataError, match="made by an earlier version: build it again"):
+        fs.Index.load(tmp_path / "old")
+    for none in (tmp_path, tmp_path / "nowhere", built / "index.db"):
         with pytest.raises(fs.DataError, match="is no index"):
             fs.Index.load(none)
 
@@ -89,7 +121,7 @@ def stopping_after(count: int) -> Any:
 def test_an_interrupted_build_goes_on_and_ends_the_same(
     pictures: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(editing, "PART_ROWS", 2)
+    monkeypatch.setattr(store, "PART_ROWS", 2)
     whole = fs.Index.build(pictures, embedder)
     seen = []
 
@@ -113,7 +145,7 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(
 def test_what_an_interrupted_build_left_counts_only_where_it_is_still_asked_for(
     pictures: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(editing, "PART_ROWS", 2)
+    monkeypatch.setattr(store, "PART_ROWS", 2)
     out, copy = tmp_path / "index", tmp_path / "pictures"
     shutil.copytree(pictures, copy)
     with pytest.raises(Stop):
@@ -127,7 +159,7 @@ def test_what_an_interrupted_build_left_counts_only_where_it_is_still_asked_for(
 def test_an_interrupted_add_leaves_the_old_index(
     pictures: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(editing, "PART_ROWS", 2)
+    monkeypatch.setattr(store, "PART_ROWS", 2)
     index = fs.Index.build(pictures / "cat", embedder, tmp_path / "index")
     with pytest.raises(Stop):
         index.add(pictures / "cup", batch_size=1, progress=stopping_after(3))
@@ -157,7 +189,7 @@ def test_killed_at_any_moment_or_changed_by_several_it_is_never_broken(
 
 
 def test_who_doesn_t_wait_is_refused(built: Path, embedder: Embedder, pictures: Path) -> None:
-    with sole_user(built):
+    with FileLock(built / "index.lock"):
         with pytest.raises(fs.ConfigError, match="another process is at work in it"):
             fs.Index.load(built, embedder).add(pictures / "face.jpg")
         assert len(fs.Index.load(built)) == 10  # reading needs no lock
@@ -169,7 +201,7 @@ def test_a_reader_keeps_its_index_while_others_change_it(built: Path, embedder: 
     writer.add(pictures / "face.jpg")
     writer.remove(pictures / "cat")
     writer.rebuild()
-    assert len(list((built / "segments").iterdir())) == 2
+    assert len(list(built.glob("vectors-*"))) == 1
     assert vectors_of(reader) == before
     reader.add(pictures / "face.jpg")  # sees what the other has done
     assert len(reader) == 6
@@ -178,8 +210,7 @@ def test_a_reader_keeps_its_index_while_others_change_it(built: Path, embedder: 
 def test_a_read_only_index_can_be_searched_and_not_changed(pictures: Path, embedder: Embedder) -> None:
     with folder_for_everyone() as folder:
         fs.Index.build(pictures / "cat", embedder, folder / "index")
-        for path in (folder / "index", folder / "index" / "segments"):
-            path.chmod(0o555)
+        (folder / "index").chmod(0o555)
         try:
             with unprivileged():
                 index = fs.Index.load(folder / "index", embedder)
@@ -187,8 +218,7 @@ def test_a_read_only_index_can_be_searched_and_not_changed(pictures: Path, embed
                 with pytest.raises(fs.OutputError, match="cannot write"):
                     index.remove(pictures)
         finally:
-            for path in (folder / "index", folder / "index" / "segments"):
-                path.chmod(0o755)
+            (folder / "index").chmod(0o755)
 
 
 def test_a_folder_with_other_files_is_not_made_an_index(pictures: Path, embedder: Embedder, built: Path) -> None:
@@ -208,20 +238,21 @@ def test_save_replaces_an_index_as_a_whole(built: Path, pictures: Path, embedder
     small = fs.Index.build(pictures / "face.jpg", embedder)
     small.save(built)
     assert fs.Index.load(built).paths == [str(pictures / "face.jpg")]
-    assert len(list((built / "segments").iterdir())) == 2
+    assert len(list(built.glob("vectors-*"))) == 1
     assert small.folder is None
 
 
-def test_many_small_additions_make_few_files(
+def test_vectors_are_written_anew_when_most_are_holes(
     pictures: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(editing, "MANY", 3)
-    monkeypatch.setattr(editing, "FULL_BYTES", 4 * 1280 * 4)  # four rows
-    index = fs.Index.build(pictures / "face.jpg", embedder, tmp_path / "index")
-    paths = [str(pictures / "face.jpg")]
+    monkeypatch.setattr(store, "MANY_HOLES", 2)
+    index = fs.Index.build(pictures, embedder, tmp_path / "index")
+    before, reader = vectors_of(index), fs.Index.load(tmp_path / "index")
+    sizes = []
     for path in sorted((pictures / "cat").iterdir()) + sorted((pictures / "cup").iterdir()):
-        index.add(path)
-        paths.append(str(path))
-        assert len(list((tmp_path / "index" / "segments").iterdir())) <= 2 * 5
-    assert index.paths == fs.Index.load(tmp_path / "index").paths == paths
-    assert vectors_of(index) == vectors_of(fs.Index.build(paths, embedder))
+        index.remove(path)
+        sizes.append(next((tmp_path / "index").glob("vectors-*")).stat().st_size // (4 * 1280))
+    assert sizes == [11, 11, 11, 11, 11, 5, 5, 5, 2, 2]
+    face = str(pictures / "face.jpg")
+    assert vectors_of(fs.Index.load(tmp_path / "index", verify=True)) == {face: before[face]}
+    assert vectors_of(reader) == before
