@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
 
 from fewshot_seg.errors import ConfigError, OutputError, describe
 
-__all__ = ["sole_user"]
+__all__ = ["LOCK", "sole_user"]
+
+LOCK: Final = ".lock"
+"""The file that is locked: empty, and there only while somebody holds the folder."""
 
 
 @contextmanager
 def sole_user(out: Path, rank: int = 0, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a folder for the block; the lock goes with the process, however it ends.
-
-    Nothing is locked on Windows, and on file systems that can't.
 
     Args:
         out: an existing folder.
@@ -27,60 +30,43 @@ def sole_user(out: Path, rank: int = 0, on_wait: Callable[[], None] | None = Non
     Raises:
         ConfigError: another process holds it. OutputError: the folder can't be written.
     """
-    path = out / (".lock" if rank == 0 else f".lock-{rank}")
-    descriptor = _acquire(path, on_wait)
+    path = out / (LOCK if rank == 0 else f"{LOCK}-{rank}")
+    if not out.is_dir():
+        raise OutputError(f"{describe(out)}: no such folder; check the folder")
+    try:
+        lock = _acquire(path, on_wait)
+    except OSError as error:
+        raise OutputError(f"{describe(path)}: cannot write ({error.strerror or error}); check the folder") from error
     try:
         yield
     finally:
         with suppress(OSError):
-            path.unlink()  # while it is held: whoever opened it meanwhile sees that it is gone, and tries again
-        os.close(descriptor)
+            path.unlink()  # while it is held: whoever waited for it sees that it is gone, and tries again
+        lock.release()
 
 
-def _acquire(path: Path, on_wait: Callable[[], None] | None) -> int:
-    """The open, locked file."""
+def _acquire(path: Path, on_wait: Callable[[], None] | None) -> FileLock:
+    told = False
     while True:
+        lock = FileLock(path)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise OutputError(f"{describe(path)}: {error.strerror}; check the folder") from error
-        try:
-            if not _lock(descriptor, wait=False):
-                if on_wait is None:
-                    where = describe(path.parent)
-                    raise ConfigError(f"{where}: another process is at work in it; wait, or change --out")
-                on_wait()
-                on_wait = _silent
-                _lock(descriptor, wait=True)
-            if _is_still(path, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+            lock.acquire(timeout=-1 if told else 0)
+        except Timeout:
+            if on_wait is None:
+                where = describe(path.parent)
+                raise ConfigError(f"{where}: another process is at work in it; wait, or change --out") from None
+            on_wait()
+            told = True
+            continue
+        if _is_still(path, lock):
+            return lock
+        lock.release()
 
 
-def _silent() -> None:
-    """Whoever waits is told once."""
-
-
-def _lock(descriptor: int, wait: bool) -> bool:
-    """Whether the file is ours now."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
+def _is_still(path: Path, lock: FileLock) -> bool:
+    """Whether what is locked is the file of this name, and not one that its last owner has removed."""
+    descriptor = getattr(getattr(lock, "_context", None), "lock_file_fd", None)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        return descriptor is None or os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False

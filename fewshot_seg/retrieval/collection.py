@@ -207,8 +207,7 @@ class Collection:
     def rebuild(self, *, on_wait: Callable[[], None] | None = None) -> None:
         """Write the index anew, without what was removed; rows keep their order.
 
-        Raises:
-            ConfigError, OutputError: as `build`.
+        Errors as `build`.
         """
         with self._edit(on_wait):
             self._contents = Store(self._contents).rewrite(self._contents, pending=True)

@@ -13,15 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
-
 from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
+from fewshot_seg.locks import LOCK, sole_user
 from fewshot_seg.retrieval.database import APPLICATION, VECTORS, connect
 
-__all__ = ["LOCK", "NAME", "check_is_index", "claim", "holds_index", "new_name", "sweep"]
+__all__ = ["NAME", "check_is_index", "claim", "holds_index", "new_name", "sweep"]
 
 NAME: Final = "index.db"
-LOCK: Final = "index.lock"
 _JOURNAL: Final = f"{NAME}-journal"
 _JOURNAL_STARTS: Final = (b"", bytes(8), bytes.fromhex("d9d505f920a163d7"))
 
@@ -61,24 +59,14 @@ def claim(folder: Path, on_wait: Callable[[], None] | None) -> Iterator[None]:
     _refuse_foreign(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if on_wait is None:
-                raise ConfigError(f"{describe(folder)}: another process is at work in it; wait for it") from None
-            on_wait()
-            lock.acquire()
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{describe(folder)}: cannot write here ({reason}); check the folder") from error
-    try:
+    with sole_user(folder, on_wait=on_wait):
         if (folder / NAME).exists():
             with suppress(DataError, sqlite3.Error):  # what is wrong is said by whoever reads it
                 connect(folder / NAME, create=True).close()  # undoes what a killed process left half done
         yield
-    finally:
-        lock.release()
 
 
 def new_name() -> str:

@@ -189,7 +189,7 @@ def test_killed_at_any_moment_or_changed_by_several_it_is_never_broken(
 
 
 def test_who_doesn_t_wait_is_refused(built: Path, embedder: Embedder, pictures: Path) -> None:
-    with FileLock(built / "index.lock"):
+    with FileLock(built / ".lock"):
         with pytest.raises(fs.ConfigError, match="another process is at work in it"):
             fs.Index.load(built, embedder).add(pictures / "face.jpg")
         assert len(fs.Index.load(built)) == 10  # reading needs no lock
