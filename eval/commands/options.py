@@ -77,6 +77,10 @@ SeveralWeights = Annotated[
         "--weights", "-w", help="A name or a checkpoint file. May be repeated: side by side.", show_default="default"
     ),
 ]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--size", min=32, max=4096, help="Pixels a side of the images.", show_default="256, or as trained"),
+]
 ImageWorkers = Annotated[
     int | None,
     typer.Option(min=1, help="Images at a time; the results are the same.", show_default="processors, up to 8"),

@@ -12,7 +12,7 @@ import typer
 
 from eval.commands.common import COMMAND, goes_on
 from eval.commands.lines import write_report_of
-from eval.commands.options import Device, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
+from eval.commands.options import Device, ImageSize, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
 from fewshot_seg.commands.console import tracked
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def reid(
     same_camera: CameraRule = SameCamera.keep,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same draws.")] = 0,
     device: Device = "auto",
+    size: ImageSize = None,
     workers: ImageWorkers = None,
     allow_missing: AllowMissing = False,
     bootstrap: Resamples = 1000,
@@ -170,6 +171,7 @@ def reid(
         protocol=_protocol(dataset, gallery_shot, repeats, seed, same_camera),
         weights=tuple(weights or ["default"]),
         device=device,
+        size=size,
         workers=workers,
         samples=bootstrap,
     )

@@ -11,7 +11,7 @@ import typer
 
 from eval.commands.common import COMMAND, goes_on
 from eval.commands.lines import write_report_of
-from eval.commands.options import Device, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
+from eval.commands.options import Device, ImageSize, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
 from fewshot_seg.commands.console import print_table, tracked
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def retrieval(
         bool, typer.Option("--nmi/--no-nmi", help="Cluster the vectors, too: long for many classes.")
     ] = True,
     device: Device = "auto",
+    size: ImageSize = None,
     workers: ImageWorkers = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Take a published set that is not complete.")
@@ -107,6 +108,7 @@ def retrieval(
         weights=tuple(weights or ["default"]),
         ks=tuple(k or ()),
         device=device,
+        size=size,
         workers=workers,
         samples=bootstrap,
         nmi=nmi,

@@ -207,4 +207,5 @@ def _explainer(config: Mapping[str, Any], images: RetrievalImages, network: Netw
         made = network.embedder(one["source"], one["device"], one["weights"], lambda known: identity_of(known).weights)
     except FewShotError as error:
         return None, str(error)
-    return Explainer(made, images), ""
+    preprocessing = one["spec"]["preprocessing"]
+    return Explainer(made.at_size(preprocessing["size"], preprocessing.get("width")), images), ""

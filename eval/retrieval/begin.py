@@ -38,6 +38,7 @@ class SearchTask(Generic[C]):
         out: the run's folder.
         weights: as `load_embedder` takes them, at least one, each once; the run's own figures are the first's.
         device: as `load_embedder` takes it.
+        size: pixels a side at which images are embedded, as `for_retrieval` takes it.
         workers: as `vectors.embed_files` takes it.
         samples: resamples of the queries for intervals; 0 gives none.
 
@@ -49,6 +50,7 @@ class SearchTask(Generic[C]):
     out: Path
     weights: tuple[str, ...] = ("default",)
     device: str = "auto"
+    size: int | None = None
     workers: int | None = None
     samples: int = SAMPLES
 
@@ -99,7 +101,7 @@ def begun(
         ConfigError: the folder holds another task's run, or another process is at work in it.
         CheckpointError: bad weights. OutputError: the folder can't be written.
     """
-    contenders = load_contenders(task.weights, task.device)
+    contenders = load_contenders(task.weights, task.device, task.size)
     config = {
         "run": kind,
         "fewshot_seg": __version__,
@@ -110,6 +112,7 @@ def begun(
         "queries": len(images.queries),
         "gallery": len(images.gallery),
         **told,
+        **({} if task.size is None else {"size": task.size}),
         "weights": [dict(one.config) for one in contenders],
     }
     with held_folder(task.out):

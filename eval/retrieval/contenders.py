@@ -41,20 +41,20 @@ def check_weights(weights: Sequence[str]) -> None:
         raise ConfigError(f"weights {', '.join(weights)}: name at least one, and each once")
 
 
-def load_contenders(weights: Sequence[str], device: str) -> list[Contender]:
-    """Each of the weights, as `load_embedder` takes them, on the device.
+def load_contenders(weights: Sequence[str], device: str, size: int | None = None) -> list[Contender]:
+    """Each of the weights, as `load_embedder` takes them, on the device, at a size as `for_retrieval` takes it.
 
     Raises:
         CheckpointError: bad weights. ConfigError: no such device.
     """
     from dataclasses import asdict
 
-    from fewshot_seg.network.embedding import load_embedder
+    from fewshot_seg.network.embedding import for_retrieval, load_embedder
     from fewshot_seg.retrieval.identity import identity_of
 
     contenders = []
     for name, one in zip(_names(weights), weights, strict=True):
-        embedder = load_embedder(one, device=device)
+        embedder = for_retrieval(load_embedder(one, device=device), size)
         known = {**asdict(identity_of(embedder)), "source": one, "device": embedder.device.type}
         contenders.append(Contender(name, embedder, {"name": name, **known}))
     return contenders

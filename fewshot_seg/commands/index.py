@@ -52,6 +52,16 @@ OwnWeights = Annotated[
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Threads that read images.", show_default="all cores, at most 8")
 ]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        min=32,
+        max=4096,
+        help="Pixels a side at which images are embedded.",
+        show_default="256, or as trained",
+    ),
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images in the network at a time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -79,6 +89,7 @@ def build(
     table: Table = None,
     weights: Weights = "default",
     device: Device = "auto",
+    size: Size = None,
     workers: Workers = None,
     batch_size: BatchSize = 16,
     threads: Threads = None,
@@ -90,7 +101,7 @@ def build(
     embedder = Engine(weights, device, threads=threads).embedder()
     how = _how(folder, workers, batch_size)
     with interruptible(folder):
-        index = Index.build(inputs.paths, embedder, folder, columns=inputs.columns, **how)
+        index = Index.build(inputs.paths, embedder, folder, size=size, columns=inputs.columns, **how)
     report(index)
 
 

@@ -103,6 +103,7 @@ class _Place:
     threads: int | None
     pattern: str | None
     camera: str | None
+    outputs: tuple[Path | None, ...] = ()  # none of which may be an image of the gallery
 
 
 @reid_app.command(epilog=SEARCH_EPILOG)
@@ -140,8 +141,8 @@ def search(
 
     asked = find_queries(queries)
     paths = [query.path for query in asked]
-    refuse_targets(paths, sheet, None)
-    place = _Place(gallery, weights, device, threads, pattern, camera)
+    refuse_targets(paths, gallery, sheet, explain)
+    place = _Place(gallery, weights, device, threads, pattern, camera, (sheet,))
     answers = _answers(place, asked, _options(k, rerank, query_expansion, same_camera))
     explainer = Explainer(explain, paths)
     entries = []
@@ -185,8 +186,8 @@ def rank(
     from fewshot_seg.commands.searching import find_queries
 
     asked = find_queries(queries)
-    refuse_targets([query.path for query in asked], None, out)
-    place = _Place(gallery, weights, device, threads, pattern, camera)
+    refuse_targets([query.path for query in asked], gallery, None, out)
+    place = _Place(gallery, weights, device, threads, pattern, camera, (out,))
     entries = []
     for answer in _answers(place, asked, _options(None, rerank, query_expansion, same_camera)):
         if answer.error is not None:
@@ -214,12 +215,14 @@ def _options(k: int | None, rerank: bool, expansion: bool, same_camera: SameCame
 
 def _answers(place: _Place, asked: list[Query], options: SearchOptions) -> Iterator[Answer]:
     """Each query's answer, in order."""
+    from fewshot_seg.commands.search_sheets import refuse_gallery
     from fewshot_seg.commands.searching import Answer
     from fewshot_seg.errors import FewShotError
     from fewshot_seg.reid.gallery import query_cameras
     from fewshot_seg.reid.search import search_gallery
 
     index = _open(place)
+    refuse_gallery(index, place.outputs)
     paths = [query.path for query in asked if query.error is None]
     cameras = query_cameras(index, paths) if place.camera is None else [place.camera] * len(paths)
     found = search_gallery(index, paths, cameras, options, tracked)

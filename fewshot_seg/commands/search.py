@@ -123,14 +123,15 @@ def search(
     """Find the images of INDEX that are most like each QUERY."""
     from fewshot_seg.commands.region_searching import check_regions
     from fewshot_seg.commands.search_outputs import as_json_entry, table_of, write_table
-    from fewshot_seg.commands.search_sheets import refuse_targets, write_sheet
+    from fewshot_seg.commands.search_sheets import refuse_gallery, refuse_targets, write_sheet
     from fewshot_seg.commands.searching import SearchRequest, find_queries
 
     request = SearchRequest(k, threshold, box, unlike or (), None if combine is None else COMBINE[combine])
     check_regions(regions, candidates, out, explain, request)
     asked = find_queries(queries)
-    refuse_targets([query.path for query in asked], sheet, csv)
+    refuse_targets([query.path for query in asked], folder, sheet, csv, explain, out)
     index = open_index(folder, weights, device, threads, load=True)
+    refuse_gallery(index, (sheet, csv))
     index.use_backend(backend.value)
     if regions:
         entries, complete = _regions(index, asked, request, candidates, out)
@@ -152,10 +153,11 @@ def _images(
     index: Index, asked: Sequence[Query], request: SearchRequest, explain: Path | None
 ) -> tuple[list[Entry], bool]:
     """What is found, and whether nothing had to be left out."""
-    from fewshot_seg.commands.search_sheets import Explainer
+    from fewshot_seg.commands.search_sheets import Explainer, refuse_gallery
     from fewshot_seg.commands.searching import run_search
 
     explainer = Explainer(explain, [query.path for query in asked])
+    refuse_gallery(index, explainer.files)
     entries = []
     for answer in run_search(index, asked, request):
         if answer.error is not None:

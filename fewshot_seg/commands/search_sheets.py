@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fewshot_seg.imaging.render import Tile
+    from fewshot_seg.retrieval.index import Index
 
-__all__ = ["Explainer", "refuse_targets", "write_sheet"]
+__all__ = ["Explainer", "refuse_gallery", "refuse_targets", "write_sheet"]
 
 SHEET_QUERIES = 40  # more make a picture that no viewer shows
 HITS_A_ROW = 5
@@ -66,6 +67,11 @@ class Explainer:
             make_folder(folder)
             self._files = dict(zip(queries, files, strict=True))
 
+    @property
+    def files(self) -> list[Path]:
+        """What will be written, where there are hits."""
+        return list(self._files.values())
+
     def draw(self, answer: Answer) -> None:
         """Write the sheet of one query, if there is a folder and a hit.
 
@@ -82,8 +88,14 @@ class Explainer:
         write_image(self._files[answer.queries[0]], sheet(rows, title, tile=WHY_TILE))
 
 
-def refuse_targets(queries: Sequence[str], sheet: Path | None, table: Path | None) -> None:
-    """Check that no file to be written is a query, and that the sheet's ending is a picture's.
+def refuse_targets(queries: Sequence[str], index: Path, sheet: Path | None, *others: Path | None) -> None:
+    """Check that nothing to be written is a query or lies in the index, and that the sheet's ending is a picture's.
+
+    Args:
+        queries: image files.
+        index: the index's folder, or one of images that are indexed in memory.
+        sheet: a picture.
+        others: files and folders that are written, too.
 
     Raises:
         ConfigError: one is, or isn't.
@@ -92,7 +104,19 @@ def refuse_targets(queries: Sequence[str], sheet: Path | None, table: Path | Non
 
     if sheet is not None and sheet.suffix.lower() not in FORMATS:
         raise ConfigError(f"--sheet {sheet}: a sheet's name ends in {', '.join(FORMATS)}; choose one of these")
-    refuse_overwriting([path for path in (sheet, table) if path is not None], [Path(query) for query in queries])
+    outputs = [path for path in (sheet, *others) if path is not None]
+    refuse_overwriting(outputs, [*(Path(query) for query in queries), index])
+
+
+def refuse_gallery(index: Index, outputs: Sequence[Path | None]) -> None:
+    """Check that no file to be written is an image of the index.
+
+    Raises:
+        ConfigError: one is.
+    """
+    there = [path for path in outputs if path is not None and path.exists()]
+    if there:
+        refuse_overwriting(there, (Path(index.location(row)) for row in range(len(index))))
 
 
 def _rows(entry: Entry) -> list[list[Tile | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -235,6 +236,23 @@ class Embedder(nn.Module):
             return False
         trained = torch.is_grad_enabled() and (batch.requires_grad or any(p.requires_grad for p in self.parameters()))
         return not trained
+
+    def at_size(self, size: int, width: int | None = None) -> Embedder:
+        """The same network, whose weights both share, for images brought to another size.
+
+        Args:
+            size: height of the input, pixels.
+            width: of the input; None for a square.
+
+        Raises:
+            ConfigError: not 32 to 4096.
+        """
+        preprocessing = replace(self.preprocessing, size=size, width=width)
+        if preprocessing == self.preprocessing:
+            return self
+        other = copy(self)
+        other.spec = replace(self.spec, preprocessing=preprocessing)
+        return other
 
     @torch.inference_mode()
     def embed(self, images: Sequence[ImageInput], batch_size: int = 8) -> Embedding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -27,11 +28,16 @@ __all__ = [
     "ModelInfo",
     "PooledHead",
     "build_embedder",
+    "for_retrieval",
     "load_checkpoint",
     "load_embedder",
     "models",
     "save_checkpoint",
 ]
+
+
+RETRIEVAL_SIZE: Final = 256
+"""Pixels a side, for ImageNet's weights: measured on birds, cars, groceries and caltech's objects."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,24 @@ def load_embedder(
         embedder.source = name
     embedder.precision = checked
     return embedder
+
+
+def for_retrieval(embedder: Embedder, size: int | None = None) -> Embedder:
+    """The embedder at the size at which whole images are best told apart (docs/retrieval.md, "Size").
+
+    Args:
+        embedder: any; one that was trained for retrieval stays at the size that it was trained at.
+        size: another size, pixels a side; None means the measured one for ImageNet's weights, else the embedder's own.
+
+    Raises:
+        ConfigError: a size that is not 32 to 4096.
+    """
+    if size is not None:
+        return embedder.at_size(size)
+    name = embedder.source
+    if name is None or _is_file_name(name) or embedder.preprocessing != default_preprocessing(name):
+        return embedder
+    return embedder.at_size(RETRIEVAL_SIZE)
 
 
 def _is_file_name(name: str) -> bool:

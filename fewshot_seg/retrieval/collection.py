@@ -12,10 +12,10 @@ from typing import Any, Final, Self
 import torch
 
 from fewshot_seg.errors import DataError, describe
-from fewshot_seg.network.embedding import Embedder, load_embedder
+from fewshot_seg.network.embedding import Embedder, for_retrieval, load_embedder
 from fewshot_seg.retrieval.contents import Contents, empty_contents, open_contents
 from fewshot_seg.retrieval.folder import claim, holds_index
-from fewshot_seg.retrieval.identity import Identity, check_same, identity_of, load_for
+from fewshot_seg.retrieval.identity import Identity, check_same, identity_of, load_for, sized
 from fewshot_seg.retrieval.ingest import Changes, Options, Track, column_names, ingest, refuse_others
 from fewshot_seg.retrieval.roots import rebased, with_root
 from fewshot_seg.retrieval.sources import Found, find_items
@@ -56,6 +56,7 @@ class Collection:
         embedder: Embedder | str = "default",
         out: str | os.PathLike[str] | None = None,
         *,
+        size: int | None = None,
         columns: Columns | None = None,
         workers: int | None = None,
         batch_size: int = 16,
@@ -72,6 +73,7 @@ class Collection:
             paths: one alone need not be in a list.
             embedder: whose vectors; a name or a checkpoint is loaded.
             out: the index's folder; None builds it in memory, to be saved or not.
+            size: pixels a side at which images are embedded; None as `for_retrieval` has it.
             columns: what else is known of the images, name -> a text for each of `paths`, which are then files.
             workers: threads that read images; None means the machine's processors, but at most 8.
             batch_size: images in the network at a time.
@@ -85,7 +87,8 @@ class Collection:
         """
         options = Options(workers, batch_size, progress)
         model = load_embedder(embedder) if isinstance(embedder, str) else embedder
-        index = cls(empty_contents(identity_of(model), None if out is None else _absolute(out)), model)
+        identity = identity_of(for_retrieval(model, size))
+        index = cls(empty_contents(identity, None if out is None else _absolute(out)), model)
         found = find_items(paths, columns)
         if not found.items:  # said before a folder is made
             raise DataError(found.failures[0].error)
@@ -243,7 +246,12 @@ class Collection:
 
     @property
     def embedder(self) -> Embedder:
-        """The embedder that it was made with; loaded when it is first asked for.
+        """The embedder that it was made with, at the index's size. Errors as `whole_embedder`."""
+        return sized(self.whole_embedder, self.identity)
+
+    @property
+    def whole_embedder(self) -> Embedder:
+        """The same at its own size, which shows more of a scene.
 
         Raises:
             CheckpointError: its weights can't be loaded. ConfigError: they have changed.
@@ -262,7 +270,7 @@ class Collection:
         return self._contents.locate(self._contents.row(row))
 
     def _use(self, embedder: Embedder) -> None:
-        check_same(self.identity, identity_of(embedder), self._contents.name)
+        check_same(self.identity, identity_of(sized(embedder, self.identity)), self._contents.name)
         self._embedder = embedder
 
     @contextmanager

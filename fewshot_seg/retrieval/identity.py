@@ -13,7 +13,7 @@ from fewshot_seg.network.backbones import ALIASES
 from fewshot_seg.network.embedding import Embedder, load_embedder
 from fewshot_seg.network.weights import digest_of
 
-__all__ = ["Identity", "check_same", "identity_of", "load_for"]
+__all__ = ["Identity", "check_same", "identity_of", "load_for", "sized"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def check_same(index: Identity, other: Identity, where: str) -> None:
 
 
 def load_for(identity: Identity, where: str, device: str | torch.device = "auto") -> Embedder:
-    """The embedder that an index was made with, from its source.
+    """The embedder that an index was made with, from its source, at the embedder's own size (see `sized`).
 
     Raises:
         CheckpointError: its source isn't known or not there. ConfigError: what is there now is another embedder.
@@ -82,8 +82,14 @@ def load_for(identity: Identity, where: str, device: str | torch.device = "auto"
     except CheckpointError as error:
         raise CheckpointError(f"{where}: the weights that it was made with cannot be loaded: {error}") from error
     embedder.source = identity.source
-    check_same(identity, identity_of(embedder), where)
+    check_same(identity, identity_of(sized(embedder, identity)), where)
     return embedder
+
+
+def sized(embedder: Embedder, identity: Identity) -> Embedder:
+    """The embedder at the size that an index's vectors were made at."""
+    preprocessing = identity.spec["preprocessing"]
+    return embedder.at_size(preprocessing["size"], preprocessing.get("width"))
 
 
 def _differing(index: Identity, other: Identity) -> str:

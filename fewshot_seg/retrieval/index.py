@@ -120,7 +120,7 @@ class Index(Collection):
             options: how objects are located and cut; None means the defaults.
             cache: keeps what the network says of images, for searches that meet the same ones.
         """
-        return RegionSearcher(self._contents, self.embedder, self.search_vectors, options, cache)
+        return RegionSearcher(self._contents, self.whole_embedder, self.search_vectors, options, cache)
 
     def search_vectors(self, vectors: Tensor, k: int) -> TopK:
         """The k rows of the index with the largest inner products with each of Q vectors (Q,D).

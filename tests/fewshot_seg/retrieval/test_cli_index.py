@@ -172,3 +172,24 @@ def test_paths_name_the_files_from_wherever_it_is_searched(built: Path, monkeypa
     hits = printed(fewshot("search", "../index", "face.jpg", "-k", "2", "--json"))[0]["hits"]
     assert hits[0]["path"] == str(built / "photos" / "face.jpg")
     assert all(Path(hit["path"]).is_file() for hit in hits)
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("search", ("--csv", "index/index.db")),
+        ("search", ("--explain", "index/why")),
+        ("search", ("--sheet", "photos/cat/1.jpg")),  # an image of the gallery
+        ("reid rank", ("--out", "link.csv")),  # a link to one
+        ("reid search", ("--sheet", "photos/cat/0.jpg")),  # the query
+    ],
+)
+def test_no_output_goes_over_the_index_or_an_image(built: Path, command: str, output: tuple[str, str]) -> None:
+    Path("link.csv").symlink_to(Path("photos/cat/2.jpg"))
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    camera = ("--camera", "1") if command.startswith("reid") else ()
+    done = fewshot(*command.split(), "index", "photos/cat/0.jpg", *output, *camera)
+    assert done.exit_code == 1, done.output
+    assert "the output" in done.stderr
+    assert "choose another place" in done.stderr
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
