@@ -239,7 +239,7 @@ def test_another_list_with_other_episodes_is_refused(task: SegmentationTask, voc
 def test_a_folder_of_something_else_is_left_alone(task: SegmentationTask) -> None:
     task.out.mkdir()
     (task.out / "predictions.jsonl").write_text("{}\n")
-    with pytest.raises(ConfigError, match=r"holds results but no config\.json"):
+    with pytest.raises(ConfigError, match=r"holds other files and no run \(no config\.json\)"):
         run_segmentation(task)
     (task.out / "config.json").write_text("{")
     with pytest.raises(DataError, match=r"config\.json: cannot be read"):

@@ -297,8 +297,8 @@ def test_a_missing_library_is_one_line() -> None:
     code = """
 import sys
 sys.modules["pytorch_metric_learning"] = None
-from train_embed import losses
-from train_embed.config.schema import LossConfig
+from train_embed.config.loss_schema import LossConfig
+from train_embed.losses import metric as losses
 losses.make_loss(LossConfig(name="triplet"), 2, 2)
 try:
     losses.make_loss(LossConfig(name="multi-similarity"), 2, 2)
