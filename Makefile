@@ -1,11 +1,12 @@
 # Everything runs in this folder's own .venv; the first target to need it installs it.
 #   make demo PYTHON=python3.12      another Python (3.11 or newer) for a new .venv
-#   make test ARGS="-k seeds -x"     arguments for pytest
+#   make test ARGS="-k seeds -x"     arguments for pytest; WORKERS=4 for as many processes
 #   make eval-dev DATA=DIR           another folder in VOC's layout; ARGS="--episodes 1000" as for fewshot-eval dev
 
 PYTHON ?= python3
 OUT ?= demo-out
 ARGS ?=
+WORKERS ?= 2
 DATA ?= $(or $(FEWSHOT_SEG_DATA),../shared/data)/voc
 RUNS ?= eval-dev-out
 ABLATION ?= ablation-out
@@ -33,7 +34,7 @@ ablation: ## install, then switch off every part in turn on the development imag
 
 test: ## install with the test tools, then run every test
 	@$(INSTALL) dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: ## style, types, and whether the installed packages agree
 	@$(INSTALL) dev
