@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, only_present
 from fewshot_seg.datasets.segmentation import Entry
 from fewshot_seg.datasets.splits import read_ids, read_split_list
 from fewshot_seg.errors import DataError, describe
-from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES, natural_key
+from fewshot_seg.imaging.masks import read_mask
 
 __all__ = ["ClassFolders"]
 
 _HINT: Final = "the root must hold a folder for each class, with images and their masks"
 _ENDING: Final = "_mask"
 _SUBFOLDER: Final = "masks"
-_WHITE: Final = 128
 
 
 class ClassFolders(MaskedImages):
@@ -35,9 +33,10 @@ class ClassFolders(MaskedImages):
     - CLASS/NAME_mask.png;
     - CLASS/NAME.png, if the image isn't a PNG itself (FSS-1000: 1.jpg and 1.png).
 
-    A mask's foreground is what is white: palette and 0/1 masks every value but 0, others grey values from 128 up, as
-    HSNet's code reads FSS-1000. Image ids are "CLASS/NAME". Classes are numbered from 1 in the order of their names,
-    and fold i of four holds out classes i + 1, i + 5, ... (FSS-1000 itself has no folds: give "all" and a list.)
+    The first two may have any suffix of an image. A mask's foreground is what `read_mask` says of soft masks: of white
+    on black what is half white, as HSNet's code reads FSS-1000; of others what is not black. Image ids are
+    "CLASS/NAME". Classes are numbered from 1 in the order of their names, and fold i of four holds out classes i + 1,
+    i + 5, ... (FSS-1000 itself has no folds: give "all" and a list.)
 
     Args:
         root: the folder.
@@ -103,21 +102,8 @@ class ClassFolders(MaskedImages):
         return self._masks.get(image_id, self.root / image_id)
 
     def _read(self, image_id: str) -> NDArray[np.int32]:
-        path = self._mask_file(image_id)
-        with opened(path, MAX_PIXELS) as image:
-            foreground = _foreground(oriented(image))
-        if not foreground.any():
-            raise DataError(f"{describe(path)}: the mask is empty; mark the object, or take the image out")
         (label,) = self.labels(image_id)
-        return foreground.astype(np.int32) * label
-
-
-def _foreground(image: PIL.Image.Image) -> NDArray[np.bool_]:
-    """(H, W) bool, see `ClassFolders`."""
-    if image.mode in ("1", "P"):
-        return np.asarray(np.array(image) != 0)
-    grey = np.array(image.convert("L"))
-    return np.asarray(grey >= _WHITE if grey.max(initial=0) > 1 else grey > 0)
+        return read_mask(self._mask_file(image_id), soft=True).astype(np.int32) * label
 
 
 def _class_folders(root: Path) -> dict[str, Path]:
@@ -145,28 +131,30 @@ def _whole_classes(path: str | os.PathLike[str] | None, folders: Mapping[str, Pa
 
 def _images_and_masks(folder: Path, masks: Path | None) -> dict[str, tuple[Path, Path | None]]:
     """Stem -> the image and its mask (None where there is none), in the order of the names: 2.jpg before 10.jpg."""
-    files, apart = _files(folder), _files(masks or folder / _SUBFOLDER)
-    photos = {path.stem for path in files.values() if path.suffix.lower() != ".png"}
+    files = _files(folder)
+    apart = {path.stem: path for path in _files(masks or folder / _SUBFOLDER)}
+    marked = {path.stem.removesuffix(_ENDING): path for path in files if _is_marked(path)}
+    photos = {path.stem for path in files if path.suffix.lower() != ".png"}
+    beside = {path.stem: path for path in files if path.suffix.lower() == ".png" and path.stem in photos}
     found: dict[str, tuple[Path, Path | None]] = {}
-    for name in sorted(files, key=natural_key):
-        image, stem = files[name], files[name].stem
-        beside = image.suffix.lower() == ".png" and stem in photos
-        if beside or (stem.endswith(_ENDING) and len(stem) > len(_ENDING)):
+    for image in files:
+        stem = image.stem
+        if _is_marked(image) or image in beside.values():
             continue  # a mask
         if stem in found:
             raise DataError(f"{describe(folder)}: two images of one name, {describe(stem)}; keep one")
-        places = (
-            (apart, f"{stem}.png"),
-            (files, f"{stem}{_ENDING}.png"),
-            (files if stem in photos else {}, f"{stem}.png"),
-        )
-        found[stem] = image, next((there[mask] for there, mask in places if mask in there), None)
+        found[stem] = image, apart.get(stem) or marked.get(stem) or beside.get(stem)
     return found
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """A folder's image files by name; none if there is no such folder."""
+def _is_marked(path: Path) -> bool:
+    return path.stem.endswith(_ENDING) and len(path.stem) > len(_ENDING)
+
+
+def _files(folder: Path) -> list[Path]:
+    """A folder's image files in the order of their names; none if there is no such folder."""
     if not folder.is_dir():
-        return {}
-    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return {path.name: path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()}
+        return []
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    found = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    return sorted(found, key=lambda path: natural_key(path.name))

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.datasets.labelled import examples
-from fewshot_seg.datasets.labels import check_size
 from fewshot_seg.datasets.segmentation import BACKGROUND, VOID, Entry
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
+from fewshot_seg.imaging.masks import size_message
 
 __all__ = ["Folder", "MaskedImages", "interleaved", "listing", "only_present"]
 
@@ -48,8 +49,12 @@ class MaskedImages(ABC):
 
     def mask(self, image_id: str) -> NDArray[np.int32]:
         """(H, W) int32 labels; see `SegmentationDataset.mask`."""
-        labels = self._read(image_id)
-        check_size(self._mask_file(image_id), labels.shape, self.image(image_id))
+        labels, image = self._read(image_id), self.image(image_id)
+        with opened(image, MAX_PIXELS) as picture:
+            width, height = oriented(picture).size
+        if labels.shape != (height, width):
+            name = describe(self._mask_file(image_id))
+            raise DataError(size_message(name, labels.shape, (height, width), None))
         return labels
 
     def labels(self, image_id: str) -> frozenset[int]:

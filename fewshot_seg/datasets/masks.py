@@ -10,11 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets.labels import read_labels
 from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, listing, only_present
 from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
+from fewshot_seg.imaging.masks import read_labels
 
 __all__ = ["ImagesAndMasks"]
 
@@ -23,11 +23,12 @@ _FORM: Final = '["cat", "dog", ...] or {"cat": 1, "dog": 2, ...}'
 
 
 class ImagesAndMasks(MaskedImages):
-    """A folder with images/ID.SUFFIX, masks/ID.png and classes.json.
+    """A folder with images/ID.SUFFIX, masks/ID.SUFFIX (of any image format) and classes.json.
 
     classes.json is a list of names, of which the first is class 1, or an object {name: number} with the numbers
-    1, 2, ... and, if it likes, 0 for the background. Masks hold the numbers, 255 (of 16 bits: 65535) is void. Fold i of
-    four holds out classes i + 1, i + 5, ..., as COCO-20i's does.
+    1, 2, ... and, if it likes, 0 for the background. Masks hold the numbers, 255 (of 16 bits: 65535) is void; with one
+    class alone any mask will do (`imaging.masks.read_labels`). Fold i of four holds out classes i + 1, i + 5, ..., as
+    COCO-20i's does.
 
     Args:
         root: the folder.
@@ -49,7 +50,7 @@ class ImagesAndMasks(MaskedImages):
         super().__init__()
         self.root = Path(root)
         self._images = listing(self.root / "images", IMAGE_SUFFIXES, _HINT)
-        self._masks = listing(self.root / "masks", (".png",), _HINT)
+        self._masks = listing(self.root / "masks", IMAGE_SUFFIXES, _HINT)
         self.class_names = _read_names(self.root / "classes.json")
         self.folds = interleaved(len(self.class_names))
         images = Folder(self._images, "images", self.root / "images")
@@ -69,7 +70,7 @@ class ImagesAndMasks(MaskedImages):
         return self._images.get(image_id, self.root / "images" / image_id)
 
     def _mask_file(self, image_id: str) -> Path:
-        return self.root / "masks" / f"{image_id}.png"
+        return self._masks.get(image_id, self.root / "masks" / f"{image_id}.png")
 
     def _read(self, image_id: str) -> NDArray[np.int32]:
         return read_labels(self._mask_file(image_id), len(self.class_names))

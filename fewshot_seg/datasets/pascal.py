@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets.labels import as_labels, read_labels
 from fewshot_seg.datasets.masked import Folder, MaskedImages, listing, only_present
 from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.imaging.masks import as_labels, read_labels
 
 __all__ = ["CLASSES", "PascalVoc"]
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.imaging.masks import VOID
 
 __all__ = [
     "BACKGROUND",
@@ -24,9 +25,6 @@ __all__ = [
 ]
 
 BACKGROUND: Final = 0
-VOID: Final = -1
-"""The label of pixels that count neither for nor against: object borders, what annotators left open. Files
-have the largest value of their kind there, 255 or 65535."""
 
 Fold = int | Literal["all"]
 

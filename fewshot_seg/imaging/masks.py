@@ -1,8 +1,9 @@
-"""Reading one mask: files and arrays of many kinds to (H, W) bool."""
+"""Reading masks: files and arrays of many kinds to (H, W) bool, or to numbers of classes. Nothing else reads masks."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import os
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -11,7 +12,32 @@ from numpy.typing import NDArray
 from fewshot_seg.errors import DataError, ImageError, ShapeError, describe
 from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, opened, oriented
 
-_JPEG_THRESHOLD: Final = 128
+__all__ = ["VOID", "as_labels", "read_labels", "read_mask", "size_message"]
+
+VOID: Final = -1
+"""The label of pixels that count neither for nor against: object borders, what annotators left open. Files
+have the largest value of their kind there, 255 or 65535."""
+
+_HALF: Final = 128
+_WHITE: Final = 250
+_FEW: Final = 16
+"""So many grey values are objects by their numbers; more are a soft edge."""
+
+
+class _Pixels(NamedTuple):
+    """What a file or array holds.
+
+    Attributes:
+        values: (H, W) numbers, or (H, W, 3) colours.
+        shown: (H, W) bool, what is not wholly transparent; None if everything is shown.
+        lossy: whether compression may have changed values: a JPEG.
+        indices: whether the values are a palette's indices.
+    """
+
+    values: NDArray[Any]
+    shown: NDArray[np.bool_] | None = None
+    lossy: bool = False
+    indices: bool = False
 
 
 def read_mask(
@@ -19,20 +45,22 @@ def read_mask(
     size: tuple[int, int] | None = None,
     *,
     void: int | None = None,
+    soft: bool = False,
     image: object = None,
     max_pixels: int = MAX_PIXELS,
 ) -> NDArray[np.bool_]:
-    """The foreground of a mask.
+    """The foreground of a mask, in any format that `read_image` reads.
 
-    What counts as foreground:
+    What counts as foreground, by the first of these that fits:
 
+    - with transparency, where any pixel is wholly transparent: every pixel that is not (a cut-out);
+    - a JPEG: values from 128 up, since its compression leaves small values around an edge; from half of the
+      largest up where that is below 128;
     - a palette image (PASCAL VOC): every index but 0; where an image optimiser has put white at index 0 of a
       black and white palette, the colour decides;
+    - with `soft`, grey of 8 bits that holds white or more than 16 values: from 128 up;
     - a grey, 1-bit, 16-bit or float image, or an (H, W) array of any number type: every value but 0;
-    - RGB: every pixel that is not black;
-    - with an alpha channel: where any pixel is wholly transparent, every pixel that is not (a cut-out), else
-      as without alpha;
-    - a JPEG: values from 128 up, since its compression leaves small values around an edge.
+    - RGB: every pixel that is not black.
 
     EXIF orientation is applied where the file has one, as `read_image` does.
 
@@ -40,6 +68,7 @@ def read_mask(
         source: a path, a PIL image, or an (H, W) or (H, W, 3 or 4) array.
         size: (H, W) of the image that the mask belongs to, as `read_image` gives it.
         void: a value that is neither (255 in PASCAL VOC): left out of the foreground. Ignored in colour.
+        soft: whether grey says how much of a pixel is the object's, as in white on black with soft edges.
         image: the image that the mask belongs to, for the message about another size.
         max_pixels: as in `read_image`.
 
@@ -49,11 +78,8 @@ def read_mask(
     Raises:
         ImageError: no readable image. ShapeError: not the size of its image. DataError: no foreground.
     """
-    if isinstance(source, np.ndarray):
-        values, lossy = _check_values(source), False
-    else:
-        values, lossy = _values_of_file(source, max_pixels)
-    mask = _foreground(values, lossy=lossy, void=void)
+    found = _of_array(source) if isinstance(source, np.ndarray) else _of_file(source, max_pixels)
+    mask = _foreground(found, void, soft)
     name = describe(source)
     if size is not None and mask.shape != tuple(size):
         raise ShapeError(size_message(name, mask.shape, tuple(size), image))
@@ -62,21 +88,72 @@ def read_mask(
     return mask
 
 
-def _values_of_file(source: Any, max_pixels: int) -> tuple[NDArray[Any], bool]:
-    """Label values (H, W), or colours (H, W, 3 or 4); and whether the file is a JPEG."""
+def read_labels(path: str | os.PathLike[str], classes: int) -> NDArray[np.int32]:
+    """The labels of a mask file: a palette image's indices, or a grey or 1-bit image's values.
+
+    Grey may be saved as RGB. With one class only, what holds no 1 (0 and 255, colour, a JPEG, a cut-out) is read as
+    `read_mask` reads it: the foreground is class 1.
+
+    Args:
+        path: the file, of 8 bits, where 255 is void, or of 16, where 65535 is.
+        classes: labels above this are refused.
+
+    Returns:
+        (H, W) int32, 0..classes or VOID.
+
+    Raises:
+        ImageError: no readable image. DataError: colours, a JPEG or fractions with several classes, or a label that
+            is no class.
+    """
+    found = _of_file(path, MAX_PIXELS)
+    values, name = found.values, describe(path)
+    if values.ndim == 3 and (values == values[:, :, :1]).all():
+        values = values[:, :, 0]
+    void = 255 if values.dtype.itemsize == 1 else 65535
+    numbers = values.ndim == 2 and values.dtype.kind != "f" and not found.lossy
+    binary = not numbers or not (found.indices or (values == 1).any() or np.isin(values, (0, void), invert=True).any())
+    if classes == 1 and binary:
+        return _foreground(found, None, soft=True).astype(np.int32)
+    if not numbers:
+        kind = "a JPEG" if found.lossy else "in colour" if values.ndim == 3 else "of fractions"
+        raise DataError(
+            f"{name}: is {kind}; a label mask must be a palette or grey image that keeps whole numbers: PNG"
+        )
+    return as_labels(values, classes, path, void)
+
+
+def as_labels(values: NDArray[Any], classes: int, where: str | os.PathLike[str], void: int) -> NDArray[np.int32]:
+    """(H, W) values of any integer type to int32 labels, `void` to VOID.
+
+    Raises:
+        DataError: a label that is no class.
+    """
+    found = np.unique(values)
+    unknown = found[((found < 0) | (found > classes)) & (found != void)]
+    if unknown.size:
+        listed = ", ".join(map(str, unknown[:3]))
+        raise DataError(f"{describe(where)}: label {listed} is no class; labels are 0 to {classes} and {void}")
+    labels = values.astype(np.int32)
+    labels[values == void] = VOID
+    return labels
+
+
+def _of_file(source: Any, max_pixels: int) -> _Pixels:
     with opened(source, max_pixels) as image:
         lossy = image.format in ("JPEG", "MPO")
         turned = oriented(image)
-        if turned.mode == "P" and not _white_is_first(turned):
-            return np.array(turned), lossy
-        if turned.mode in ("1", "L", "F", "I") or turned.mode.startswith("I;"):
-            values = np.array(turned)
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise ValueError("it holds NaN or infinite values")
-            return values, lossy
-        if turned.mode == "PA":
-            return np.array(turned.getchannel("P")), lossy
-        return np.array(turned.convert("RGBA" if turned.has_transparency_data else "RGB")), lossy
+        shown = np.array(turned.convert("RGBA").getchannel("A")) != 0 if turned.has_transparency_data else None
+        if shown is not None and shown.all():
+            shown = None
+        if indices := turned.mode == "PA" or (turned.mode == "P" and not _white_is_first(turned)):
+            values = np.array(turned.getchannel("P") if turned.mode == "PA" else turned)
+        elif turned.mode in ("1", "L", "F", "I") or turned.mode.startswith("I;"):
+            values = np.array(turned, np.uint8 if turned.mode == "1" else None)
+        else:
+            values = np.array(turned.convert("RGB"))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError("it holds NaN or infinite values")
+        return _Pixels(values, shown, lossy, indices)
 
 
 def _white_is_first(image: PIL.Image.Image) -> bool:
@@ -86,7 +163,7 @@ def _white_is_first(image: PIL.Image.Image) -> bool:
     return used == [0, 1] and colours == [255, 255, 255, 0, 0, 0]
 
 
-def _check_values(array: NDArray[Any]) -> NDArray[Any]:
+def _of_array(array: NDArray[Any]) -> _Pixels:
     name = describe(array)
     if array.dtype.kind not in "buif":
         raise ImageError(f"{name}: its type is {array.dtype}; a mask must hold booleans or numbers")
@@ -96,18 +173,31 @@ def _check_values(array: NDArray[Any]) -> NDArray[Any]:
         raise ShapeError(f"{name}: a mask array must be (H, W), or (H, W, 3 or 4) in colour")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ImageError(f"{name}: it holds NaN or infinite values; set them to 0 or 1")
-    return array
+    if array.ndim == 3 and array.shape[2] == 4:
+        shown = array[:, :, 3] != 0
+        return _Pixels(array[:, :, :3], None if shown.all() else shown)
+    return _Pixels(array)
 
 
-def _foreground(values: NDArray[Any], *, lossy: bool, void: int | None) -> NDArray[np.bool_]:
-    """(H, W) labels or (H, W, 3 or 4) colours to (H, W) bool."""
+def _foreground(found: _Pixels, void: int | None, soft: bool) -> NDArray[np.bool_]:
+    """(H, W) bool, see `read_mask`."""
+    values = found.values
     if values.ndim == 3:
-        if values.shape[2] == 4 and not values[:, :, 3].all():
-            return np.asarray(values[:, :, 3] != 0)
-        values = values[:, :, :3].max(axis=2)
-        void = None
-    mask = values >= _JPEG_THRESHOLD if lossy else values != 0
+        soft = soft and bool((values == values[:, :, :1]).all())
+        values, void = values.max(axis=2), None
+    if found.shown is not None:
+        mask = found.shown
+    elif found.lossy:
+        mask = values >= min(_HALF, max(int(values.max()) // 2, 1))
+    elif soft and not found.indices and values.dtype == np.uint8 and _has_soft_edges(values):
+        mask = values >= _HALF
+    else:
+        mask = values != 0
     return np.asarray(mask if void is None else mask & (values != void))
+
+
+def _has_soft_edges(values: NDArray[np.uint8]) -> bool:
+    return bool(values.max() >= _WHITE or np.count_nonzero(np.bincount(values.ravel())) > _FEW)
 
 
 def size_message(name: str, got: tuple[int, ...], wanted: tuple[int, ...], image: object, what: str = "mask") -> str:

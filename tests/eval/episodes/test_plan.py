@@ -198,7 +198,7 @@ def test_an_empty_class_is_one_error(tmp_path: Path) -> None:
         run_segmentation(task)
     PIL.Image.fromarray(np.zeros((24, 32), np.uint8)).save(data["folder"] / "cat" / "1.png")
     folder = replace(task, root=data["folder"], dataset="folder", episodes=12)
-    with pytest.raises(FewShotError, match=r"cat/1\.png: the mask is empty; mark the object, or take the image out"):
+    with pytest.raises(FewShotError, match=r"cat/1\.png: the mask has no foreground; mark the object"):
         run_segmentation(folder)
 
 

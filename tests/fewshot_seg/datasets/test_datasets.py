@@ -130,8 +130,8 @@ def test_an_unknown_label(voc: Path) -> None:
 
 
 def test_a_colour_mask_and_a_damaged_one(voc: Path) -> None:
-    PIL.Image.new("RGB", (32, 24)).save(voc / "SegmentationClass" / "a_0.png")
-    with pytest.raises(DataError, match="must be a palette or 8-bit grey image, not RGB"):
+    PIL.Image.new("RGB", (32, 24), (1, 2, 3)).save(voc / "SegmentationClass" / "a_0.png")
+    with pytest.raises(DataError, match="is in colour; a label mask must be a palette or grey image"):
         open_listed(voc).mask("a_0")
     (voc / "SegmentationClass" / "a_1.png").write_text("no image")
     with pytest.raises(ImageError, match=r"a_1\.png"):

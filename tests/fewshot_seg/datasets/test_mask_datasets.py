@@ -336,18 +336,77 @@ def test_class_folders_in_two_trees(tmp_path: Path) -> None:
     assert dataset.mask("dog/1").max() == 2
 
 
-@pytest.mark.parametrize(
-    ("value", "mode", "kept"),
-    [(255, "RGB", True), (1, "L", True), (127, "L", False), (128, "L", True), (255, "1", True)],
-)
-def test_what_is_white_in_a_mask(tmp_path: Path, value: int, mode: str, kept: bool) -> None:
+@pytest.mark.parametrize(("value", "mode"), [(255, "RGB"), (1, "L"), (127, "L"), (128, "L"), (255, "1"), (38, "LA")])
+def test_what_is_foreground_in_a_class_folder(tmp_path: Path, value: int, mode: str) -> None:
     dataset = ClassFolders(make_class_folders(tmp_path, {"cat": 2}))
     write_white(tmp_path / "cat" / "1.png", value, mode)
-    if kept:
-        assert np.array_equal(dataset.mask("cat/1") == 1, labels_of(1) == 1)
-    else:
-        with pytest.raises(DataError, match=r"1\.png: the mask is empty; mark the object"):
-            dataset.mask("cat/1")
+    assert np.array_equal(dataset.mask("cat/1") == 1, labels_of(1) == 1)
+    write_white(tmp_path / "cat" / "1.png", 0)
+    with pytest.raises(DataError, match=r"1\.png: the mask has no foreground; mark the object"):
+        dataset.mask("cat/1")
+
+
+def test_soft_edges_of_a_class_folder_s_masks_are_cut_at_half(tmp_path: Path) -> None:
+    dataset = ClassFolders(make_class_folders(tmp_path, {"cat": 1}))
+    ramp = np.tile(np.linspace(0, 255, SIZE[1]).astype(np.uint8), (SIZE[0], 1))
+    PIL.Image.fromarray(ramp).save(tmp_path / "cat" / "1.png")
+    assert np.array_equal(dataset.mask("cat/1") == 1, ramp >= 128)
+
+
+def test_instances_and_cut_outs_in_a_class_folder(tmp_path: Path) -> None:
+    dataset = ClassFolders(make_class_folders(tmp_path, {"cat": 3}))
+    square = labels_of(1) == 1
+    instances = np.where(square, 60, 0).astype(np.uint8)
+    instances[8] *= 3  # a second object, of another grey
+    PIL.Image.fromarray(instances).save(tmp_path / "cat" / "1.png")
+    red = np.zeros((*SIZE, 3), np.uint8)
+    red[square, 0] = 255
+    PIL.Image.fromarray(red).save(tmp_path / "cat" / "2.png")
+    photo = np.random.default_rng(0).integers(0, 256, (*SIZE, 4), np.uint8)
+    photo[:, :, 3] = 255 * square
+    PIL.Image.fromarray(photo).save(tmp_path / "cat" / "3.png")
+    for number in (1, 2, 3):
+        assert np.array_equal(dataset.mask(f"cat/{number}") == 1, square)
+
+
+@pytest.mark.parametrize(
+    "mask", ["{name}/{n}.PNG", "{name}/{n}_mask.JPG", "{name}/masks/{n}.tif", "{name}/masks/{n}.Bmp"]
+)
+def test_masks_of_class_folders_with_any_suffix(tmp_path: Path, mask: str) -> None:
+    dataset = ClassFolders(make_class_folders(tmp_path, {"cat": 2}, mask))
+    assert [entry.image for entry in dataset.entries] == ["cat/1", "cat/2"]
+    assert np.array_equal(dataset.mask("cat/2") == 1, labels_of(1) == 1)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [("png", "1"), ("PNG", "L"), ("jpg", "L"), ("tif", "RGB"), ("webp", "RGB")]
+)
+def test_masks_of_one_class_are_any_mask(tmp_path: Path, suffix: str, mode: str) -> None:
+    root = make_images_and_masks(tmp_path, ["cat"], {"a": (1,)})
+    (root / "masks" / "a.png").unlink()
+    write_white(root / "masks" / f"a.{suffix}", 255, mode)
+    dataset = ImagesAndMasks(root)
+    assert dataset.entries == (Entry("a", 1),)
+    assert np.array_equal(dataset.mask("a"), labels_of(1) == 1)
+
+
+def test_grey_saved_as_colour_holds_numbers_and_a_jpeg_of_several_classes_does_not(tmp_path: Path) -> None:
+    root = make_images_and_masks(tmp_path, ["cat", "dog"], {"a": (1, 2)})
+    PIL.Image.fromarray(labels_of(1, 2)).convert("RGB").save(root / "masks" / "a.png")
+    dataset = ImagesAndMasks(root)
+    assert dataset.labels("a") == {1, 2}
+    assert np.array_equal(dataset.mask("a") == VOID, labels_of(1, 2) == 255)
+    (root / "masks" / "a.png").unlink()
+    write_white(root / "masks" / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg: is a JPEG; a label mask must be"):
+        ImagesAndMasks(root)
+
+
+def test_a_void_border_of_a_palette_is_no_object(tmp_path: Path) -> None:
+    root = make_images_and_masks(tmp_path, ["cat"], {"a": (1,), "b": (1,)})
+    border = np.where(labels_of(1) == 255, 255, 0).astype(np.uint8)
+    write_mask(root / "masks" / "b.png", border)
+    assert ImagesAndMasks(root).entries == (Entry("a", 1),)
 
 
 def test_lists_of_entries_and_of_classes(tmp_path: Path) -> None:

@@ -88,6 +88,14 @@ def test_a_cut_out_goes_by_its_alpha() -> None:
     assert np.array_equal(read_mask(cut_out), square())
 
 
+def test_a_cut_out_of_a_palette_or_grey_goes_by_its_alpha(tmp_path: Path) -> None:
+    cut_out = Image.fromarray(np.where(square(), 3, 5).astype(np.uint8))
+    cut_out.save(tmp_path / "grey.png", transparency=5)
+    palette(np.array(cut_out), [*VOC_COLOURS, 9, 9, 9, 7, 7, 7]).save(tmp_path / "palette.png", transparency=5)
+    for name in ("grey.png", "palette.png"):
+        assert np.array_equal(read_mask(tmp_path / name), square())
+
+
 def test_jpeg_masks_are_cut_at_half(tmp_path: Path) -> None:
     Image.fromarray(square() * np.uint8(255)).save(tmp_path / "m.jpg", quality=40)
     assert (np.array(Image.open(tmp_path / "m.jpg")) > 0).mean() > square().mean()
