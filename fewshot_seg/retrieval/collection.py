@@ -25,8 +25,7 @@ from fewshot_seg.retrieval.vectors import Vectors
 
 __all__ = ["Collection"]
 
-# Bytes of vectors that are compared with their checksums at every load: a third of a second.
-VERIFY_UP_TO: Final = 2**28
+VERIFY_UP_TO: Final = 20_000  # images that are compared with their checksums at every load
 
 Paths = Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
 Columns = Mapping[str, Sequence[str]]
@@ -112,7 +111,7 @@ class Collection:
             folder: where it was built or saved.
             embedder: for queries; None loads the one that the index was made with, when it is first needed.
             device: where that one is loaded.
-            verify: compare everything with its checksum; None does so up to 256 MB of vectors. Sizes always are.
+            verify: compare everything with its checksum; None does so up to 20,000 images. Sizes always are.
 
         Raises:
             DataError: no index, one whose build was interrupted, or a damaged file, which is named.

@@ -138,7 +138,7 @@ def open_contents(folder: Path, verify_up_to: int | None) -> Contents:
 
     Args:
         folder: the index's.
-        verify_up_to: everything is compared with its checksum if the vectors are no more bytes; None means always.
+        verify_up_to: everything is compared with its checksum if there are no more images; None means always.
 
     Raises:
         DataError: no index, or a file that is missing, cut short, damaged or of a newer version; the message names it.
@@ -150,6 +150,6 @@ def open_contents(folder: Path, verify_up_to: int | None) -> Contents:
         config = read_config(connection)  # from here on, until the copy is whole, no other process can commit
         stored = map_vectors(folder / config.vectors, config.counted, config.end, config.identity.dim)
         contents = Contents(config, folder, copy_of(connection), stored)
-    if verify_up_to is None or stored.nbytes <= verify_up_to:
+    if verify_up_to is None or len(contents.slots) <= verify_up_to:
         contents.verify()
     return contents

@@ -19,7 +19,7 @@ import fewshot_seg as fs
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval import store
 
-KILLS = 6
+KILLS = 20
 
 
 def vectors_of(index: fs.Index) -> dict[str, bytes]:
@@ -69,7 +69,7 @@ def kill(folder: Path, embedder: Embedder, images: list[str]) -> None:
 
     for number in range(KILLS):
         pid = child(change)
-        time.sleep(0.05 + 0.06 * number)
+        time.sleep(0.05 + 0.03 * number)
         os.kill(pid, signal.SIGKILL)
         assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "the child ended by itself"
         for where in (folder, copy):

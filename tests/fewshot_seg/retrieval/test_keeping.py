@@ -256,3 +256,62 @@ def test_vectors_are_written_anew_when_most_are_holes(
     face = str(pictures / "face.jpg")
     assert vectors_of(fs.Index.load(tmp_path / "index", verify=True)) == {face: before[face]}
     assert vectors_of(reader) == before
+
+
+FOREIGN = ("segments/mine.npy", "index.lock", ".lock", "index.db", "index.db-journal", "vectors.f32")
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("linked", [False, True])
+def test_nothing_of_a_foreign_folder_is_touched(
+    pictures: Path, embedder: Embedder, tmp_path: Path, name: str, linked: bool
+) -> None:
+    folder, own = tmp_path / "a", tmp_path / "own"
+    own.write_bytes(b"mine")
+    (folder / name).parent.mkdir(parents=True)
+    if linked:
+        (folder / name).symlink_to(own)
+    else:
+        (folder / name).write_bytes(b"mine")
+    with pytest.raises(fs.ConfigError, match="holds other files and no index"):
+        fs.Index.build(pictures, embedder, folder)
+    with pytest.raises(fs.ConfigError, match="holds other files and no index"):
+        fs.Index.build(pictures / "cat", embedder).save(folder)
+    assert [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()] == [Path(name)]
+    assert (folder / name).read_bytes() == own.read_bytes() == b"mine"
+
+
+def test_what_lies_beside_an_index_stays_and_links_are_not_followed(
+    built: Path, pictures: Path, embedder: Embedder, tmp_path: Path
+) -> None:
+    (built / "segments").mkdir()
+    mine = [built / "segments" / "mine.npy", built / "vectors-0123456789abcdef.f32", built / "notes.txt"]
+    for path in mine:
+        path.write_bytes(b"mine")
+    index = fs.Index.load(built, embedder)
+    index.remove(pictures / "cat")
+    index.rebuild()
+    assert all(path.read_bytes() == b"mine" for path in mine)
+    for name in ("index.db", index._contents.config.vectors):
+        (built / name).rename(tmp_path / name)
+        (built / name).symlink_to(tmp_path / name)
+        before = (tmp_path / name).read_bytes()
+        assert len(fs.Index.load(built)) == 5  # to read, a link will do
+        with pytest.raises((fs.ConfigError, fs.OutputError), match=r"own file|cannot write"):
+            index.add(pictures / "face.jpg")
+        assert (tmp_path / name).read_bytes() == before
+        (built / name).unlink()
+        (tmp_path / name).rename(built / name)
+
+
+def test_vectors_that_are_not_finite_are_refused_when_they_are_made(
+    pictures: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    broken = fs.load_embedder(checkpoint, device="cpu")
+    for name, value in broken.trunk.state_dict().items():
+        if name.endswith("running_var"):
+            value.fill_(-1)
+    with pytest.raises(fs.DataError, match=r"none of the 5 images .*jpg.*not finite.*check its weights"):
+        fs.Index.build(pictures / "cat", broken, tmp_path / "index")
+    with pytest.raises(fs.DataError, match="is no index"):
+        fs.Index.load(tmp_path / "index")
