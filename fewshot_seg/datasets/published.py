@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_seg.datasets.labelled import LabelledImages, examples
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.imaging.find import natural_key
 
-__all__ = ["Row", "data_folder", "labelled", "read_fields"]
+__all__ = ["Row", "data_folder", "labelled", "load_parts", "read_fields"]
 
 
 class Row(NamedTuple):
@@ -105,6 +106,40 @@ def labelled(
         tuple(names),
         tuple(cameras) if len(cameras) == len(kept) else None,
         tuple(Path(row.path).as_posix() for row in kept),
+    )
+
+
+def load_parts(
+    root: Path,
+    rows: Callable[[str], Sequence[Row]],
+    split: str,
+    *,
+    what: str,
+    published: Mapping[str, int],
+    check_counts: bool,
+    by_name: bool = True,
+) -> LabelledImages:
+    """One part of a set whose queries and gallery are lists of their own, and share their class names.
+
+    Args:
+        root: the data set's folder.
+        rows: the list of "train", "query" or "gallery".
+        split: one of these, or "test": query and gallery together.
+        what: the set's name in messages.
+        published: part -> number of images.
+        check_counts: see `labelled`, whose errors are raised.
+        by_name: classes in natural order of their names; else in the lists' order.
+    """
+    listed = {part: rows(part) for part in (("train",) if split == "train" else ("query", "gallery"))}
+    names = list(dict.fromkeys(row.name for part in listed.values() for row in part))
+    wanted = [*listed] if split == "test" else [split]
+    return labelled(
+        root,
+        [row for part in wanted for row in listed[part]],
+        sorted(names, key=natural_key) if by_name else names,
+        what=f"{what} {split}",
+        published=sum(published[part] for part in wanted),
+        check_counts=check_counts,
     )
 
 

@@ -3,8 +3,8 @@
     dataset = open_dataset("pascal5i", "VOC2012", "fold0.txt")
     images = load_dataset("cub", "data/CUB_200_2011", "train")
 
-Each is a file of its own beside this one, imported only when it is asked for. Of those with class labels, training and
-test classes are always disjoint: a score says something about classes that were never seen.
+Each is a class or a function in a file beside this one, imported only when it is asked for. Of those with class labels,
+training and test classes are always disjoint: a score says something about classes that were never seen.
 """
 
 from __future__ import annotations
@@ -22,10 +22,22 @@ from fewshot_seg.errors import ConfigError
 
 __all__ = ["KINDS", "SPLITS", "dataset_names", "load_dataset", "open_dataset"]
 
-KINDS: Final = (
-    *("folder", "csv", "named", "cub", "cars", "sop", "inshop"),
-    *("market", "duke", "cuhk03", "msmt17", "veri", "vehicleid"),
-)
+_LOADERS: Final = {
+    "folder": "class_folder.load",
+    "csv": "labelled_csv.load",
+    "named": "named.load",
+    "cub": "products.cub",
+    "cars": "cars.load",
+    "sop": "products.sop",
+    "inshop": "products.inshop",
+    "market": "people.market",
+    "duke": "people.duke",
+    "cuhk03": "people.cuhk03",
+    "msmt17": "people.msmt17",
+    "veri": "vehicles.veri",
+    "vehicleid": "vehicles.vehicleid",
+}
+KINDS: Final = tuple(_LOADERS)
 """The data sets that `load_dataset` knows."""
 
 SPLITS: Final = ("train", "validation", "test", "query", "gallery")
@@ -141,9 +153,9 @@ def load_dataset(
 
 
 def _loader(kind: str, split_file: str | None) -> Callable[..., LabelledImages]:
-    """The function behind a kind, `load` of the module of its name; it is imported only now."""
-    named = {"csv": "labelled_csv", "folder": "class_folder" if split_file is None else "labelled_csv"}
-    load: Callable[..., LabelledImages] = import_module(f"fewshot_seg.datasets.{named.get(kind, kind)}").load
+    """The function behind a kind; its module is imported only now."""
+    module, function = _LOADERS["csv" if kind == "folder" and split_file is not None else kind].split(".")
+    load: Callable[..., LabelledImages] = getattr(import_module(f"fewshot_seg.datasets.{module}"), function)
     return load
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from fewshot_seg.datasets.named import PATTERN
+from fewshot_seg.datasets.people import FOLDERS, JUNK
 from fewshot_seg.datasets.registry import load_dataset
-from fewshot_seg.datasets.reid_folders import FOLDERS, JUNK
 from fewshot_seg.errors import DataError
 from fewshot_seg.retrieval.index import Index
 

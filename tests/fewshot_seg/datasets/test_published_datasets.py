@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from fewshot_seg.datasets import cars, cub, cuhk03, duke, inshop, market, registry, sop
+from fewshot_seg.datasets import cars, people, products, registry
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import DataError
 
@@ -73,21 +73,21 @@ CARS = {"car_ims/000001.jpg": 1, "car_ims/000002.jpg": 98, "car_ims/000003.jpg":
 
 
 def test_the_published_numbers():
-    assert (cub.IMAGES["train"], cub.IMAGES["test"]) == (5864, 5924)
-    assert sum(cub.IMAGES.values()) == 11788
+    assert (products.CUB_IMAGES["train"], products.CUB_IMAGES["test"]) == (5864, 5924)
+    assert sum(products.CUB_IMAGES.values()) == 11788
     assert (cars.IMAGES["train"], cars.IMAGES["test"]) == (8054, 8131)
-    assert (sop.IMAGES["train"], sop.IMAGES["test"]) == (59551, 60502)
-    assert inshop.IMAGES == {"train": 25882, "query": 14218, "gallery": 12612}
-    assert sum(inshop.IMAGES.values()) == 52712
-    assert market.IMAGES == {"train": 12936, "query": 3368, "gallery": 19732 - 3819}
-    assert duke.IMAGES == {"train": 16522, "query": 2228, "gallery": 17661}
-    assert cuhk03.IMAGES["detected"] == {"train": 7365, "query": 1400, "gallery": 5332}
-    assert cuhk03.IMAGES["labeled"] == {"train": 7368, "query": 1400, "gallery": 5328}
+    assert (products.SOP_IMAGES["train"], products.SOP_IMAGES["test"]) == (59551, 60502)
+    assert products.INSHOP_IMAGES == {"train": 25882, "query": 14218, "gallery": 12612}
+    assert sum(products.INSHOP_IMAGES.values()) == 52712
+    assert people.MARKET.images == {"train": 12936, "query": 3368, "gallery": 19732 - 3819}
+    assert people.DUKE.images == {"train": 16522, "query": 2228, "gallery": 17661}
+    assert people.CUHK03["detected"].images == {"train": 7365, "query": 1400, "gallery": 5332}
+    assert people.CUHK03["labeled"].images == {"train": 7368, "query": 1400, "gallery": 5328}
 
 
 def test_cub(tmp_path):
     root = write_cub(tmp_path, BIRDS)
-    train = cub.load(root, "train", check_counts=False)
+    train = products.cub(root, "train", check_counts=False)
     assert (len(train.names), train.names[0], train.names[-1]) == (100, "001.Bird_1", "100.Bird_100")
     assert (train.labels, train.ids) == ((0, 99), ("images/001.Bird_1/a.jpg", "images/100.Bird_100/b.jpg"))
     assert all(path.is_file() for path in train.paths)
@@ -111,7 +111,7 @@ def test_a_whole_cub_passes_and_one_that_lacks_files_says_which(tmp_path):
 
 def test_a_list_of_another_length_is_not_the_published_set(tmp_path):
     with pytest.raises(DataError, match=r"CUB-200-2011 train has 2 images, published are 5864"):
-        cub.load(write_cub(tmp_path, BIRDS), "train")
+        products.cub(write_cub(tmp_path, BIRDS), "train")
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_damaged_lists_of_cub(tmp_path, name, text, message):
     if text is not None:
         (root / "CUB_200_2011" / name).write_text(text)
     with pytest.raises(DataError, match=message) as caught:
-        cub.load(root, "train", check_counts=False)
+        products.cub(root, "train", check_counts=False)
     assert "\n" not in str(caught.value)
 
 
 def test_class_folders_are_not_cub(tmp_path):
     with pytest.raises(DataError, match=r"there is no images\.txt in it.*the kind is folder"):
-        cub.load(touch(tmp_path, "001.Bird/a.jpg"), "train")
+        products.cub(touch(tmp_path, "001.Bird/a.jpg"), "train")
 
 
 def test_cars_with_one_file_of_annotations(tmp_path):
@@ -189,7 +189,7 @@ def test_sop(tmp_path):
     header = "image_id class_id super_class_id path\n"
     (folder / "Ebay_train.txt").write_text(header + "1 1 1 bicycle_final/1_0.JPG\n2 1 1 bicycle_final/1_1.JPG\n")
     (folder / "Ebay_test.txt").write_text(header + "3 11319 11 sofa_final/9_0.JPG\n")
-    train, test = (sop.load(tmp_path, split, check_counts=False) for split in ("train", "gallery"))
+    train, test = (products.sop(tmp_path, split, check_counts=False) for split in ("train", "gallery"))
     assert (train.names, train.labels) == (("1",), (0, 0))
     assert (test.names, test.ids) == (("11319",), ("sofa_final/9_0.JPG",))
     with pytest.raises(DataError, match="test has 1 images, published are 60502"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fewshot_seg.datasets import msmt17, vehicleid, veri
+from fewshot_seg.datasets import people, vehicles
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from tests.fewshot_seg.datasets.test_published_datasets import touch
@@ -16,9 +16,9 @@ def write_lines(path, *lines):
 
 
 def test_the_published_numbers():
-    assert msmt17.IMAGES == {"train": 30248 + 2373, "query": 11659, "gallery": 82161}
-    assert veri.IMAGES == {"train": 37778, "query": 1678, "gallery": 11579}
-    assert vehicleid.IMAGES["train"] + vehicleid.IMAGES[13164] == 221567, "all images of the set"
+    assert people.MSMT17.images == {"train": 30248 + 2373, "query": 11659, "gallery": 82161}
+    assert vehicles.VERI_IMAGES == {"train": 37778, "query": 1678, "gallery": 11579}
+    assert vehicles.VEHICLEID_IMAGES["train"] + vehicles.VEHICLEID_IMAGES[13164] == 221567, "all images of the set"
 
 
 MSMT17 = {
