@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 from fewshot_seg.imaging.geometry import Outline, check_outline, check_size, draw_outline
 
 __all__ = ["Coco"]
+
+_log = logging.getLogger(__name__)
 
 _HINT: Final = "give a json file of COCO's instances, or the folder that has annotations/instances_SPLIT.json"
 
@@ -154,21 +157,36 @@ class _Painted(NamedTuple):
 def _annotations(
     content: Mapping[str, Any], numbers: Mapping[int, int], path: Path
 ) -> tuple[dict[str, tuple[int, int]], dict[str, list[_Painted]]]:
-    """Image id -> (H, W), and -> its annotations in the order of painting, without those that have no pixels."""
+    """Image id -> (H, W), and -> its annotations in the order of painting.
+
+    What can't be used is left out, and said once for each kind: annotations of unknown images or categories, and those
+    without an outline, as of boxes and key points.
+    """
     where = describe(path)
     try:
         ids = {one["id"]: Path(one["file_name"]).stem for one in content["images"]}
-        with _named(where, "image"):
-            sizes = {ids[one["id"]]: check_size(one["height"], one["width"]) for one in content["images"]}
+        sizes = {}
+        for one in content["images"]:
+            with _named(where, f"image {one['id']}"):
+                sizes[ids[one["id"]]] = check_size(one.get("height"), one.get("width"))
         painted: dict[str, list[_Painted]] = {image_id: [] for image_id in sizes}
+        unused: dict[str, list[object]] = {}
         for one in sorted(content["annotations"], key=lambda one: not one.get("iscrowd")):
-            image_id, label = ids[one["image_id"]], numbers[one["category_id"]]
+            image_id, label = ids.get(one.get("image_id")), numbers.get(one.get("category_id"))
+            if image_id is None or label is None:
+                kind = f"of {'an image' if image_id is None else 'a category'} that the file doesn't list"
+                unused.setdefault(kind, []).append(one.get("id"))
+                continue
             with _named(where, f"annotation {one.get('id', '?')} of image {image_id}"):
                 outline = check_outline(one.get("segmentation"), sizes[image_id])
-            if outline is not None:
+            if outline is None:
+                unused.setdefault("without an outline of three points or more", []).append(one.get("id"))
+            else:
                 painted[image_id].append(_Painted(label, one["segmentation"], outline))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{where}: an image or annotation is incomplete ({error!r}); {_HINT}") from error
+    for kind, found in unused.items():
+        _log.warning("%s: annotations %s are left out: %d, the first is %s", where, kind, len(found), found[0])
     if len(sizes) < len(content["images"]):
         raise DataError(f"{where}: two images have one name; ids must differ")
     return sizes, painted

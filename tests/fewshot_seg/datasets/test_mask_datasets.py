@@ -185,8 +185,9 @@ def test_coco_by_its_json_and_its_images_in_other_places(tmp_path: Path) -> None
         ({"categories": []}, "categories must be there"),
         ({"categories": [{"id": 1}]}, "a category has no id or no name"),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}, "differ in id and name"),
-        ({"annotations": [{"image_id": 1, "category_id": 10, "segmentation": []}]}, r"incomplete \(KeyError\(1\)\)"),
-        ({"annotations": [{"image_id": 100, "category_id": 11, "segmentation": []}]}, r"incomplete \(KeyError\(11\)\)"),
+        ({"annotations": [{"image_id": [1]}]}, r"an image or annotation is incomplete \(TypeError"),
+        ({"images": [{"id": 7, "file_name": "x.jpg"}]}, "image 7: height None is no number of pixels"),
+        ({"images": [{"id": 7, "file_name": "x.jpg", "height": -5, "width": 3}]}, "image 7: height -5"),
         ({"annotations": []}, "no image here holds a class"),
     ],
 )
@@ -227,7 +228,7 @@ def test_an_impossible_size_is_refused_before_memory_is_taken(tmp_path: Path, he
     content = json.loads(path.read_text())
     content["images"][0] |= {"height": height, "width": width}
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"instances_tiny\.json: image: "):
+    with pytest.raises(DataError, match=r"instances_tiny\.json: image 100: "):
         Coco(tmp_path)
 
 
@@ -245,6 +246,30 @@ def test_no_entry_without_pixels(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("x__02\nz__01\n")
     with pytest.raises(DataError, match=r"list\.txt: 1 lines name a class that the image has no pixel of: z__01"):
         Coco(path, tmp_path / "list.txt")
+
+
+def test_what_cannot_be_used_of_coco_is_left_out_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = {"image_id": 100, "category_id": 10, "segmentation": square(2, 2, 8)}
+    unusable: list[dict[str, Any]] = [
+        {"segmentation": [[1, 2]]},
+        {"segmentation": [[1, 2, 9, 9]], "category_id": 20},
+        {"segmentation": [], "category_id": 20},
+        {"segmentation": None},
+        {"image_id": 1},
+        {"category_id": 11},
+    ]
+    annotations = [{"id": 50 + number, **whole, **changes} for number, changes in enumerate([{}, *unusable])]
+    write_coco(tmp_path, ("cat", "dog"), {"x": ()}, annotations=annotations)
+    dataset = Coco(tmp_path)
+    assert dataset.entries == (Entry("x", 1),)
+    said = [record.getMessage().split(": ", 1)[1] for record in caplog.records]
+    assert said == [
+        "annotations without an outline of three points or more are left out: 4, the first is 51",
+        "annotations of an image that the file doesn't list are left out: 1, the first is 55",
+        "annotations of a category that the file doesn't list are left out: 1, the first is 56",
+    ]
 
 
 def test_coco_folders_without_their_parts(tmp_path: Path) -> None:
