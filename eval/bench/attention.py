@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from eval.bench.findings import FASTER, SLOWER, Finding, Target, find
 from eval.bench.setting import Setting, on_device
 from eval.bench.timing import side_by_side
-from fewshot_seg.attention.maps import attention_maps, pair_weights
+from fewshot_seg.attention.maps import attention_maps
+from fewshot_seg.attention.weighting import pair_weights
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.images import Preprocessing, resize_map
 from fewshot_seg.network.embedding import Embedder, EmbedderSpec, build_embedder, load_embedder

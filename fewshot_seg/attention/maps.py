@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fewshot_seg.attention.evidence import class_shares
-from fewshot_seg.attention.weighting import Weighting, pair_weights, quadruplet_weights, shot_weights, triplet_weights
+from fewshot_seg.attention.weighting import shot_weights
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.network.embedding import Embedding
 from fewshot_seg.network.heads import Head
@@ -32,15 +32,10 @@ __all__ = [
     "Method",
     "Shots",
     "Variant",
-    "Weighting",
     "attention_maps",
-    "pair_weights",
-    "quadruplet_weights",
     "scale_maps",
-    "shot_weights",
     "shots_of",
     "similarity_maps",
-    "triplet_weights",
     "tuple_maps",
 ]
 

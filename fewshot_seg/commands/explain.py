@@ -105,7 +105,7 @@ def _attention(
     """The scaled (h, w) map of every image, and the cosine of every two images."""
     import torch
 
-    from fewshot_seg.attention import maps as attention
+    from fewshot_seg import attention
 
     with torch.inference_mode():
         embedding = embedder(batch)

@@ -24,9 +24,10 @@ from torch import Tensor
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
 from fewshot_seg.imaging.export import temporary_path
 from fewshot_seg.network.devices import resolve_device
-from fewshot_seg.network.embedder import Embedder, EmbedderSpec, build_embedder
+from fewshot_seg.network.embedder import Embedder, build_embedder
 from fewshot_seg.network.heads import PooledHead
 from fewshot_seg.network.pcb import PCBHead
+from fewshot_seg.network.spec import EmbedderSpec
 from fewshot_seg.network.weights import as_state_dict, first_line, load_strict, read_torch_file
 
 HEADER_KEY = "fewshot_seg"

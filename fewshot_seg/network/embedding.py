@@ -16,8 +16,9 @@ from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.network.backbones import ALIASES, canonical_name, default_preprocessing
 from fewshot_seg.network.checkpoints import PICKLE_SUFFIXES, SUFFIX, load_checkpoint, save_checkpoint
 from fewshot_seg.network.devices import check_precision, resolve_device
-from fewshot_seg.network.embedder import Embedder, EmbedderSpec, Embedding, build_embedder
+from fewshot_seg.network.embedder import Embedder, Embedding, build_embedder
 from fewshot_seg.network.heads import Head, PooledHead
+from fewshot_seg.network.spec import EmbedderSpec
 from fewshot_seg.network.weights import PACKAGES, torchvision_file
 
 __all__ = [

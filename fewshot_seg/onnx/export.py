@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fewshot_seg.attention.maps import attention_maps, pair_weights
+from fewshot_seg.attention.maps import attention_maps
+from fewshot_seg.attention.weighting import pair_weights
 from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.network.embedding import Embedder, Embedding
 

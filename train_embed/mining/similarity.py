@@ -16,22 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fewshot_seg.attention.maps import (
-    Weighting,
-    attention_maps,
-    pair_weights,
-    quadruplet_weights,
-    shot_weights,
-    triplet_weights,
-)
+from fewshot_seg.attention.maps import attention_maps
+from fewshot_seg.attention.weighting import Weighting, pair_weights, quadruplet_weights, shot_weights, triplet_weights
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.network.embedding import Embedding
 from train_embed.mining.erasing import (
     erased_loss,
-    pair_mining_loss,
-    quadruplet_mining_loss,
     soft_mask,
-    triplet_mining_loss,
 )
 from train_embed.mining.tuples import TUPLE_SIZES, TupleKind, mining_tuples
 
@@ -42,15 +33,10 @@ __all__ = [
     "TUPLE_SIZES",
     "MiningOptions",
     "TupleKind",
-    "erased_loss",
     "erased_similarities",
     "mining_loss",
     "mining_tuples",
-    "pair_mining_loss",
-    "quadruplet_mining_loss",
     "similarity_survival",
-    "soft_mask",
-    "triplet_mining_loss",
     "tuple_attention",
 ]
 

@@ -13,8 +13,9 @@ from fewshot_seg.errors import ConfigError
 from fewshot_seg.network.backbones import canonical_name, default_preprocessing
 from fewshot_seg.network.checkpoints import load_checkpoint
 from fewshot_seg.network.devices import Precision
-from fewshot_seg.network.embedder import Embedder, EmbedderSpec, build_embedder
+from fewshot_seg.network.embedder import Embedder, build_embedder
 from fewshot_seg.network.heads import Head
+from fewshot_seg.network.spec import EmbedderSpec
 from train_embed.config.schema import ModelConfig
 from train_embed.run.stages import first_stages
 

@@ -19,7 +19,8 @@ from fewshot_seg.imaging.export import write_image
 from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.imaging.render import Tile, heat_map, sheet
 from fewshot_seg.network.embedder import Embedder, Embedding
-from train_embed.mining.similarity import soft_mask, tuple_attention
+from train_embed.mining.erasing import soft_mask
+from train_embed.mining.similarity import tuple_attention
 from train_embed.run.validation import Validator
 
 __all__ = ["write_sheet"]

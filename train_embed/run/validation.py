@@ -15,7 +15,8 @@ from fewshot_seg.network.embedder import Embedder
 from fewshot_seg.network.heads import PooledHead
 from fewshot_seg.retrieval.recall import recall_at_k
 from train_embed.data.loading import EvaluationLoader
-from train_embed.mining.similarity import MiningOptions, mining_tuples, similarity_survival, soft_mask, tuple_attention
+from train_embed.mining.erasing import soft_mask
+from train_embed.mining.similarity import MiningOptions, mining_tuples, similarity_survival, tuple_attention
 from train_embed.run.ranking import Roles, reid_scores
 
 __all__ = ["Validator"]

@@ -18,7 +18,8 @@ from eval.bench.findings import FASTER, LATER, SLOWER, Target, find, findings_ta
 from eval.bench.memory import in_child, peak_mib
 from eval.bench.setting import Setting, image_files
 from eval.bench.timing import Spread, Timing
-from fewshot_seg.attention.maps import attention_maps, pair_weights
+from fewshot_seg.attention.maps import attention_maps
+from fewshot_seg.attention.weighting import pair_weights
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.imaging.images import read_image
 from tests.conftest import ROOT

@@ -22,7 +22,8 @@ from eval.retrieval.begin import scores_file
 from eval.retrieval.data import open_images
 from eval.retrieval.run import RetrievalTask, run_retrieval
 from eval.retrieval.scoring import load_scores
-from fewshot_seg.attention.maps import attention_maps, shot_weights
+from fewshot_seg.attention.maps import attention_maps
+from fewshot_seg.attention.weighting import shot_weights
 from fewshot_seg.errors import ConfigError, DataError
 from tests.eval.report.html_page import Page
 from tests.eval.retrieval.files import tiny_retrieval

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fewshot_seg.attention import maps as attention
+from fewshot_seg import attention
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.network.embedding import Embedding
 from fewshot_seg.network.heads import PooledHead

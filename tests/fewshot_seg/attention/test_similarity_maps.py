@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fewshot_seg.attention import maps as attention
+from fewshot_seg import attention
 from fewshot_seg.attention.evidence import class_evidence, class_shares, contributions
 from fewshot_seg.attention.maps import Shots, shots_of, similarity_maps
 from fewshot_seg.errors import ConfigError, ShapeError
@@ -112,7 +112,7 @@ def test_class_evidence_against_a_loop(others: int) -> None:
     emb, positives = embed(model, B, 1), shots(model, 3, 2)
     negatives = [shots(model, 2, 3 + i) for i in range(others)]
     found = similarity_maps(model, emb, positives, negatives, "class-evidence", rejection=0.3)
-    weight, t = model.classifier.weight, attention.EVIDENCE_TEMPERATURE
+    weight, t = model.classifier.weight, attention.maps.EVIDENCE_TEMPERATURE
     for i in range(B):
         p = torch.softmax(weight @ emb.feature_map[i].mean((1, 2)) / t, 0)
 

@@ -23,8 +23,9 @@ from fewshot_seg.matching.files import (
     save_matcher,
 )
 from fewshot_seg.matching.matcher import Matcher, MatcherSpec
-from fewshot_seg.network.embedder import Embedder, EmbedderSpec, build_embedder
+from fewshot_seg.network.embedder import Embedder, build_embedder
 from fewshot_seg.network.embedding import load_embedder
+from fewshot_seg.network.spec import EmbedderSpec
 
 BACKBONE = "timm/test_efficientnet"
 SPEC = MatcherSpec(BACKBONE, {"blocks.2": 32, "blocks.3": 48}, "blocks.3", 960, 4, 6, 5)

@@ -16,9 +16,10 @@ from fewshot_seg.attention.maps import attention_maps
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.network.checkpoints import load_checkpoint, save_checkpoint
-from fewshot_seg.network.embedder import EmbedderSpec, build_embedder
+from fewshot_seg.network.embedder import build_embedder
 from fewshot_seg.network.embedding import Embedding
 from fewshot_seg.network.pcb import PCBHead
+from fewshot_seg.network.spec import EmbedderSpec
 from fewshot_seg.segmentation.segmenter import Segmenter
 
 C = 5

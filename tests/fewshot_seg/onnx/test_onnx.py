@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fewshot_seg.attention.maps import attention_maps, pair_weights
+from fewshot_seg.attention.maps import attention_maps
+from fewshot_seg.attention.weighting import pair_weights
 from fewshot_seg.commands.export_onnx import OnnxRequest, run_export_onnx
 from fewshot_seg.errors import CheckpointError, ConfigError, DataError
 from fewshot_seg.imaging.images import Preprocessing, load_batch

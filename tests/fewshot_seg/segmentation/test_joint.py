@@ -15,7 +15,8 @@ from fewshot_seg.errors import ConfigError, FewShotError, ImageError
 from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.matching.features import LAST, Features
 from fewshot_seg.matching.locators import Example, Located
-from fewshot_seg.network.embedder import EmbedderSpec, build_embedder
+from fewshot_seg.network.embedder import build_embedder
+from fewshot_seg.network.spec import EmbedderSpec
 from fewshot_seg.segmentation.joint import MOST, Enlarged, Helpers, digest_of, sure_marks
 from fewshot_seg.segmentation.segmenter import Segmentation, Segmenter, SegmenterOptions
 

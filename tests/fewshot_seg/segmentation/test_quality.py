@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.matching.features import FeatureCache, FeatureExtractor
-from fewshot_seg.network.embedder import Embedder, EmbedderSpec, build_embedder
+from fewshot_seg.network.embedder import Embedder, build_embedder
+from fewshot_seg.network.spec import EmbedderSpec
 from fewshot_seg.prompts.hints import Query
 from fewshot_seg.segmentation.segmenter import Segmenter, SegmenterOptions
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 import fewshot_seg as fs
-from fewshot_seg.attention import maps as attention
+from fewshot_seg import attention
 from fewshot_seg.cutting.seeds import SeedOptions
 from fewshot_seg.errors import ConfigError, FewShotError, ImageError, ShapeError
 from fewshot_seg.imaging.images import load_batch

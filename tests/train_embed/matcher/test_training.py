@@ -269,7 +269,8 @@ def test_wrong_use_is_told_at_once(arguments: list[str], message: str) -> None:
 
 
 def test_a_network_without_layers_is_refused(material: Path) -> None:
-    from fewshot_seg.network.embedder import EmbedderSpec, build_embedder
+    from fewshot_seg.network.embedder import build_embedder
+    from fewshot_seg.network.spec import EmbedderSpec
 
     with pytest.raises(ConfigError, match="keeps no classifier"):
         spec_for(build_embedder(EmbedderSpec("timm/test_efficientnet"), weights=False))

@@ -11,7 +11,8 @@ from PIL import Image
 
 from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.network.checkpoints import save_checkpoint
-from fewshot_seg.network.embedder import EmbedderSpec, build_embedder
+from fewshot_seg.network.embedder import build_embedder
+from fewshot_seg.network.spec import EmbedderSpec
 from train_embed.matcher.ground import Ground, prepare
 from train_embed.matcher.options import MatcherTraining, Source
 from train_embed.matcher.store import Track

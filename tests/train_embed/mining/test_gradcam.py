@@ -12,7 +12,7 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.network.embedding import Embedder
 from tests.train_embed.batches import DIM, pictures, tiny_embedder, unit
-from train_embed.mining import similarity as mining
+from train_embed import mining
 from train_embed.mining.gradcam import PairClassifier, grad_cam, gradcam_mining_loss, pair_bce_loss
 from train_embed.mining.similarity import MiningOptions
 

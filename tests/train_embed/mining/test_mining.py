@@ -16,7 +16,7 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.network.embedding import Embedder
 from tests.train_embed.batches import SIZE, pictures, tiny_embedder, unit
-from train_embed.mining import similarity as mining
+from train_embed import mining
 from train_embed.mining.similarity import TUPLE_SIZES, MiningOptions
 
 KINDS: list[mining.TupleKind] = ["pair", "triplet", "quadruplet"]

@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from fewshot_seg.attention.maps import attention_maps, pair_weights
+from fewshot_seg.attention.maps import attention_maps
+from fewshot_seg.attention.weighting import pair_weights
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError, ShapeError
 from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.network.checkpoints import load_checkpoint, save_checkpoint
-from fewshot_seg.network.embedder import Embedder, EmbedderSpec, build_embedder
+from fewshot_seg.network.embedder import Embedder, build_embedder
 from fewshot_seg.network.heads import PooledHead
 from fewshot_seg.network.pcb import PCBHead
+from fewshot_seg.network.spec import EmbedderSpec
 from train_embed.config.schema import ModelConfig, OptimizerConfig
 from train_embed.run.ema import MovingAverage
 from train_embed.run.model import build_model, keep_statistics, train_mode
