@@ -218,7 +218,7 @@ def with_known(soft: Tensor, known: Known | None) -> Tensor:
 def _partners(query: View, shots: View, soft_query: Tensor, soft_shots: Tensor, k: int) -> Tensor:
     """(B*K,C+L): what the query and the other shots show, for each shot."""
     channels = query.feature_map.shape[1]
-    power = _POWER if k > 1 else 1.0
+    power = _power(k)
     own = _by_episode(_kinds_to(shown_by(shots, soft_shots), power, channels), k)  # (B,K,C+L)
     others = _kinds_to(shown_by(query, soft_query), power, channels)[:, None] + own.sum(1, keepdim=True) - own
     return _kinds_to(others / k, 1 / power, channels).flatten(0, 1)
@@ -226,8 +226,13 @@ def _partners(query: View, shots: View, soft_query: Tensor, soft_shots: Tensor, 
 
 def _mean_of_shots(values: Tensor, k: int, channels: int) -> Tensor:
     """(B*K,C+L) -> (B,C+L)."""
-    power = _POWER if k > 1 else 1.0
+    power = _power(k)
     return _kinds_to(_by_episode(_kinds_to(values, power, channels), k).mean(1), 1 / power, channels)
+
+
+def _power(k: int) -> float:
+    """That the kinds are averaged by: over one shot alone there is nothing to average."""
+    return _POWER if k > 1 else 1.0
 
 
 def _kinds_to(values: Tensor, power: float, channels: int) -> Tensor:

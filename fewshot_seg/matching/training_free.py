@@ -20,7 +20,7 @@ from torch import Tensor
 from fewshot_seg.attention.maps import Shots, Variant, shots_of, similarity_maps
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.matching.correspondence import Keys, join, similarities, unit
-from fewshot_seg.matching.rounds import Known
+from fewshot_seg.matching.rounds import Known, with_known
 from fewshot_seg.network.embedding import Embedding
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ def locate(
     if rounds < 1:
         raise ConfigError(f"rounds {rounds}: must be at least 1")
     episode = _Episode(embedder, query, shots, [_with_foreground(rival) for rival in rivals])
-    soft_query, soft_shots = _told(query.salience, known_query), _told(shots.salience, known_shots)
+    soft_query, soft_shots = with_known(query.salience, known_query), with_known(shots.salience, known_shots)
     for _ in range(rounds):
-        soft_shots = _told(episode.of_shots(soft_query, soft_shots, known_shots), known_shots)
-        soft_query = _told(episode.of_query(soft_shots, known_query), known_query)
+        soft_shots = with_known(episode.of_shots(soft_query, soft_shots, known_shots), known_shots)
+        soft_query = with_known(episode.of_query(soft_shots, known_query), known_query)
     return Located(soft_query, soft_shots.view(b, -1, *soft_shots.shape[1:]))
 
 
@@ -230,10 +230,6 @@ def _shown(embedder: Embedder, scene: Scene, soft: Tensor | None) -> Shots:
 
 def _with_foreground(rival: Rival) -> Rival:
     return rival if rival.foreground is not None else Rival(rival.scene, rival.scene.salience)
-
-
-def _told(soft: Tensor, known: Known | None) -> Tensor:
-    return soft if known is None else soft + known.where * (known.foreground - soft)
 
 
 def _resized(maps: Tensor, size: torch.Size) -> Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from fewshot_seg.matching.ambiguity import AMBIGUOUS, likeness_of_parts
 from fewshot_seg.matching.features import FeatureExtractor, Loaded
-from fewshot_seg.matching.locators import Example
+from fewshot_seg.matching.locators import Example, Locator
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.hints import Marks
 from fewshot_seg.prompts.supports import Support, support_marks
@@ -41,6 +43,13 @@ class Prepared:
         """Which examples seem to show two different things, so that it is not clear which is meant; one line each."""
         shown = [one for group in self.examples[: len(self.classes)] for one in group]
         return _notes_of(self.images, shown)
+
+    @torch.inference_mode()
+    def with_more(self, locator: Locator, more: Sequence[Sequence[Example]]) -> Prepared:
+        """The same classes with further examples of each, prepared by the locator that prepared these."""
+        added = [*more, *([()] * (self.groups - len(more)))]
+        examples = tuple((*own, *others) for own, others in zip(self.examples, added, strict=True))
+        return replace(self, state=locator.prepare(examples))
 
 
 def encode_examples(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, overload
 
@@ -15,7 +14,7 @@ import torch
 from fewshot_seg.errors import ConfigError, FewShotError, describe
 from fewshot_seg.imaging.images import ImageInput, is_one
 from fewshot_seg.matching.features import FeatureCache, FeatureExtractor, Features, Loaded
-from fewshot_seg.matching.locators import Example, Located, QueryView
+from fewshot_seg.matching.locators import Located, QueryView
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.hints import Marks, Query, apply_to_map, query_marks
 from fewshot_seg.prompts.supports import ClassSupports, Support, Supports, as_shots, group_supports
@@ -30,8 +29,8 @@ from fewshot_seg.streams import ordered_map, read_then, worker_pool
 __all__ = ["ObjectResult", "Prepared", "Query", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
 
 _MOST_WORKERS = 8
-
 QueryInput: TypeAlias = ImageInput | Query
+_Outcome: TypeAlias = Segmentation | FewShotError
 
 T = TypeVar("T")
 
@@ -40,6 +39,14 @@ class _Read(NamedTuple):
     source: str
     loaded: Loaded  # with its pixels
     marks: tuple[Marks | None, ...]  # one for each class
+
+
+class _Run(NamedTuple):
+    """How queries are worked through: as `segment_many` says; `strict` raises errors."""
+
+    batch_size: int
+    workers: int
+    strict: bool
 
 
 class Segmenter:
@@ -84,14 +91,13 @@ class Segmenter:
             ImageError, ShapeError, DataError: a support or its mask can't be read or used.
         """
         grouped = group_supports(supports)
-        names = tuple(grouped)
         groups = [group for group in (*grouped.values(), as_shots(negatives)) if group]
         shots = [shot for group in groups for shot in group]
         workers = min(self._workers(), len(shots))
         examples = iter(encode_examples(self._extractor, shots, workers, self.options.threads))
         classes = tuple(tuple(next(examples) for _ in group) for group in groups)
         given = tuple(describe(shot.image) for group in grouped.values() for shot in group)
-        return Prepared(names, len(groups), self._locator.prepare(classes), self.embedder, classes, given)
+        return Prepared(tuple(grouped), len(groups), self._locator.prepare(classes), self.embedder, classes, given)
 
     def segment(self, query: QueryInput, supports: Supports | Prepared) -> Segmentation:
         """Cuts the supports' objects out of one query.
@@ -111,7 +117,7 @@ class Segmenter:
         classes = tuple(group_supports(supports))
         with ThreadPoolExecutor(1) as beside:  # the query is encoded while the supports are
             prepared = beside.submit(self.prepare, supports)
-            found = next(self._stream([query], classes, lambda _: prepared.result(), 1, 1, strict=False))
+            found = next(self._stream([query], classes, lambda _: prepared.result(), _Run(1, 1, strict=False)))
             prepared.result()  # where both can't be read, the support is named
         if isinstance(found, FewShotError):
             raise found
@@ -165,9 +171,9 @@ class Segmenter:
             ConfigError: batch_size or workers below 1, or supports that another embedder has prepared.
             ImageError: an unreadable query (with on_error="raise").
         """
-        workers, strict = self._checked(batch_size, workers, on_error)
+        run = self._checked(batch_size, workers, on_error)
         ready = self._ready(prepared)
-        return self._stream(_several(queries), ready.classes, lambda _: ready, batch_size, workers, strict)
+        return self._stream(_several(queries), ready.classes, lambda _: ready, run)
 
     def segment_jointly(
         self,
@@ -180,32 +186,19 @@ class Segmenter:
         """As `segment_many`, but the queries help each other: the surest become further examples (see `joint`).
 
         Every query is read and located twice, before the first result comes; only the surest few are held in
-        memory. With no sure query the results are those of `segment_many`. The order changes nothing.
-
-        Args:
-            queries: as for `segment_many`; all are drawn at once.
-            prepared: as for `segment_many`, as what follows.
-            batch_size: queries that go through the network at once.
-            workers: threads.
-            on_error: "raise" or "yield".
-
-        Yields:
-            One result for each query, in order.
-
-        Raises:
-            ConfigError, ImageError: as `segment_many`.
+        memory. With no sure query the results are those of `segment_many`. The order changes nothing. Arguments,
+        what is yielded and what is raised are as there, but all queries are drawn at once.
         """
-        workers, strict = self._checked(batch_size, workers, on_error)
-        return self._jointly(list(_several(queries)), self._ready(prepared), batch_size, workers, strict)
+        run = self._checked(batch_size, workers, on_error)
+        return self._jointly(list(_several(queries)), self._ready(prepared), run)
 
-    def _checked(self, batch_size: int, workers: int | None, on_error: str) -> tuple[int, bool]:
-        """How many threads, and whether errors are raised."""
+    def _checked(self, batch_size: int, workers: int | None, on_error: str) -> _Run:
         workers = self._workers() if workers is None else workers
         if not all(type(count) is int and count >= 1 for count in (batch_size, workers)):
             raise ConfigError(f"batch_size {batch_size} and workers {workers} must be whole numbers and at least 1")
         if on_error not in ("raise", "yield"):
             raise ConfigError(f"unknown on_error {on_error!r}: choose raise or yield")
-        return workers, on_error == "raise"
+        return _Run(batch_size, workers, on_error == "raise")
 
     @property
     def _on_cpu(self) -> bool:
@@ -220,48 +213,31 @@ class Segmenter:
             raise ConfigError("the supports were prepared by another embedder; call this segmenter's own `prepare`")
         return prepared
 
-    def _jointly(
-        self, queries: list[QueryInput], prepared: Prepared, batch_size: int, workers: int, strict: bool
-    ) -> Iterator[Segmentation | FewShotError]:
+    def _jointly(self, queries: list[QueryInput], prepared: Prepared, run: _Run) -> Iterator[_Outcome]:
         helpers = Helpers(prepared.examples[: len(prepared.classes)])
-        with worker_pool(workers, self.options.threads) as pool:
+        with worker_pool(run.workers, self.options.threads) as pool:
             look = partial(self._look, prepared=prepared)
-            for seen in self._each(pool, look, queries, prepared.classes, (batch_size, workers)):
+            for seen in self._each(pool, look, queries, prepared.classes, run):
                 if seen is not None:
                     helpers.add(*seen)
-        enlarged = Enlarged(helpers, lambda more: self._with_more(prepared, more))
-        yield from self._stream(queries, prepared.classes, enlarged, batch_size, workers, strict)
+        enlarged = Enlarged(helpers, lambda more: prepared.with_more(self._locator, more))
+        yield from self._stream(queries, prepared.classes, enlarged, run)
 
     @torch.inference_mode()
     def _look(self, batch: list[_Read | FewShotError], prepared: Prepared) -> list[tuple[Features, Located] | None]:
         """What each of a batch of queries has to say to all the others; nothing from one that can't be read."""
-        queries = [query for query in batch if isinstance(query, _Read)]
-        features = self._extractor.features([query.loaded for query in queries]) if queries else []
-        pairs = zip(queries, features, strict=True)
-        seen = ((one, self._find(QueryView(one, query.marks), prepared)) for query, one in pairs)
-        return [None if isinstance(one, FewShotError) else next(seen) for one in batch]
-
-    @torch.inference_mode()
-    def _with_more(self, prepared: Prepared, more: Sequence[Sequence[Example]]) -> Prepared:
-        """The same classes with further examples."""
-        added = [*more, *([()] * (prepared.groups - len(more)))]
-        examples = tuple((*own, *others) for own, others in zip(prepared.examples, added, strict=True))
-        return replace(prepared, state=self._locator.prepare(examples))
+        return [
+            None if isinstance(one, FewShotError) else (one[1], self._find(QueryView(one[1], one[0].marks), prepared))
+            for one in self._encoded(batch)
+        ]
 
     def _stream(
-        self,
-        queries: Iterable[QueryInput],
-        classes: tuple[str, ...],
-        prepared: Callable[[Features], Prepared],
-        batch_size: int,
-        workers: int,
-        strict: bool,
-    ) -> Iterator[Segmentation | FewShotError]:
-        with worker_pool(workers, self.options.threads) as pool:
-            locate = partial(self._locate, prepared=prepared)
-            located = self._each(pool, locate, queries, classes, (batch_size, workers))
-            for result in ordered_map(pool, lambda one: self._cut(one, classes), located, workers + 1):
-                if strict and isinstance(result, FewShotError):
+        self, queries: Iterable[QueryInput], classes: tuple[str, ...], ready: Callable[[Features], Prepared], run: _Run
+    ) -> Iterator[_Outcome]:
+        with worker_pool(run.workers, self.options.threads) as pool:
+            located = self._each(pool, partial(self._locate, prepared=ready), queries, classes, run)
+            for result in ordered_map(pool, lambda one: self._cut(one, classes), located, run.workers + 1):
+                if run.strict and isinstance(result, FewShotError):
                     raise result
                 yield result
 
@@ -271,11 +247,10 @@ class Segmenter:
         work: Callable[[list[_Read | FewShotError]], list[T]],
         queries: Iterable[QueryInput],
         classes: tuple[str, ...],
-        sizes: tuple[int, int],
+        run: _Run,
     ) -> Iterator[T]:
         read = partial(self._read, classes=classes)
-        batch, workers = sizes
-        return read_then(pool, read, work, queries, batch_size=batch, workers=workers, alone=self._on_cpu)
+        return read_then(pool, read, work, queries, batch_size=run.batch_size, workers=run.workers, alone=self._on_cpu)
 
     def _read(self, query: QueryInput, classes: tuple[str, ...]) -> _Read | FewShotError:
         image = query.image if isinstance(query, Query) else query
@@ -290,17 +265,21 @@ class Segmenter:
         self, batch: list[_Read | FewShotError], prepared: Callable[[Features], Prepared]
     ) -> list[Target | FewShotError]:
         """Maps of every readable query of a batch, with one pass through the network."""
+        found: list[Target | FewShotError] = []
+        for one in self._encoded(batch):
+            if isinstance(one, FewShotError):
+                found.append(one)
+                continue
+            query, features = one
+            located = self._find(QueryView(features, query.marks), prepared(features))
+            found.append(Target(query.source, query.loaded.pixels, located, query.marks))
+        return found
+
+    def _encoded(self, batch: list[_Read | FewShotError]) -> list[tuple[_Read, Features] | FewShotError]:
+        """Every readable query of a batch with its features, by one pass through the network; errors stay."""
         queries = [query for query in batch if isinstance(query, _Read)]
-        if not queries:
-            return [error for error in batch if isinstance(error, FewShotError)]
-        features = self._extractor.features([query.loaded for query in queries])
-        found = (
-            Target(
-                query.source, query.loaded.pixels, self._find(QueryView(one, query.marks), prepared(one)), query.marks
-            )
-            for query, one in zip(queries, features, strict=True)
-        )
-        return [one if isinstance(one, FewShotError) else next(found) for one in batch]
+        features = iter(self._extractor.features([query.loaded for query in queries]) if queries else [])
+        return [(one, next(features)) if isinstance(one, _Read) else one for one in batch]
 
     def _find(self, query: QueryView, prepared: Prepared) -> Located:
         """Maps and scores of the classes, after the negatives have had their say."""
@@ -312,7 +291,7 @@ class Segmenter:
         told = [apply_to_map(map_, known) if known else map_ for map_, known in zip(maps, query.marks, strict=False)]
         return Located(np.stack(told), scores[:several], probable)
 
-    def _cut(self, query: Target | FewShotError, classes: tuple[str, ...]) -> Segmentation | FewShotError:
+    def _cut(self, query: Target | FewShotError, classes: tuple[str, ...]) -> _Outcome:
         return query if isinstance(query, FewShotError) else self._cutter.cut(query, classes)
 
 
