@@ -4,38 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from fewshot_seg.commands.entry import make_app
 from fewshot_seg.errors import ConfigError, FewShotError
 from train_embed.matcher.cli import EPILOG as MATCHER_EPILOG
-from train_embed.matcher.cli import matcher
+from train_embed.matcher.cli import Force, matcher, refuse_existing
 
 __all__ = ["app", "main"]
 
 app = make_app("train-embed", "Make the embedding that fewshot-seg segments with.")
-
-
-class Pooling(StrEnum):
-    """How the feature map becomes one vector."""
-
-    avg = "avg"
-    max = "max"
-    avg_max = "avg+max"
-    gem = "gem"
-
-
-class Neck(StrEnum):
-    """What stands between the pooled vector and the embedding."""
-
-    none = "none"
-    linear = "linear"
-    bn = "bn"
-    linear_bn = "linear+bn"
 
 
 Overrides = Annotated[
@@ -47,6 +28,17 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+
+Checkpoint = Annotated[
+    Path, typer.Option("--out", "-o", metavar="FILE.safetensors", help="The checkpoint.", show_default=False)
+]
+Pooling = Literal["avg", "max", "avg+max", "gem"]
+Neck = Literal["none", "linear", "bn", "linear+bn"]
+
+
+def _config(text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option("--config", "-c", metavar="NAME|FILE.yaml", help=text)
+    return option
 
 
 @app.command(
@@ -132,15 +124,11 @@ fewshot-seg segment query.jpg --support bird=a.jpg --weights birds.safetensors -
 )
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE.safetensors", help="The checkpoint.", show_default=False),
-    ],
-    force: Annotated[bool, typer.Option("--force", help="Replace an older checkpoint.")] = False,
+    out: Checkpoint,
+    force: Force = False,
 ) -> None:
     """Write a run's best weights as a checkpoint for everything that takes --weights, its configuration inside."""
-    if out.exists() and not force:
-        raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
+    refuse_existing(out, force)
 
     from train_embed.run.trainer import export as export_run
 
@@ -165,9 +153,7 @@ def ablation(
         Path, typer.Option("--out", "-o", metavar="DIR", help="The runs, table.md and table.json.", show_default=False)
     ],
     seeds: Annotated[str, typer.Option(metavar="N,N,...", help="One run of everything for each.")] = "0,1,2",
-    config: Annotated[
-        str, typer.Option("--config", "-c", metavar="NAME|FILE.yaml", help="What all runs share.")
-    ] = "folder-quick",
+    config: Annotated[str, _config("What all runs share.")] = "folder-quick",
     overrides: Overrides = None,
     own_loss: Annotated[
         bool, typer.Option("--own-loss", help="The config's own loss alone, not the paper's three.")
@@ -198,9 +184,7 @@ train-embed bench --config paper-triplet --set model.weights=random --set run.de
 """,
 )
 def bench(
-    config: Annotated[
-        str, typer.Option("--config", "-c", metavar="NAME|FILE.yaml", help="Its network, loss and batch.")
-    ] = "folder-quick",
+    config: Annotated[str, _config("Its network, loss and batch.")] = "folder-quick",
     overrides: Overrides = None,
     rounds: Annotated[int, typer.Option(min=1, help="Steps of each kind.")] = 7,
 ) -> None:
@@ -227,17 +211,12 @@ train-embed import-weights a.pth -b timm/resnet18 --drop fc. --map pool.=head. -
 )
 def import_weights(
     state: Annotated[
-        Path,
-        typer.Argument(metavar="STATE.pth", help="A state dict that torch.save wrote.", show_default=False),
+        Path, typer.Argument(metavar="STATE.pth", help="A state dict that torch.save wrote.", show_default=False)
     ],
     backbone: Annotated[
-        str,
-        typer.Option("--backbone", "-b", help="resnet50, torchvision/NAME or timm/NAME.", show_default=False),
+        str, typer.Option("--backbone", "-b", help="resnet50, torchvision/NAME or timm/NAME.", show_default=False)
     ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE.safetensors", help="The checkpoint.", show_default=False),
-    ],
+    out: Checkpoint,
     names: Annotated[
         list[str] | None,
         typer.Option(
@@ -249,30 +228,22 @@ def import_weights(
         ),
     ] = None,
     drop: Annotated[
-        list[str] | None,
-        typer.Option("--drop", metavar="PREFIX", help="Leave these tensors out.", show_default=False),
+        list[str] | None, typer.Option("--drop", metavar="PREFIX", help="Leave these tensors out.", show_default=False)
     ] = None,
-    pooling: Annotated[Pooling, typer.Option(help="How the feature map becomes one vector.")] = Pooling.avg,
-    neck: Annotated[Neck, typer.Option(help="What stands behind the pooling.")] = Neck.none,
+    pooling: Annotated[Pooling, typer.Option(help="How the feature map becomes one vector.")] = "avg",
+    neck: Annotated[Neck, typer.Option(help="What stands behind the pooling.")] = "none",
     size: Annotated[int, typer.Option(min=32, max=4096, help="Pixels a side that images are brought to.")] = 384,
-    force: Annotated[bool, typer.Option("--force", help="Replace an older checkpoint.")] = False,
+    force: Force = False,
 ) -> None:
     """Turn a PyTorch state dict into a checkpoint that fewshot-seg opens. Code in the file is never run."""
     from fewshot_seg.network.embedding import save_checkpoint
     from train_embed.run.legacy import import_weights as load
 
-    if out.exists() and not force:
-        raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
-    embedder = load(
-        state,
-        backbone,
-        pooling=pooling.value,
-        neck=None if neck is Neck.none else neck.value,
-        size=size,
-        names=_prefixes(names or [], drop or []),
-    )
+    refuse_existing(out, force)
+    prefixes = _prefixes(names or [], drop or [])
+    embedder = load(state, backbone, pooling=pooling, neck=None if neck == "none" else neck, size=size, names=prefixes)
     save_checkpoint(embedder, out, training={"imported_from": state.name})
-    print(f"{out}: {embedder.spec.backbone}, {pooling.value} pooling, {embedder.dim} dimensions")
+    print(f"{out}: {embedder.spec.backbone}, {pooling} pooling, {embedder.dim} dimensions")
 
 
 app.command(epilog=MATCHER_EPILOG)(matcher)

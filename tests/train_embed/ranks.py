@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from tests.train_embed.batches import DIM, pictures, tiny_embedder
 from train_embed.config.loss_schema import LossConfig
 from train_embed.losses.metric import make_loss
+from train_embed.mining import MiningOptions, mining_loss, mining_tuples
 from train_embed.mining.gradcam import PairClassifier, gradcam_mining_loss, pair_bce_loss
-from train_embed.mining.similarity import MiningOptions, mining_loss, mining_tuples
 from train_embed.run import distributed
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 1, 2, 0, 2, 4, 4])

@@ -8,6 +8,9 @@ Euclidean, between unit vectors within [0, 2]. With ``[x]+ = max(x, 0)`` and d(x
 - triplet (Schroff 2015; the distance not squared, Hermans 2017): ``[d(a,p) - d(a,n) + margin]+``;
 - quadruplet (Chen 2017; not squared either): that with n1, and ``[d(a,p) - d(n1,n2) + margin2]+``.
 
+Each takes f (B,D) embeddings, (T,size) int64 indices into them and margins >= 0, gives a scalar >= 0, and raises
+ShapeError for shapes that don't belong together.
+
 **Means.** A hinge at 0 says nothing, and the most of "all" tuples are soon there, so each hinge term is the mean over
 those above 0 (Hermans 2017); positive and negative pairs are averaged apart, so that the many negatives don't drown
 the few positives. No tuples give a 0 that still has a graph: every rank of a distributed run can go backward.
@@ -15,48 +18,20 @@ the few positives. No tuples give a 0 that still has a graph: every rank of a di
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from fewshot_seg.errors import ConfigError, ShapeError
-from train_embed.losses.proxies import NormalizedSoftmaxLoss, ProxyAnchorLoss
-from train_embed.losses.selection import Selection, distances, select_pairs, select_quadruplets, select_triplets
+from train_embed.config.loss_schema import LOSS_DEFAULTS, TUPLE_OF_LOSS, LossConfig, Selection
+from train_embed.losses.proxies import ProxyLoss
+from train_embed.losses.selection import distances, select_pairs, select_quadruplets, select_triplets
 
-if TYPE_CHECKING:
-    from train_embed.config.loss_schema import LossConfig
-
-__all__ = [
-    "ContrastiveLoss",
-    "QuadrupletLoss",
-    "Selection",
-    "TripletLoss",
-    "contrastive_loss",
-    "distances",
-    "make_loss",
-    "quadruplet_loss",
-    "select_pairs",
-    "select_quadruplets",
-    "select_triplets",
-    "triplet_loss",
-]
+__all__ = ["TupleLoss", "contrastive_loss", "make_loss", "quadruplet_loss", "triplet_loss"]
 
 
 def contrastive_loss(f: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> Tensor:
-    """Mean ``d^2`` of the positives plus mean ``[margin - d]+^2`` of those negatives nearer than the margin.
-
-    Args:
-        f: (B,D) embeddings.
-        positives: (P,2) int64 indices of pairs of one class.
-        negatives: (N,2) of pairs of different classes.
-        margin: the distance that different classes should keep, >= 0.
-
-    Returns:
-        A scalar >= 0.
-
-    Raises:
-        ShapeError: shapes that don't belong together.
-    """
+    """Mean ``d^2`` of the positives (P,2) plus mean ``[margin - d]+^2`` of those negatives (N,2) nearer than that."""
     _check(f, (positives, 2), (negatives, 2))
     d = distances(f)
     apart = (margin - d[negatives[:, 0], negatives[:, 1]]).relu()
@@ -66,19 +41,7 @@ def contrastive_loss(f: Tensor, positives: Tensor, negatives: Tensor, margin: fl
 
 
 def triplet_loss(f: Tensor, triplets: Tensor, margin: float) -> Tensor:
-    """Mean of ``[d(a,p) - d(a,n) + margin]+`` over the triplets where it is above 0.
-
-    Args:
-        f: (B,D) embeddings.
-        triplets: (T,3) int64 indices: anchor, positive, negative.
-        margin: how much farther than the positive the negative should be, >= 0.
-
-    Returns:
-        A scalar >= 0.
-
-    Raises:
-        ShapeError: shapes that don't belong together.
-    """
+    """Mean of ``[d(a,p) - d(a,n) + margin]+`` over the triplets (T,3), a, p, n, where it is above 0."""
     _check(f, (triplets, 3))
     d = distances(f)
     a, p, n = triplets.unbind(1)
@@ -86,19 +49,9 @@ def triplet_loss(f: Tensor, triplets: Tensor, margin: float) -> Tensor:
 
 
 def quadruplet_loss(f: Tensor, quadruplets: Tensor, margin: float, margin2: float) -> Tensor:
-    """The triplet loss of a, p and n1, plus the mean of ``[d(a,p) - d(n1,n2) + margin2]+`` where it is above 0.
+    """The triplet loss of a, p, n1, plus the mean of ``[d(a,p) - d(n1,n2) + margin2]+`` where it is above 0.
 
-    Args:
-        f: (B,D) embeddings.
-        quadruplets: (T,4) int64 indices: anchor, positive, and negatives of two further classes.
-        margin: of the first term, >= 0.
-        margin2: of the second, >= 0; the paper of this loss takes it smaller than the first.
-
-    Returns:
-        A scalar >= 0.
-
-    Raises:
-        ShapeError: shapes that don't belong together.
+    Quadruplets are (T,4): anchor, positive, negatives of two further classes. Chen et al. take margin2 < margin.
     """
     _check(f, (quadruplets, 4))
     d = distances(f)
@@ -107,59 +60,39 @@ def quadruplet_loss(f: Tensor, quadruplets: Tensor, margin: float, margin2: floa
     return first + _mean_active((d[a, p] - d[n1, n2] + margin2).relu(), f)
 
 
-class ContrastiveLoss(nn.Module):
-    """`contrastive_loss` on the batch's pairs: (f (B,D), labels (B,)) -> scalar."""
+class TupleLoss(nn.Module):
+    """`contrastive_loss`, `triplet_loss` or `quadruplet_loss` of the tuples that are selected from the batch.
 
-    def __init__(self, margin: float = 1.0, selection: Selection = "all") -> None:
+    Args:
+        name: "contrastive", "triplet" or "quadruplet".
+        selection: which tuples count, see `losses.selection`.
+        margin, margin2: see the module.
+    """
+
+    def __init__(self, name: str, selection: Selection, margin: float, margin2: float = 0.0) -> None:
         super().__init__()
-        self.margin = margin
-        self.selection: Selection = selection
+        self.name, self.selection, self.margin, self.margin2 = name, selection, margin, margin2
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
         """The loss of f (B,D) with labels (B,), a scalar."""
-        return contrastive_loss(f, *select_pairs(f, labels, self.selection), self.margin)
-
-
-class TripletLoss(nn.Module):
-    """`triplet_loss` on the batch's triplets: (f (B,D), labels (B,)) -> scalar."""
-
-    def __init__(self, margin: float = 0.2, selection: Selection = "semi-hard") -> None:
-        super().__init__()
-        self.margin = margin
-        self.selection: Selection = selection
-
-    def forward(self, f: Tensor, labels: Tensor) -> Tensor:
-        """The loss of f (B,D) with labels (B,), a scalar."""
-        return triplet_loss(f, select_triplets(f, labels, self.selection, self.margin), self.margin)
-
-
-class QuadrupletLoss(nn.Module):
-    """`quadruplet_loss` on the batch's quadruplets: (f (B,D), labels (B,)) -> scalar."""
-
-    def __init__(self, margin: float = 0.2, margin2: float = 0.1, selection: Selection = "semi-hard") -> None:
-        super().__init__()
-        self.margin = margin
-        self.margin2 = margin2
-        self.selection: Selection = selection
-
-    def forward(self, f: Tensor, labels: Tensor) -> Tensor:
-        """The loss of f (B,D) with labels (B,), a scalar."""
+        if self.name == "contrastive":
+            return contrastive_loss(f, *select_pairs(f, labels, self.selection), self.margin)
+        if self.name == "triplet":
+            return triplet_loss(f, select_triplets(f, labels, self.selection, self.margin), self.margin)
         return quadruplet_loss(f, select_quadruplets(f, labels, self.selection), self.margin, self.margin2)
 
 
 class _LibraryLoss(nn.Module):
-    """A loss of pytorch-metric-learning, after its miner if it has one."""
+    """A loss of pytorch-metric-learning, after its miner."""
 
-    def __init__(self, loss: nn.Module, miner: nn.Module | None = None) -> None:
+    def __init__(self, loss: nn.Module, miner: nn.Module) -> None:
         super().__init__()
-        self.loss = loss
-        self.miner = miner
+        self.loss, self.miner = loss, miner
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
         """The loss of f (B,D) with labels (B,), a scalar."""
         _check(f)
-        mined = None if self.miner is None else self.miner(f, labels)
-        value: Tensor = self.loss(f, labels, mined)
+        value: Tensor = self.loss(f, labels, self.miner(f, labels))
         return value + _zero(f)
 
 
@@ -167,7 +100,7 @@ def make_loss(config: LossConfig, classes: int, dim: int) -> nn.Module:
     """The loss that a config asks for: a module (f (B,D), labels (B,) in 0 .. classes - 1) -> scalar.
 
     Args:
-        config: names the loss, and its numbers; None stands for the class's own default.
+        config: names the loss, and its numbers.
         classes: how many classes are trained on; the last two losses have a proxy, a parameter, for each. Call
             torch.manual_seed first for proxies that repeat, and move the module to the embeddings' device.
         dim: D.
@@ -175,38 +108,25 @@ def make_loss(config: LossConfig, classes: int, dim: int) -> nn.Module:
     Raises:
         ConfigError: an unknown loss, or "multi-similarity" where pytorch-metric-learning isn't installed.
     """
-    name = config.name
-    if name == "contrastive":
-        return ContrastiveLoss(**_given(config, "margin", "selection"))
-    if name == "triplet":
-        return TripletLoss(**_given(config, "margin", "selection"))
-    if name == "quadruplet":
-        return QuadrupletLoss(**_given(config, "margin", "margin2", "selection"))
-    if name == "multi-similarity":
-        library, miners = _library(name)
-        loss = library.MultiSimilarityLoss(**_given(config, "alpha", "beta", "base"))
-        return _LibraryLoss(loss, miners.MultiSimilarityMiner())
-    if name == "proxy-anchor":
-        return ProxyAnchorLoss(classes, dim, **_given(config, "margin", "alpha"))
-    if name == "normalized-softmax":
-        return NormalizedSoftmaxLoss(classes, dim, **_given(config, "alpha"))
-    raise ConfigError(
-        f"unknown loss {name!r}: choose contrastive, triplet, quadruplet, multi-similarity, proxy-anchor or "
-        "normalized-softmax"
+    if config.name not in LOSS_DEFAULTS:
+        raise ConfigError(f"unknown loss {config.name!r}: choose {', '.join(LOSS_DEFAULTS)}")
+    if config.name in TUPLE_OF_LOSS:
+        return TupleLoss(**_given(config, "name", "selection", "margin", "margin2"))
+    if config.name != "multi-similarity":
+        return ProxyLoss(classes, dim, **_given(config, "name", "margin", "alpha"))
+    try:
+        from pytorch_metric_learning import losses, miners
+    except ImportError as error:
+        raise ConfigError(
+            f"loss {config.name} needs pytorch-metric-learning: pip install 'fewshot-seg[metric]'"
+        ) from error
+    return _LibraryLoss(
+        losses.MultiSimilarityLoss(**_given(config, "alpha", "beta", "base")), miners.MultiSimilarityMiner()
     )
 
 
 def _given(config: LossConfig, *keys: str) -> dict[str, Any]:
     return {key: value for key in keys if (value := getattr(config, key)) is not None}
-
-
-def _library(name: str) -> tuple[Any, Any]:
-    """The losses and the miners of pytorch-metric-learning."""
-    try:
-        from pytorch_metric_learning import losses, miners
-    except ImportError as error:
-        raise ConfigError(f"loss {name} needs pytorch-metric-learning: pip install 'fewshot-seg[metric]'") from error
-    return losses, miners
 
 
 def _zero(f: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["NormalizedSoftmaxLoss", "ProxyAnchorLoss", "normalized_softmax_loss", "proxy_anchor_loss"]
+__all__ = ["ProxyLoss", "normalized_softmax_loss", "proxy_anchor_loss"]
 
 
 def proxy_anchor_loss(f: Tensor, labels: Tensor, proxies: Tensor, margin: float, alpha: float) -> Tensor:
@@ -46,14 +46,7 @@ def _softplus_sum(x: Tensor, chosen: Tensor) -> Tensor:
 def normalized_softmax_loss(f: Tensor, labels: Tensor, proxies: Tensor, alpha: float) -> Tensor:
     """Zhai and Wu, 2019, equation 4: the mean of ``-log softmax(alpha s(x, p))`` at the own class, s the cosine.
 
-    Args:
-        f: (B,D) embeddings, B >= 1.
-        labels: (B,) int64 in 0 .. C - 1.
-        proxies: (C,D), of any length but 0.
-        alpha: the scale, one over the temperature, > 0.
-
-    Returns:
-        A scalar >= 0.
+    f, labels and proxies as for `proxy_anchor_loss`; alpha > 0, the scale, is one over the temperature.
     """
     return functional.cross_entropy(alpha * _cosines(f, proxies), labels)
 
@@ -63,46 +56,26 @@ def _cosines(f: Tensor, proxies: Tensor) -> Tensor:
     return functional.normalize(f, dim=1) @ functional.normalize(proxies, dim=1).t()
 
 
-class ProxyAnchorLoss(nn.Module):
-    """`proxy_anchor_loss` with its proxies: (f (B,D), labels (B,)) -> scalar. Call torch.manual_seed first.
+class ProxyLoss(nn.Module):
+    """`proxy_anchor_loss` or `normalized_softmax_loss` with its proxies. Call torch.manual_seed first.
 
     Args:
         classes: C.
         dim: D.
-        margin, alpha: see `proxy_anchor_loss`.
+        name: "proxy-anchor" or "normalized-softmax".
+        alpha: the scale.
+        margin: of proxy-anchor.
     """
 
-    def __init__(self, classes: int, dim: int, margin: float = 0.1, alpha: float = 32.0) -> None:
+    def __init__(self, classes: int, dim: int, name: str, alpha: float, margin: float = 0.0) -> None:
         super().__init__()
-        self.margin, self.alpha = margin, alpha
-        self.proxies = _new_proxies(classes, dim)
+        self.name, self.alpha, self.margin = name, alpha, margin
+        proxies = torch.empty(classes, dim)
+        nn.init.kaiming_normal_(proxies, mode="fan_out")
+        self.proxies = nn.Parameter(proxies)
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
         """The loss of f (B,D) with labels (B,), a scalar."""
-        return proxy_anchor_loss(f, labels, self.proxies, self.margin, self.alpha)
-
-
-class NormalizedSoftmaxLoss(nn.Module):
-    """`normalized_softmax_loss` with its proxies: (f (B,D), labels (B,)) -> scalar. Call torch.manual_seed first.
-
-    Args:
-        classes: C.
-        dim: D.
-        alpha: see `normalized_softmax_loss`.
-    """
-
-    def __init__(self, classes: int, dim: int, alpha: float = 16.0) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.proxies = _new_proxies(classes, dim)
-
-    def forward(self, f: Tensor, labels: Tensor) -> Tensor:
-        """The loss of f (B,D) with labels (B,), a scalar."""
+        if self.name == "proxy-anchor":
+            return proxy_anchor_loss(f, labels, self.proxies, self.margin, self.alpha)
         return normalized_softmax_loss(f, labels, self.proxies, self.alpha)
-
-
-def _new_proxies(classes: int, dim: int) -> nn.Parameter:
-    """(C,D), random."""
-    proxies = torch.empty(classes, dim)
-    nn.init.kaiming_normal_(proxies, mode="fan_out")
-    return nn.Parameter(proxies)

@@ -8,22 +8,22 @@ number of ranks that it was gathered from.
 - "semi-hard": for each anchor and positive the nearest negative that is farther away than the positive; where no
   negative is, the farthest.
 
-Ties go to the image that comes first. B images of D dimensions; an anchor without a positive or a negative in the
-batch is left out.
+Ties go to the image that comes first; an anchor without a positive or a negative in the batch is left out. Each
+function takes f (B,D) embeddings and labels (B,) whole numbers, gives int64 indices into f, and raises ShapeError for
+shapes that don't belong together and ConfigError for an unknown selection.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, ShapeError
+from train_embed.config.loss_schema import Selection
 
-__all__ = ["Selection", "distances", "select_pairs", "select_quadruplets", "select_triplets"]
-
-Selection = Literal["all", "hard", "semi-hard"]
+__all__ = ["distances", "select_pairs", "select_quadruplets", "select_triplets"]
 
 
 def distances(f: Tensor) -> Tensor:
@@ -36,21 +36,9 @@ def distances(f: Tensor) -> Tensor:
 
 @torch.no_grad()
 def select_pairs(f: Tensor, labels: Tensor, selection: Selection = "all") -> tuple[Tensor, Tensor]:
-    """Pairs of the same class and pairs of different classes, none of them twice.
+    """Positives (P,2), of one class, and negatives (N,2), of two; the smaller index first, sorted, none twice.
 
     "hard" and "semi-hard" give the pairs that the triplets of the same name are made of.
-
-    Args:
-        f: (B,D) embeddings.
-        labels: (B,) whole numbers.
-        selection: see the module.
-
-    Returns:
-        Positives (P,2) and negatives (N,2), int64 indices into f, the smaller first, sorted.
-
-    Raises:
-        ShapeError: shapes that don't belong together.
-        ConfigError: an unknown selection.
     """
     _check(f, labels, selection)
     if selection == "all":
@@ -67,20 +55,9 @@ def select_pairs(f: Tensor, labels: Tensor, selection: Selection = "all") -> tup
 
 @torch.no_grad()
 def select_triplets(f: Tensor, labels: Tensor, selection: Selection = "all", margin: float = float("inf")) -> Tensor:
-    """Triplets of an anchor, a positive and a negative.
+    """Triplets (T,3): anchor, positive, negative.
 
-    Args:
-        f: (B,D) embeddings.
-        labels: (B,) whole numbers.
-        selection: see the module.
-        margin: "semi-hard" leaves out the triplets that satisfy this margin already, the loss of which is 0.
-
-    Returns:
-        (T,3) int64 indices into f: anchor, positive, negative.
-
-    Raises:
-        ShapeError: shapes that don't belong together.
-        ConfigError: an unknown selection.
+    "semi-hard" leaves out those that satisfy the margin already, the loss of which is 0.
     """
     _check(f, labels, selection)
     same, different = _relations(labels)
@@ -96,23 +73,12 @@ def select_triplets(f: Tensor, labels: Tensor, selection: Selection = "all", mar
 
 @torch.no_grad()
 def select_quadruplets(f: Tensor, labels: Tensor, selection: Selection = "all") -> Tensor:
-    """Quadruplets of an anchor, a positive, and negatives of two further classes.
+    """Quadruplets (T,4): anchor, positive, and negatives of two further classes.
 
     The first three are a triplet of the same selection. The second negative is, for "all", any image of a third
     class; for "hard" the one nearest to the first negative; for "semi-hard" the nearest to the first negative among
-    those farther from it than the positive is from the anchor, else the farthest.
-
-    Args:
-        f: (B,D) embeddings.
-        labels: (B,) whole numbers.
-        selection: see the module. "all" grows with the batch's fourth power: for small batches.
-
-    Returns:
-        (T,4) int64 indices into f: anchor, positive, first and second negative.
-
-    Raises:
-        ShapeError: shapes that don't belong together.
-        ConfigError: an unknown selection.
+    those farther from it than the positive is from the anchor, else the farthest. "all" grows with the batch's fourth
+    power: for small batches.
     """
     triplets = select_triplets(f, labels, selection)
     a, p, n = triplets.unbind(1)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.errors import ConfigError
+from train_embed.matcher.options import MatcherTraining, Settings, parse_sources
 
-if TYPE_CHECKING:
-    from train_embed.matcher.options import MatcherTraining
-
-__all__ = ["EPILOG", "matcher"]
+__all__ = ["EPILOG", "Force", "matcher", "refuse_existing"]
 
 EPILOG = """
 [bold]Examples[/]
@@ -25,6 +25,10 @@ fewshot-seg segment query.jpg --support cow=a.jpg --matcher matcher.safetensors 
 """
 
 
+Force = Annotated[bool, typer.Option("--force", help="Replace an older file.")]
+
+
+@grouped
 def matcher(
     data: Annotated[
         list[str],
@@ -38,23 +42,8 @@ def matcher(
     hold_out: Annotated[
         str, typer.Option(metavar="0|1|2|3|none", help="A fold of PASCAL-5i whose classes are not learnt.")
     ] = "none",
-    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 600,
-    presence_steps: Annotated[
-        int, typer.Option(min=1, help="Then: whether the object is there at all, learnt over the fixed matcher.")
-    ] = 1500,
-    batch: Annotated[int, typer.Option(min=2, help="Episodes in a step.")] = 16,
-    rate: Annotated[float, typer.Option(help="The learning rate's peak.")] = 3e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
-    views: Annotated[int, typer.Option(min=1, help="Of each image: whole, mirrored, then random parts.")] = 8,
-    absent: Annotated[float, typer.Option(help="Share of episodes whose query shows nothing of the class.")] = 0.0,
-    masked: Annotated[float, typer.Option(help="Share of steps in which the supports' masks are given.")] = 0.25,
-    several: Annotated[float, typer.Option(help="Share of steps with three supports an episode.")] = 0.25,
-    unfamiliar: Annotated[
-        float, typer.Option(help="Share of episodes whose class counts as none of the kinds that are told apart.")
-    ] = 0.3,
-    threads: Annotated[int, typer.Option(min=1, help="Of torch. A result's last bits depend on it.")] = 1,
-    weights: Annotated[str, typer.Option(help="The backbone: default, lite0, lite1 or a checkpoint.")] = "default",
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...: the same seed, the same bits on cpu alone.")] = "cpu",
+    *,
+    settings: Settings,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -64,41 +53,32 @@ def matcher(
     validate: Annotated[
         bool, typer.Option("--validate", help="Then find the held-out classes, and print how well.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an older matcher.")] = False,
+    force: Force = False,
 ) -> None:
     """Train the matcher, which finds in a query what its supports have in common.
 
     The backbone stays as it is: its features of all views are made once. Started again after an interruption, the
     same command goes on where it was.
     """
-    from train_embed.matcher.options import MatcherTraining, parse_sources
-
     if out.suffix != ".safetensors":
         raise ConfigError(f"a matcher's name must end in .safetensors, got {out}")
-    if out.exists() and not force:
-        raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
+    refuse_existing(out, force)
     if cache is not None and cache.resolve() in (out.resolve(), out.with_name(out.name + ".state").resolve()):
         raise ConfigError(f"--cache {cache} is where the matcher or its state goes: choose another file")
-    options = MatcherTraining(
-        parse_sources(data),
-        _fold(hold_out),
-        steps=steps,
-        presence_steps=presence_steps,
-        batch=batch,
-        seed=seed,
-        views=views,
-        absent=absent,
-        masked=masked,
-        several=several,
-        unfamiliar=unfamiliar,
-        rate=rate,
-        weights=weights,
-        device=device,
-        threads=threads,
-    )
+    options = MatcherTraining(sources=parse_sources(data), hold_out=_fold(hold_out), **asdict(settings))
     if validate and options.hold_out is None:
         raise ConfigError("--validate needs classes that are held out: --hold-out 0, 1, 2 or 3")
     _run(options, out, cache, validate)
+
+
+def refuse_existing(out: Path, force: bool) -> None:
+    """Keeps an older result unless its user wants it replaced.
+
+    Raises:
+        ConfigError: it is there.
+    """
+    if out.exists() and not force:
+        raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
 
 
 def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -> None:
@@ -118,15 +98,11 @@ def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -
         trained = load_matcher(out).to(ground.embedder.device)
         with seeded(options.seed, options.threads, ground.embedder.device):
             found = validate(trained, ground)
-        rows = [
-            (row.source, str(row.setting), str(row.episodes), f"{row.miou:.1f}", _listed(row.per_class))
-            for row in found
-        ]
+        rows = []
+        for row in found:
+            classes = " ".join(f"{name} {value:.0f}" for name, value in row.per_class.items())
+            rows.append((row.source, str(row.setting), str(row.episodes), f"{row.miou:.1f}", classes))
         print_table(("data", "given", "episodes", "mIoU", "classes"), rows)
-
-
-def _listed(per_class: dict[str, float]) -> str:
-    return " ".join(f"{name} {value:.0f}" for name, value in per_class.items())
 
 
 def _fold(text: str) -> int | None:

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 from fewshot_seg.errors import CheckpointError, ConfigError
-from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.network.weights import first_line
-from train_embed.run.state import optimizer_tensors, part, restore_module, restore_optimizer
+from train_embed.run.state import (
+    UNREADABLE,
+    optimizer_tensors,
+    part,
+    read_tensors,
+    restore_module,
+    restore_optimizer,
+    write_tensors,
+)
 
 __all__ = ["TrainingState"]
 
@@ -43,9 +48,7 @@ class TrainingState:
         """
         tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
         tensors |= {_OPTIMIZER + name: value for name, value in optimizer_tensors(optimizer).items()}
-        plain = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-        with atomic_file(self.path) as stream:
-            stream.write(save(plain, {_KEY: json.dumps({"done": done, "about": self._about})}))
+        write_tensors(self.path, _KEY, {"done": done, "about": self._about}, tensors, "start the same command again")
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         """How many steps are done, model and optimiser as they were then; 0 where there is no state.
@@ -56,11 +59,9 @@ class TrainingState:
         if not self.path.exists():
             return 0
         try:
-            with safe_open(self.path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})[_KEY])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            header, tensors = read_tensors(self.path, _KEY)
             done, about = int(header["done"]), header["about"]
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        except UNREADABLE as error:
             raise CheckpointError(f"{self.path} is damaged ({first_line(error)}): delete it to begin anew") from error
         if about != self._about:
             raise ConfigError(f"{self.path} is the state of another training: delete it, or choose another --out")

@@ -1,5 +1,6 @@
 """Similarity mining, the paper's sections 2.2 and 2.3: attention is erased, and what is left must still decide."""
 
+from train_embed.config.loss_schema import TupleKind
 from train_embed.mining.erasing import (
     erased_loss,
     pair_mining_loss,
@@ -8,15 +9,13 @@ from train_embed.mining.erasing import (
     triplet_mining_loss,
 )
 from train_embed.mining.similarity import (
-    TUPLE_SIZES,
     MiningOptions,
-    TupleKind,
     erased_similarities,
     mining_loss,
-    mining_tuples,
     similarity_survival,
     tuple_attention,
 )
+from train_embed.mining.tuples import TUPLE_SIZES, mining_tuples
 
 __all__ = [
     "TUPLE_SIZES",

@@ -1,6 +1,6 @@
 """Erasing what attention lights up, and the losses of the erased images: equation 2 and its two siblings.
 
-Pure functions of tensors. `train_embed.mining.similarity` is the face of this module; import from there.
+Pure functions of tensors.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ def soft_mask(images: Tensor, maps: Tensor, alpha: float, beta: float) -> Tensor
 def pair_mining_loss(f1: Tensor, f2: Tensor) -> Tensor:
     """``-||f1* - f2*||``, the mean over T same-class pairs of erased images.
 
-    Args:
-        f1: (T,D) embeddings of the first images, erased.
-        f2: (T,D) of the second.
+    f1 and f2 are (T,D) embeddings of the first and second images, erased.
 
     Returns:
         A scalar <= 0; 0, with a graph, for T = 0.
@@ -63,10 +61,7 @@ def pair_mining_loss(f1: Tensor, f2: Tensor) -> Tensor:
 def triplet_mining_loss(fa: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
     """Equation 2, ``| ||fa* - fp*|| - ||fa* - fn*|| |``, the mean over T triplets of erased images.
 
-    Args:
-        fa: (T,D) embeddings of the anchors, erased.
-        fp: (T,D) of the positives.
-        fn: (T,D) of the negatives.
+    fa, fp, fn are (T,D) embeddings of the anchors, positives and negatives, erased.
 
     Returns:
         A scalar >= 0; 0, with a graph, for T = 0.
@@ -80,11 +75,7 @@ def triplet_mining_loss(fa: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
 def quadruplet_mining_loss(fa: Tensor, fp: Tensor, fn1: Tensor, fn2: Tensor) -> Tensor:
     """Equation 2 over (a, p, n1) plus equation 2 over (a, p, n2).
 
-    Args:
-        fa: (T,D) embeddings of the anchors, erased.
-        fp: (T,D) of the positives.
-        fn1: (T,D) of the first negatives.
-        fn2: (T,D) of the second.
+    fa, fp, fn1, fn2 are (T,D) embeddings of the anchors, positives, first and second negatives, erased.
 
     Returns:
         A scalar >= 0; 0, with a graph, for T = 0.

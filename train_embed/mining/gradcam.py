@@ -11,21 +11,16 @@ attention with ``w = ds/df``, and takes the same closed form.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fewshot_seg.errors import ConfigError, ShapeError
-from fewshot_seg.network.embedding import Embedding
-from train_embed.losses.metric import select_pairs
-from train_embed.mining.erasing import erased_loss, soft_mask
-from train_embed.mining.similarity import MiningOptions, head_maps
-from train_embed.mining.tuples import TUPLE_SIZES
-
-if TYPE_CHECKING:
-    from fewshot_seg.network.embedding import Embedder
+from fewshot_seg.network.embedder import Embedder, Embedding
+from train_embed.losses.selection import select_pairs
+from train_embed.mining.erasing import erased_loss
+from train_embed.mining.similarity import MiningOptions, erase_tuples, head_maps
+from train_embed.mining.tuples import check_tuples
 
 __all__ = ["PairClassifier", "grad_cam", "gradcam_mining_loss", "pair_bce_loss"]
 
@@ -71,7 +66,8 @@ def pair_bce_loss(classifier: nn.Module, f: Tensor, labels: Tensor) -> Tensor:
     """
     positives, negatives = select_pairs(f, labels)
     pairs = torch.cat([positives, negatives])
-    losses = functional.softplus(classifier(f[pairs[:, 0]], f[pairs[:, 1]]) * _signs(positives, negatives, f))
+    signs = torch.cat([f.new_full((len(positives),), -1.0), f.new_ones(len(negatives))])
+    losses = functional.softplus(classifier(f[pairs[:, 0]], f[pairs[:, 1]]) * signs)  # each pair's cross-entropy
     same, different = losses[: len(positives)], losses[len(positives) :]
     value: Tensor = 0.5 * (same.sum() / max(len(same), 1) + different.sum() / max(len(different), 1))
     return value
@@ -102,16 +98,13 @@ def grad_cam(
     Raises:
         ShapeError: tuples of another size than the kind's.
     """
-    size = TUPLE_SIZES[options.kind]
-    if tuples.ndim != 2 or tuples.shape[1] != size:
-        raise ShapeError(f"expected {options.kind} tuples of shape (T,{size}), got {tuple(tuples.shape)}")
+    check_tuples(tuples, options.kind)
     if options.detach_maps:
         emb = Embedding(*(t.detach() for t in emb))
     rows = tuples.t().reshape(-1)
     part = Embedding(emb.feature_map[rows], emb.vector[rows])
-    return head_maps(
-        embedder, part, _score_gradient(classifier, emb.vector, tuples), options.through_norm, options.detach_maps
-    )
+    w = _score_gradient(classifier, emb.vector, tuples)
+    return head_maps(embedder, part, w, options.through_norm, options.detach_maps)
 
 
 def gradcam_mining_loss(
@@ -124,13 +117,7 @@ def gradcam_mining_loss(
 ) -> Tensor:
     """L_bce-sm: as `train_embed.mining.similarity.mining_loss`, the maps being Grad-CAM's of the pair classifier.
 
-    Args:
-        embedder: the one that made `emb`, with its graph.
-        classifier: as in `pair_bce_loss`. No gradient goes to it.
-        images: (B,3,H,W), normalised.
-        emb: of these images.
-        tuples: (T,size) int64 indices into the batch.
-        options: see `grad_cam`; alpha and beta are the soft mask's.
+    The arguments are those of `grad_cam`, and images (B,3,H,W), normalised; alpha and beta are the soft mask's.
 
     Returns:
         A scalar: mean over the tuples; 0 where there are none.
@@ -141,8 +128,7 @@ def gradcam_mining_loss(
     maps = grad_cam(embedder, classifier, emb, tuples, options)
     if not len(maps):
         return emb.vector[:0].sum()
-    erased = soft_mask(images.to(maps.device)[tuples.t().reshape(-1)], maps, options.alpha, options.beta)
-    return erased_loss(embedder(erased).vector, tuples.shape[1])
+    return erased_loss(embedder(erase_tuples(images, tuples, maps, options)).vector, tuples.shape[1])
 
 
 def _score_gradient(classifier: nn.Module, f: Tensor, tuples: Tensor) -> Tensor:
@@ -154,8 +140,3 @@ def _score_gradient(classifier: nn.Module, f: Tensor, tuples: Tensor) -> Tensor:
         first = torch.autograd.grad(same, images[:2])
         rest = [torch.autograd.grad(-classifier(images[0], negative).sum(), negative)[0] for negative in images[2:]]
     return torch.cat([*first, *rest])
-
-
-def _signs(positives: Tensor, negatives: Tensor, f: Tensor) -> Tensor:
-    """-1 for each positive, 1 for each negative: softplus(sign * logit) is the pair's cross-entropy."""
-    return torch.cat([f.new_full((len(positives),), -1.0), f.new_ones(len(negatives))])

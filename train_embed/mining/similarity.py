@@ -10,32 +10,25 @@ Shapes: B images of a batch, 3 x H x W; maps h x w; T tuples of 2 (pair), 3 (tri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fewshot_seg.attention.maps import attention_maps
 from fewshot_seg.attention.weighting import Weighting, pair_weights, quadruplet_weights, shot_weights, triplet_weights
 from fewshot_seg.errors import ConfigError, ShapeError
-from fewshot_seg.network.embedding import Embedding
-from train_embed.mining.erasing import (
-    erased_loss,
-    soft_mask,
-)
-from train_embed.mining.tuples import TUPLE_SIZES, TupleKind, mining_tuples
-
-if TYPE_CHECKING:
-    from fewshot_seg.network.embedding import Embedder
+from fewshot_seg.network.embedder import Embedder, Embedding
+from train_embed.config.loss_schema import TupleKind
+from train_embed.mining.erasing import erased_loss, soft_mask
+from train_embed.mining.tuples import TUPLE_SIZES, check_tuples
 
 __all__ = [
-    "TUPLE_SIZES",
     "MiningOptions",
-    "TupleKind",
+    "erase_tuples",
     "erased_similarities",
+    "head_maps",
     "mining_loss",
-    "mining_tuples",
     "similarity_survival",
     "tuple_attention",
 ]
@@ -95,7 +88,7 @@ def tuple_attention(embedder: Embedder, emb: Embedding, tuples: Tensor, options:
     Raises:
         ShapeError: tuples of another size than the kind's.
     """
-    _check_tuples(tuples, options.kind)
+    check_tuples(tuples, options.kind)
     if options.detach_maps:
         emb = Embedding(*(t.detach() for t in emb))
     f = [emb.vector[tuples[:, i]] for i in range(tuples.shape[1])]  # size x (T,D)
@@ -123,8 +116,6 @@ def mining_loss(
 ) -> Tensor:
     """L_sm of a batch: attention, erasing, one more forward pass, and equation 2 or a sibling of it.
 
-    An image that stands in several tuples is erased in each of them by another map.
-
     Under DDP, pass the module inside (`ddp.module`): the hooks that average gradients are on its parameters. The mean
     over ranks is the mean over all tuples where each rank has as many.
 
@@ -141,39 +132,41 @@ def mining_loss(
     Raises:
         ShapeError: tuples of another size than the kind's.
     """
-    _check_tuples(tuples, options.kind)
+    check_tuples(tuples, options.kind)
     if not len(tuples):
         return emb.vector[:0].sum()
-    erased = _erase(images, tuples, tuple_attention(embedder, emb, tuples, options), options)
+    erased = erase_tuples(images, tuples, tuple_attention(embedder, emb, tuples, options), options)
     return erased_loss(embedder(erased).vector, tuples.shape[1])
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def erased_similarities(
     embedder: Embedder, images: Tensor, tuples: Tensor, options: MiningOptions = MiningOptions()
 ) -> Tensor:
-    """Cosine of anchor and positive, before and after erasing: (T,2). Put the embedder into eval mode first.
+    """Cosines of the anchor with each other image of its tuple, before and after erasing.
 
     Args:
-        embedder: any.
+        embedder: in eval mode.
         images: (B,3,H,W), normalised.
         tuples: (T,size) int64 indices into the batch.
         options: as in `mining_loss`. To compare two embedders, give both the same.
 
     Returns:
-        (T,2): ``cos(fa, fp)`` and ``cos(fa*, fp*)``. Batches' results concatenate.
+        (T,size-1,2) float64, on the CPU; the positive comes first. Batches' results concatenate.
 
     Raises:
         ShapeError: tuples of another size than the kind's.
     """
-    _check_tuples(tuples, options.kind)
-    emb = embedder(images)
+    check_tuples(tuples, options.kind)
     if not len(tuples):
-        return emb.vector.new_zeros(0, 2)
-    erased = _erase(images, tuples, tuple_attention(embedder, emb, tuples, options), options)
-    a, p = embedder(erased).vector.chunk(tuples.shape[1])[:2]
-    before = functional.cosine_similarity(emb.vector[tuples[:, 0]], emb.vector[tuples[:, 1]])
-    return torch.stack([before, functional.cosine_similarity(a, p)], 1)
+        return torch.zeros(0, tuples.shape[1] - 1, 2, dtype=torch.float64)
+    emb = embedder(images)
+    erased = erase_tuples(images, tuples, tuple_attention(embedder, emb, tuples, options), options)
+    found = []
+    for vectors in (emb.vector[tuples.t().reshape(-1)], embedder(erased).vector):
+        parts = torch.stack(vectors.chunk(tuples.shape[1]), 1).double()  # (T,size,D)
+        found.append(torch.einsum("td,tsd->ts", parts[:, 0], parts[:, 1:]).cpu())
+    return torch.stack(found, 2)
 
 
 def similarity_survival(similarities: Tensor) -> float:
@@ -183,7 +176,7 @@ def similarity_survival(similarities: Tensor) -> float:
     changed nothing; 0: no similarity is left; below 0: the erased images point away from each other.
 
     Args:
-        similarities: (T,2) of `erased_similarities`.
+        similarities: (T,2), before and after, as of one image in `erased_similarities`.
 
     Returns:
         The share; NaN where there are no tuples, or no similarity that could survive (a mean of 0 or less).
@@ -195,7 +188,7 @@ def similarity_survival(similarities: Tensor) -> float:
         raise ShapeError(f"expected similarities of shape (T,2), got {tuple(similarities.shape)}")
     if not len(similarities):
         return float("nan")
-    before, after = similarities.double().mean(0).tolist()
+    before, after = similarities.double().contiguous().mean(0).tolist()
     return after / before if before > 0 else float("nan")
 
 
@@ -208,13 +201,7 @@ def _weights(f: list[Tensor], weighting: Weighting) -> Tensor:
     return triplet_weights(*f) if len(f) == 3 else quadruplet_weights(*f)
 
 
-def _erase(images: Tensor, tuples: Tensor, maps: Tensor, options: MiningOptions) -> Tensor:
-    """(size * T,3,H,W)."""
+def erase_tuples(images: Tensor, tuples: Tensor, maps: Tensor, options: MiningOptions) -> Tensor:
+    """The tuples' images (size * T,3,H,W), each erased by its own map (size * T,h,w)."""
     images = images.to(maps.device)
     return soft_mask(images[tuples.t().reshape(-1)], maps, options.alpha, options.beta)
-
-
-def _check_tuples(tuples: Tensor, kind: TupleKind) -> None:
-    size = TUPLE_SIZES[kind]
-    if tuples.ndim != 2 or tuples.shape[1] != size:
-        raise ShapeError(f"expected {kind} tuples of shape (T,{size}), got {tuple(tuples.shape)}")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, ShapeError
+from train_embed.config.loss_schema import TupleKind
 
-__all__ = ["TUPLE_SIZES", "TupleKind", "mining_tuples"]
-
-TupleKind = Literal["pair", "triplet", "quadruplet"]
+__all__ = ["TUPLE_SIZES", "check_tuples", "mining_tuples"]
 
 TUPLE_SIZES: dict[TupleKind, int] = {"pair": 2, "triplet": 3, "quadruplet": 4}
 """Images of a tuple."""
@@ -57,6 +55,13 @@ def mining_tuples(labels: Tensor, kind: TupleKind, seed: int, step: int, shards:
         part = _draw(values[start : start + length], size, np.random.default_rng([seed, step]))
         found += [[start + i for i in row] for row in part]
     return torch.tensor(found, dtype=torch.int64, device=labels.device).reshape(-1, size)
+
+
+def check_tuples(tuples: Tensor, kind: TupleKind) -> None:
+    """ShapeError unless tuples are (T,size) with the kind's size."""
+    size = TUPLE_SIZES[kind]
+    if tuples.ndim != 2 or tuples.shape[1] != size:
+        raise ShapeError(f"expected {kind} tuples of shape (T,{size}), got {tuple(tuples.shape)}")
 
 
 def _draw(labels: Sequence[int], size: int, rng: np.random.Generator) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""A run's numbers: `metrics.jsonl`, one JSON object a line, as a table (CSV) and as curves (PNG).
+"""A run's numbers: `metrics.jsonl`, one JSON object a line, as a table (CSV), curves (PNG) and for TensorBoard.
 
 A record has "epoch", the epochs done so far (0 is before the training, 1.25 a quarter into the second), and any other
 numbers by name. Those of a validation have "recall@1" and so on and "survival", the share of similarity that survives
@@ -11,15 +11,17 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from fewshot_seg.errors import DataError
+from fewshot_seg.errors import ConfigError, DataError
 
 __all__ = [
     "MAP",
     "RECALL",
     "SURVIVAL",
+    "Board",
     "best_record",
     "kept_record",
     "read_metrics",
@@ -158,3 +160,33 @@ def _png(records: Sequence[Record]) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     return stream.getvalue()
+
+
+class Board:
+    """Writes scalars to RUN/tensorboard, or nothing.
+
+    Args:
+        run: the run's folder.
+        enabled: whether to write.
+
+    Raises:
+        ConfigError: tensorboard isn't installed.
+    """
+
+    def __init__(self, run: Path, enabled: bool) -> None:
+        self._writer: Any = None
+        if enabled:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise ConfigError("run.tensorboard needs tensorboard: pip install tensorboard") from error
+            self._writer = SummaryWriter(str(run / "tensorboard"))
+
+    def log(self, record: Mapping[str, float], step: int) -> None:
+        """The record's numbers, at this step."""
+        if self._writer is None:
+            return
+        for name, value in record.items():
+            if name not in ("epoch", "step"):
+                self._writer.add_scalar(name, value, step)
+        self._writer.flush()

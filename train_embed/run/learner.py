@@ -13,10 +13,9 @@ from train_embed.config.run_config import RunConfig
 from train_embed.data.loading import Batch
 from train_embed.run.distributed import any_rank, rank, world_size
 from train_embed.run.ema import MovingAverage
-from train_embed.run.model import build_model, finite, fix_shifts, train_mode
+from train_embed.run.model import build_model, finite, fix_shifts, keep_induced, refine_parts, train_mode
 from train_embed.run.objective import Objective, step_seed
 from train_embed.run.optim import build_optimizer, rate_factor, set_rates
-from train_embed.run.rpp import keep_induced, refine_parts
 from train_embed.run.state import optimizer_tensors, part, restore_module, restore_optimizer
 
 __all__ = ["Diverged", "Learner"]

@@ -1,8 +1,13 @@
-"""The network of a run: built from its configuration, and put into the mode that it trains in."""
+"""The network of a run: built from its configuration, and put into the mode that it trains in.
+
+Refined part pooling ("Beyond Part Models", section 4.3) is a function of the epoch: the network is trained with
+stripes; in the induction the layer that assigns positions to parts learns alone, so that each part stays what its
+classifier knows; then all learn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,11 +20,21 @@ from fewshot_seg.network.checkpoints import load_checkpoint
 from fewshot_seg.network.devices import Precision
 from fewshot_seg.network.embedder import Embedder, build_embedder
 from fewshot_seg.network.heads import Head
+from fewshot_seg.network.pcb import PCBHead
 from fewshot_seg.network.spec import EmbedderSpec
 from train_embed.config.schema import ModelConfig
-from train_embed.run.stages import first_stages
 
-__all__ = ["build_model", "finite", "fix_shifts", "keep_statistics", "project", "train_mode"]
+__all__ = [
+    "build_model",
+    "finite",
+    "first_stages",
+    "fix_shifts",
+    "keep_induced",
+    "keep_statistics",
+    "project",
+    "refine_parts",
+    "train_mode",
+]
 
 
 def build_model(config: ModelConfig, *, freeze_trunk: bool = False, precision: Precision = "fp32") -> Embedder:
@@ -130,3 +145,66 @@ def finite(embedder: nn.Module) -> bool:
 
 def _norms(module: nn.Module) -> list[_BatchNorm]:
     return [m for m in module.modules() if isinstance(m, _BatchNorm)]
+
+
+def first_stages(trunk: nn.Module, count: int) -> list[nn.Module]:
+    """The modules of the first `count` stages and of the stem before them; none for 0.
+
+    A stage is one of the network's own: an entry of `blocks`, `stages` or `features`, or one of layer1, layer2, ...
+    The modules that the network runs before its first stage are the stem.
+
+    Args:
+        trunk: of `fewshot_seg.network.backbones`.
+        count: 0 or more.
+
+    Raises:
+        ConfigError: the trunk has no stages that we know, or no more than `count`: one at least must learn.
+    """
+    if not count:
+        return []
+    stem, stages = _parts(trunk)
+    if count >= len(stages):
+        there = f"{len(stages)} stages, and one must learn" if stages else "no stages"
+        raise ConfigError(f"model.freeze_stages {count}: this backbone has {there}")
+    return [*stem, *stages[:count]]
+
+
+def _parts(trunk: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The stem's modules and the stages, both in order."""
+    stem: list[nn.Module] = []
+    children = dict(getattr(trunk, "model", trunk).named_children())
+    layers = [child for name, child in children.items() if name.startswith("layer") and name[5:].isdigit()]
+    for name, child in children.items():
+        if name in ("blocks", "stages", "features") and isinstance(child, nn.Sequential):
+            return stem, list(child)
+        if layers and child is layers[0]:
+            return stem, layers
+        stem.append(child)
+    return [], []
+
+
+def refine_parts(embedder: Embedder, config: ModelConfig, epoch: int) -> None:
+    """Lets the head refine its parts from `rpp_epoch` on; in the induction batch norms keep their statistics."""
+    if config.rpp_epoch is None:
+        return
+    assert isinstance(embedder.head, PCBHead)
+    embedder.head.refined.fill_(epoch >= config.rpp_epoch)
+    if _inducing(config, epoch):
+        embedder.trunk.eval()
+        embedder.head.eval()
+
+
+def keep_induced(embedder: Embedder, trained: Sequence[nn.Parameter], config: ModelConfig, epoch: int) -> None:
+    """In the induction, drops the gradients of all of `trained` but the layer that assigns positions to parts."""
+    if not _inducing(config, epoch):
+        return
+    assert isinstance(embedder.head, PCBHead)
+    assert embedder.head.assign is not None
+    learning = {id(p) for p in embedder.head.assign.parameters()}
+    for p in trained:
+        if id(p) not in learning:
+            p.grad = None
+
+
+def _inducing(config: ModelConfig, epoch: int) -> bool:
+    return config.rpp_epoch is not None and config.rpp_epoch <= epoch < config.rpp_epoch + config.rpp_induction

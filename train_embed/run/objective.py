@@ -14,7 +14,8 @@ from train_embed.config.run_config import RunConfig
 from train_embed.losses.identity import CenterLoss, IdentityLoss, part_lengths, pooled_length, pooled_vector
 from train_embed.losses.metric import make_loss
 from train_embed.mining.gradcam import PairClassifier, gradcam_mining_loss, pair_bce_loss
-from train_embed.mining.similarity import MiningOptions, mining_loss, mining_tuples
+from train_embed.mining.similarity import MiningOptions, mining_loss
+from train_embed.mining.tuples import mining_tuples
 from train_embed.run.distributed import gather_with_gradient
 from train_embed.run.model import keep_statistics, project
 

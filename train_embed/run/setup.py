@@ -17,7 +17,7 @@ from train_embed.config.run_config import RunConfig
 from train_embed.config.schema import DataConfig, SamplerConfig
 from train_embed.data.samplers import BatchSampler, PairSampler, PKSampler, QuadrupletSampler, TripletSampler
 from train_embed.run.distributed import local_rank
-from train_embed.run.ranking import Roles
+from train_embed.run.validation import Roles
 
 __all__ = ["build_sampler", "process_group", "roles", "run_device", "seeded", "training_and_validation"]
 

@@ -26,10 +26,12 @@ from fewshot_seg.errors import CheckpointError, OutputError
 from fewshot_seg.imaging.export import temporary_path
 from fewshot_seg.network.weights import first_line
 
-__all__ = ["Position", "load_state", "optimizer_tensors", "restore_optimizer", "save_state"]
+__all__ = ["Position", "load_state", "optimizer_tensors", "part", "restore_module", "restore_optimizer", "save_state"]
 
 KEY = "train_embed"
 FORMAT = 1
+UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)
+"""What reading a state that is none, or is damaged, raises."""
 
 
 @dataclass
@@ -64,32 +66,8 @@ class Position:
 
 
 def save_state(path: Path, position: Position, tensors: Mapping[str, Tensor]) -> None:
-    """Writes the state, whole or not at all.
-
-    Args:
-        path: of the file; the folder is there.
-        position: where the run is.
-        tensors: by name; on any device.
-
-    Raises:
-        OutputError: it can't be written; an older file is as it was.
-    """
-    metadata = {KEY: json.dumps({"format": FORMAT, "position": asdict(position)})}
-    # Copies: safetensors refuses tensors that share memory.
-    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    temporary = temporary_path(path)
-    try:
-        save_file(copies, temporary, metadata)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"cannot write {path}: {first_line(error)}; the older state is kept, make room and go on with --resume"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    """Writes the state of a run; see `write_tensors`."""
+    write_tensors(path, KEY, {"format": FORMAT, "position": asdict(position)}, tensors)
 
 
 def load_state(path: Path) -> tuple[Position, dict[str, Tensor]]:
@@ -99,16 +77,48 @@ def load_state(path: Path) -> tuple[Position, dict[str, Tensor]]:
         CheckpointError: missing, damaged, or of another format.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        header, tensors = read_tensors(path, KEY)
         if header["format"] != FORMAT:
             raise CheckpointError(f"{path} has format {header['format']}, this version reads {FORMAT}")
         known = {f.name for f in fields(Position)}
         values = {name: value for name, value in header["position"].items() if name in known}
         return Position(**values), tensors
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{path} is damaged or no state of a run: {first_line(error)}") from error
+
+
+def write_tensors(
+    path: Path, key: str, header: Mapping[str, Any], tensors: Mapping[str, Tensor], again: str = "go on with --resume"
+) -> None:
+    """Writes tensors, on any device, and JSON values under `key` of the metadata: whole or not at all.
+
+    `again` says in an error what to do once there is room.
+
+    Raises:
+        OutputError: it can't be written; an older file is as it was.
+    """
+    # Copies: safetensors refuses tensors that share memory.
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    temporary = temporary_path(path)
+    try:
+        save_file(copies, temporary, {key: json.dumps(header)})
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"cannot write {path}: {first_line(error)}; the older state is kept, make room and {again}"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path, key: str) -> tuple[Any, dict[str, Tensor]]:
+    """The JSON values and the tensors, on the CPU, that `write_tensors` wrote; one of `UNREADABLE` where it can't."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads((file.metadata() or {})[key])
+        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from train_embed.config.load import to_mapping
 from train_embed.config.run_config import RunConfig
 from train_embed.data.augment import Augment
 from train_embed.data.loading import TrainingLoader
-from train_embed.run.curves import score_text, write_curves
+from train_embed.run.curves import Board, score_text, write_curves
 from train_embed.run.distributed import any_rank, barrier, is_main, rank, reduce_mean, world_size
 from train_embed.run.folder import RunFolder, sole_training
 from train_embed.run.learner import Diverged, Learner
@@ -38,7 +38,6 @@ from train_embed.run.setup import build_sampler, process_group, roles, run_devic
 from train_embed.run.sheets import write_sheet
 from train_embed.run.signals import Interrupted, StopSignal, stop_on_signals
 from train_embed.run.state import Position, load_state, save_state
-from train_embed.run.tensorboard import Board
 from train_embed.run.validation import Validator
 
 __all__ = ["export", "train"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,19 +11,36 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot_seg.datasets.labelled import LabelledImages
+from fewshot_seg.errors import DataError
 from fewshot_seg.network.embedder import Embedder
 from fewshot_seg.network.heads import PooledHead
+from fewshot_seg.reid.ranking import score_vectors
+from fewshot_seg.reid.rules import Identities
 from fewshot_seg.retrieval.recall import recall_at_k
 from train_embed.data.loading import EvaluationLoader
-from train_embed.mining.erasing import soft_mask
-from train_embed.mining.similarity import MiningOptions, mining_tuples, similarity_survival, tuple_attention
-from train_embed.run.ranking import Roles, reid_scores
+from train_embed.mining.similarity import MiningOptions, erased_similarities, similarity_survival
+from train_embed.mining.tuples import mining_tuples
 
-__all__ = ["Validator"]
+__all__ = ["Roles", "Validator", "reid_scores"]
 
 PROBES = 128
 """Tuples that the survival is measured on."""
 _AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who asks and who is asked for, as indices into the validation images; an image may be both.
+
+    Attributes:
+        queries: those that ask.
+        gallery: those that are looked through.
+        cameras: of all validation images.
+    """
+
+    queries: tuple[int, ...]
+    gallery: tuple[int, ...]
+    cameras: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,7 @@ class Validator:
         batch_size: images at once.
         workers: processes that read.
         max_unreadable: so many files may be unreadable.
-        roles: where cameras are known, who asks whom: then re-identification's rules count (`train_embed.run.ranking`).
+        roles: where cameras are known, who asks whom: then re-identification's rules count (`reid_scores`).
     """
 
     images: LabelledImages
@@ -58,12 +75,20 @@ class Validator:
                 the same size and preprocessing. (A neck starts random: it would be a straw man.)
         """
         vectors, labels, indices = [], [], []
-        for images, batch_labels, batch_indices in self._batches(self.images, embedder, check):
+        loader = EvaluationLoader(
+            self.images,
+            embedder.preprocessing,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            max_unreadable=self.max_unreadable,
+        )
+        for batch in loader:
+            check()
             with torch.inference_mode():
-                emb = embedder(images)
+                emb = embedder(batch.images)
                 vectors.append(_pooled(embedder, emb.feature_map) if backbone else emb.vector)
-            labels.append(batch_labels)
-            indices.append(batch_indices)
+            labels.append(batch.labels)
+            indices.append(batch.indices)
         if self.roles is not None:
             return reid_scores(torch.cat(vectors), torch.cat(labels), torch.cat(indices), self.roles, self.ks)
         values = recall_at_k(torch.cat(vectors), torch.cat(labels), self.ks)
@@ -86,14 +111,14 @@ class Validator:
             part = tuples[start : start + _AT_ONCE]
             images = self.load(part, embedder)
             if images is not None:
-                found.append(_cosines(embedder, images, _consecutive(part), self.options))
+                consecutive = torch.arange(part.numel()).reshape(part.shape)  # the images lie tuple by tuple
+                found.append(erased_similarities(embedder, images, consecutive, self.options))
         values = {"survival": math.nan}
         if found:
-            before, after = torch.cat([b for b, _ in found]), torch.cat([a for _, a in found])  # (T,size-1)
-            values["survival"] = similarity_survival(torch.stack([before[:, 0], after[:, 0]], 1))
-            if before.shape[1] > 1:
-                margins = [c[:, 0] - c[:, 1:].mean(1) for c in (before, after)]
-                values["survival_margin"] = similarity_survival(torch.stack(margins, 1))
+            cosines = torch.cat(found)  # (T,size-1,2)
+            values["survival"] = similarity_survival(cosines[:, 0])
+            if cosines.shape[1] > 1:
+                values["survival_margin"] = similarity_survival(cosines[:, 0] - cosines[:, 1:].mean(1))
         return values
 
     def probes(self, count: int) -> Tensor:
@@ -109,41 +134,36 @@ class Validator:
         batches = list(loader)
         return batches[0].images.to(embedder.device) if batches and len(batches[0].indices) == limit else None
 
-    def _batches(
-        self, images: LabelledImages, embedder: Embedder, check: Callable[[], None]
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        loader = EvaluationLoader(
-            images,
-            embedder.preprocessing,
-            batch_size=self.batch_size,
-            workers=self.workers,
-            max_unreadable=self.max_unreadable,
-        )
-        for batch in loader:
-            check()
-            yield batch.images, batch.labels, batch.indices
 
+def reid_scores(f: Tensor, labels: Tensor, indices: Tensor, roles: Roles, ks: Sequence[int]) -> dict[str, float]:
+    """CMC at each K and mAP by cosine, over the queries that have a right answer in their gallery.
 
-@torch.inference_mode()
-def _cosines(embedder: Embedder, images: Tensor, tuples: Tensor, options: MiningOptions) -> tuple[Tensor, Tensor]:
-    """Cosines of the anchor with each other image of its tuple (T,size-1), before and after erasing, on the CPU."""
-    emb = embedder(images)
-    maps = tuple_attention(embedder, emb, tuples, options)
-    rows = tuples.t().reshape(-1)
-    erased = embedder(soft_mask(images[rows], maps, options.alpha, options.beta)).vector
-    found = []
-    for vectors in (emb.vector[rows], erased):
-        parts = torch.stack(vectors.chunk(tuples.shape[1]), 1).double()  # (T,size,D)
-        found.append(torch.einsum("td,tsd->ts", parts[:, 0], parts[:, 1:]).cpu())
-    return found[0], found[1]
+    Args:
+        f: (N,D) unit-norm embeddings of validation images.
+        labels: (N,) their identities.
+        indices: (N,) which of the validation images they are; unreadable ones are not among them.
+        roles: who asks whom.
+        ks: ranks, each >= 1.
+
+    Returns:
+        {"recall@K": share of queries with a right answer among the first K, ..., "map": mean average precision}.
+
+    Raises:
+        DataError: no query has a right answer.
+    """
+    place = {int(index): row for row, index in enumerate(indices)}
+    everyone = Identities(labels.cpu(), torch.tensor(roles.cameras)[indices.cpu()], indices.cpu())
+    queries, gallery = (
+        torch.tensor([place[i] for i in chosen if i in place], dtype=torch.int64)
+        for chosen in (roles.queries, roles.gallery)
+    )
+    found = score_vectors(f[queries], f[gallery], everyone.take(queries), everyone.take(gallery))
+    if not bool(found.answerable.any()):
+        raise DataError("no query has an image of its identity from another camera in the gallery: nothing to validate")
+    return {f"recall@{k}": share for k, share in found.cmc(ks).items()} | {"map": found.mean("ap")}
 
 
 def _pooled(embedder: Embedder, feature_map: Tensor) -> Tensor:
     head = embedder.head
     pooled = head.pool(feature_map) if isinstance(head, PooledHead) else feature_map.mean(dim=(2, 3))
     return functional.normalize(pooled, dim=1)
-
-
-def _consecutive(tuples: Tensor) -> Tensor:
-    """The tuples (T,size) as indices into their own images, which lie tuple by tuple."""
-    return torch.arange(tuples.numel()).reshape(tuples.shape)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, ShapeError
 from tests.train_embed.batches import unit
-from train_embed.config.loss_schema import LossConfig
+from train_embed.config.loss_schema import LossConfig, Selection
 from train_embed.losses import metric as losses
+from train_embed.losses import selection as picks
 
 LABELS = torch.tensor([0, 1, 0, 2, 1, 0, 2, 3, 3, 1, 4])  # class 4 has one image
-SELECTIONS: list[losses.Selection] = ["all", "hard", "semi-hard"]
+SELECTIONS: list[Selection] = ["all", "hard", "semi-hard"]
 OWN = ["contrastive", "triplet", "quadruplet"]
 PROXIES = ["proxy-anchor", "normalized-softmax"]
 EVERY = [*OWN, "multi-similarity", *PROXIES]
@@ -126,26 +127,26 @@ def make(name: str, selection: str = "all", **numbers: float) -> torch.nn.Module
 
 @given(labels_lists, seeds, selections, st.sampled_from([0.05, 0.3, math.inf]))
 @settings(deadline=None, max_examples=150)
-def test_selections_are_the_slow_ones(labels: list[int], seed: int, selection: losses.Selection, margin: float) -> None:
+def test_selections_are_the_slow_ones(labels: list[int], seed: int, selection: Selection, margin: float) -> None:
     f, y = unit(len(labels), seed=seed), torch.tensor(labels, dtype=torch.int64)
-    positives, negatives = losses.select_pairs(f, y, selection)
+    positives, negatives = picks.select_pairs(f, y, selection)
     assert (positives.tolist(), negatives.tolist()) == slow_pairs(f, labels, selection)
-    assert losses.select_triplets(f, y, selection, margin).tolist() == slow_triplets(f, labels, selection, margin)
-    assert losses.select_quadruplets(f, y, selection).tolist() == slow_quadruplets(f, labels, selection)
-    for found, size in ((positives, 2), (negatives, 2), (losses.select_quadruplets(f, y, selection), 4)):
+    assert picks.select_triplets(f, y, selection, margin).tolist() == slow_triplets(f, labels, selection, margin)
+    assert picks.select_quadruplets(f, y, selection).tolist() == slow_quadruplets(f, labels, selection)
+    for found, size in ((positives, 2), (negatives, 2), (picks.select_quadruplets(f, y, selection), 4)):
         assert found.dtype == torch.int64
         assert found.shape == (len(found), size)
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), max_size=8), selections, st.sampled_from([1.0, math.inf]))
 @settings(deadline=None, max_examples=100)
-def test_ties_go_to_the_first(rows: list[tuple[int, int, int]], selection: losses.Selection, margin: float) -> None:
+def test_ties_go_to_the_first(rows: list[tuple[int, int, int]], selection: Selection, margin: float) -> None:
     """Whole coordinates, few of them: distances are exact and often equal."""
     f, labels = torch.tensor([row[:2] for row in rows], dtype=torch.float64).reshape(-1, 2), [row[2] for row in rows]
     y = torch.tensor(labels, dtype=torch.int64)
-    assert losses.select_triplets(f, y, selection, margin).tolist() == slow_triplets(f, labels, selection, margin)
-    assert losses.select_quadruplets(f, y, selection).tolist() == slow_quadruplets(f, labels, selection)
-    assert [pairs.tolist() for pairs in losses.select_pairs(f, y, selection)] == [*slow_pairs(f, labels, selection)]
+    assert picks.select_triplets(f, y, selection, margin).tolist() == slow_triplets(f, labels, selection, margin)
+    assert picks.select_quadruplets(f, y, selection).tolist() == slow_quadruplets(f, labels, selection)
+    assert [pairs.tolist() for pairs in picks.select_pairs(f, y, selection)] == [*slow_pairs(f, labels, selection)]
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
@@ -274,20 +275,20 @@ def test_close_vectors_keep_their_distance_in_float32() -> None:
     f = unit(64, 256).float()
     moved = f + 1e-4 * unit(64, 256, seed=1).float()
     expected = (f.double() - moved.double()).norm(dim=1)
-    measured = losses.distances(torch.cat([f, moved])).diagonal(64)
+    measured = picks.distances(torch.cat([f, moved])).diagonal(64)
     torch.testing.assert_close(measured.double(), expected, rtol=1e-2, atol=0)
 
 
 def test_shapes_and_names_are_checked() -> None:
     f = unit(4)
     with pytest.raises(ShapeError, match=r"labels \(B,\)"):
-        losses.select_pairs(f, torch.zeros(3))
+        picks.select_pairs(f, torch.zeros(3))
     with pytest.raises(ShapeError, match=r"\(T,3\)"):
         losses.triplet_loss(f, torch.zeros(2, 4, dtype=torch.int64), 0.1)
     with pytest.raises(ShapeError, match=r"\(B,D\)"):
-        losses.contrastive_loss(f[0], *losses.select_pairs(f, torch.zeros(4)), 0.1)
+        losses.contrastive_loss(f[0], *picks.select_pairs(f, torch.zeros(4)), 0.1)
     with pytest.raises(ConfigError, match="unknown selection 'soft'"):
-        losses.select_triplets(f, torch.zeros(4), "soft")  # type: ignore[arg-type]
+        picks.select_triplets(f, torch.zeros(4), "soft")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unknown loss 'lifted'"):
         losses.make_loss(LossConfig.model_construct(name="lifted"), 2, 2)  # type: ignore[arg-type]
 

@@ -14,7 +14,6 @@ from fewshot_seg.network.embedding import Embedder
 from tests.train_embed.batches import DIM, pictures, tiny_embedder, unit
 from train_embed import mining
 from train_embed.mining.gradcam import PairClassifier, grad_cam, gradcam_mining_loss, pair_bce_loss
-from train_embed.mining.similarity import MiningOptions
 
 KINDS: list[mining.TupleKind] = ["pair", "triplet", "quadruplet"]
 TUPLES = {
@@ -42,7 +41,7 @@ def slow_cam(embedder: Embedder, judge: PairClassifier, image: Tensor, other: Te
 @pytest.mark.parametrize("kind", KINDS)
 def test_maps_are_grad_cam(kind: mining.TupleKind, pooling: str) -> None:
     embedder, judge, images, tuples = tiny_embedder(pooling), classifier(), pictures(5), TUPLES[kind]
-    maps = grad_cam(embedder, judge, embedder(images), tuples, MiningOptions(kind))
+    maps = grad_cam(embedder, judge, embedder(images), tuples, mining.MiningOptions(kind))
     expected = []
     for column in range(tuples.shape[1]):
         for row in tuples.tolist():
@@ -95,7 +94,7 @@ def test_the_classifier_is_symmetric_and_learns() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_mining_loss_is_the_same_erasing_with_other_maps(kind: mining.TupleKind) -> None:
     embedder, judge, images, tuples = tiny_embedder(), classifier(), pictures(5), TUPLES[kind]
-    options = MiningOptions(kind, alpha=5.0, beta=0.3)
+    options = mining.MiningOptions(kind, alpha=5.0, beta=0.3)
     maps = grad_cam(embedder, judge, embedder(images), tuples, options).detach()
     total = 0.0
     for t, row in enumerate(tuples.tolist()):
@@ -112,7 +111,7 @@ def test_gradient_goes_to_the_embedder_and_not_to_the_classifier(detach: bool) -
     embedder, judge, images = tiny_embedder(neck="linear+bn").train(), classifier(), pictures(5)
     emb = embedder(images)
     emb.feature_map.retain_grad()
-    options = MiningOptions("triplet", detach_maps=detach)
+    options = mining.MiningOptions("triplet", detach_maps=detach)
     gradcam_mining_loss(embedder, judge, images, emb, TUPLES["triplet"], options).backward()
     assert all(p.grad is None for p in judge.parameters())
     assert all(p.grad is not None for p in embedder.trunk.parameters())
@@ -122,7 +121,7 @@ def test_gradient_goes_to_the_embedder_and_not_to_the_classifier(detach: bool) -
 
 def test_maps_in_inference_mode() -> None:
     embedder, judge, images = tiny_embedder(), classifier(), pictures(5)
-    options = MiningOptions("triplet", detach_maps=True)
+    options = mining.MiningOptions("triplet", detach_maps=True)
     expected = grad_cam(embedder, judge, embedder(images), TUPLES["triplet"], options)
     with torch.inference_mode():
         maps = grad_cam(embedder, judge, embedder(images), TUPLES["triplet"], options)
@@ -134,7 +133,7 @@ def test_no_tuples_and_bad_input() -> None:
     none = torch.zeros(0, 3, dtype=torch.int64)
     assert gradcam_mining_loss(embedder, judge, images, embedder(images), none).item() == 0
     with pytest.raises(ShapeError, match=r"pair tuples of shape \(T,2\)"):
-        grad_cam(embedder, judge, embedder(images), TUPLES["triplet"], MiningOptions("pair"))
+        grad_cam(embedder, judge, embedder(images), TUPLES["triplet"], mining.MiningOptions("pair"))
     with pytest.raises(ShapeError, match="one shape"):
         judge(unit(2), unit(3))
     with pytest.raises(ConfigError, match="at least 1"):

@@ -17,7 +17,7 @@ from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.network.embedding import Embedder
 from tests.train_embed.batches import SIZE, pictures, tiny_embedder, unit
 from train_embed import mining
-from train_embed.mining.similarity import TUPLE_SIZES, MiningOptions
+from train_embed.mining import TUPLE_SIZES, MiningOptions
 
 KINDS: list[mining.TupleKind] = ["pair", "triplet", "quadruplet"]
 TUPLES = {
@@ -263,14 +263,14 @@ def test_no_tuples_cost_nothing() -> None:
     loss.backward()
     assert loss.item() == 0
     none = mining.erased_similarities(embedder, images, torch.zeros(0, 3, dtype=torch.int64))
-    assert math.isnan(mining.similarity_survival(none))
+    assert math.isnan(mining.similarity_survival(none[:, 0]))
 
 
 def test_gradient_steps_on_a_pair_make_its_erased_images_differ() -> None:
     """L_sm does what it says: less similarity survives erasing."""
     embedder, images, tuples = tiny_embedder(smooth=False), pictures(4), TUPLES["pair"]
     options = MiningOptions("pair")
-    before = mining.similarity_survival(mining.erased_similarities(embedder, images, tuples, options))
+    before = mining.similarity_survival(mining.erased_similarities(embedder, images, tuples, options)[:, 0])
     optimizer = torch.optim.SGD(embedder.parameters(), lr=0.05)
     for _ in range(15):
         emb = embedder(images)
@@ -279,7 +279,7 @@ def test_gradient_steps_on_a_pair_make_its_erased_images_differ() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert mining.similarity_survival(mining.erased_similarities(embedder, images, tuples, options)) < before
+    assert mining.similarity_survival(mining.erased_similarities(embedder, images, tuples, options)[:, 0]) < before
 
 
 def test_survival_is_the_slow_one() -> None:
@@ -294,7 +294,7 @@ def test_survival_is_the_slow_one() -> None:
             for i in row[:2]
         ]
         expected.append([float(f[0] @ f[1]), float(g[0] @ g[1])])
-    similarities = mining.erased_similarities(embedder, images, tuples, options)
+    similarities = mining.erased_similarities(embedder, images, tuples, options)[:, 0]
     torch.testing.assert_close(similarities, torch.tensor(expected, dtype=torch.float64))
     share = sum(e[1] for e in expected) / sum(e[0] for e in expected)
     assert mining.similarity_survival(similarities) == pytest.approx(share)

@@ -24,8 +24,7 @@ from train_embed.config.schema import DataConfig, ModelConfig
 from train_embed.data.loading import Batch
 from train_embed.run.curves import summary
 from train_embed.run.learner import Learner
-from train_embed.run.model import build_model
-from train_embed.run.rpp import keep_induced, refine_parts
+from train_embed.run.model import build_model, keep_induced, refine_parts
 from train_embed.run.setup import roles, training_and_validation
 from train_embed.run.trainer import train
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fewshot_seg.errors import DataError
-from train_embed.run.ranking import Roles, reid_scores
+from train_embed.run.validation import Roles, reid_scores
 
 
 def slow(

@@ -11,9 +11,8 @@ from torch import nn
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.network.backbones import build_backbone
 from tests.train_embed.tiny import make_images, tensors, tiny
-from train_embed.run.model import build_model
+from train_embed.run.model import build_model, first_stages
 from train_embed.run.setup import seeded
-from train_embed.run.stages import first_stages
 from train_embed.run.trainer import train
 
 
