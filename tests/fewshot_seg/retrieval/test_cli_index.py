@@ -126,7 +126,7 @@ def test_failures_are_one_line(built: Path) -> None:
     assert "ends in" in error_line(fewshot("search", "index", "photos/face.jpg", "--sheet", "s.gif"))
     assert "would overwrite" in error_line(fewshot("search", "index", "photos/face.jpg", "--sheet", "photos/face.jpg"))
     assert "no such file" in error_line(fewshot("search", "index", "photos/face.jpg", "--not", "nowhere.jpg"))
-    assert "another" in error_line(fewshot("search", "index", "photos/face.jpg", "-w", "default"))
+    assert "another backbone" in error_line(fewshot("search", "index", "photos/face.jpg", "-w", "lite0"))
     file = next((built / "index").glob("vectors-*.f32"))
     file.write_bytes(file.read_bytes()[:-1])
     assert f"{file.name}: is cut short" in error_line(fewshot("search", "index", "photos/face.jpg"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +109,15 @@ def test_another_embedder_is_refused_and_what_differs_is_said(
     pictures: Path, embedder: Embedder, checkpoint: Path, tmp_path: Path
 ) -> None:
     fs.Index.build(pictures / "face.jpg", embedder, tmp_path / "index")
-    with pytest.raises(fs.ConfigError, match=r"another preprocessing \(size 384, not 64\)"):
-        fs.Index.load(tmp_path / "index", "default", device="cpu")
+    with pytest.raises(fs.ConfigError, match="another backbone"):
+        fs.Index.load(tmp_path / "index", "lite0", device="cpu")
+    # The same network at its own size is brought to the index's.
+    same = fs.Index.load(tmp_path / "index", "default", device="cpu")
+    assert same.search(pictures / "face.jpg")[0].score > 0.9999
+    other = fs.load_embedder(checkpoint, device="cpu")
+    other.spec = replace(other.spec, preprocessing=replace(other.preprocessing, mean=(0.5, 0.5, 0.5)))
+    with pytest.raises(fs.ConfigError, match=r"another preprocessing \(mean"):
+        fs.Index.load(tmp_path / "index", other)
     other = fs.load_embedder(checkpoint, device="cpu")
     next(iter(other.trunk.parameters())).data.mul_(1.01)
     with pytest.raises(fs.ConfigError, match="other weights"):
