@@ -60,11 +60,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
 
 
 def from_mapping(values: Mapping[str, Any]) -> RunConfig:
-    """The configuration of nested plain values; what is left out has its default.
-
-    Raises:
-        ConfigError: an unknown key (with the nearest valid one), a wrong type, an impossible combination.
-    """
+    """The configuration of nested plain values; what is left out has its default. Errors as `load_config`."""
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -106,11 +102,7 @@ def preset_names() -> tuple[str, ...]:
 
 
 def preset_text(name: str) -> str:
-    """A preset's YAML; its first line is a comment that says what it is for.
-
-    Raises:
-        ConfigError: no such preset.
-    """
+    """A preset's YAML; its first line is a comment that says what it is for. ConfigError: there is none such."""
     if name not in preset_names():
         raise ConfigError(f"no preset {name!r}: {_near(name, preset_names())}")
     return (resources.files("train_embed") / "presets" / f"{name}.yaml").read_text("utf-8")
@@ -127,11 +119,7 @@ def valid_keys() -> tuple[str, ...]:
 
 
 def read_mapping(source: str) -> dict[str, Any]:
-    """The values of a preset or YAML file as they stand there, unchecked.
-
-    Raises:
-        ConfigError: no such preset or file, no YAML, or no mapping.
-    """
+    """The values of a preset or YAML file as they stand there, unchecked; ConfigError where none can be read."""
     if source in preset_names():
         text = preset_text(source)
     else:

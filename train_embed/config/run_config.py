@@ -7,7 +7,14 @@ from typing import Self
 
 from pydantic import model_validator
 
-from train_embed.config.loss_schema import TUPLE_OF_LOSS, IdentityConfig, LossConfig, MiningConfig, TupleKind
+from train_embed.config.loss_schema import (
+    LOSS_DEFAULTS,
+    TUPLE_OF_LOSS,
+    IdentityConfig,
+    LossConfig,
+    MiningConfig,
+    TupleKind,
+)
 from train_embed.config.schema import DataConfig, ModelConfig, OptimizerConfig, RunSection, SamplerConfig
 from train_embed.config.section import Section
 
@@ -15,9 +22,6 @@ __all__ = ["RunConfig"]
 
 CLASSES_OF_TUPLE = {"pair": 1, "triplet": 2, "quadruplet": 3}
 CLASSES_OF_LOSS = {"quadruplet": 3}  # the others want two
-MARGINS = ("contrastive", "triplet", "quadruplet", "proxy-anchor")
-ALPHAS = ("multi-similarity", "proxy-anchor", "normalized-softmax")
-TUPLE_LOSSES = ("contrastive", "triplet", "quadruplet")
 OPEN_KINDS = ("folder", "csv")
 
 
@@ -52,12 +56,9 @@ def _data(config: RunConfig) -> Iterator[str]:
         yield f"data.train_classes is for data.kind folder or csv; {data.kind} has a published split, so set it to null"
     if data.split_file is not None and data.kind not in OPEN_KINDS:
         yield f"data.split_file is for data.kind folder or csv, not {data.kind}"
-    if data.boxes is not None and data.kind != "cuhk03":
-        yield f"data.boxes is for data.kind cuhk03, not {data.kind}"
-    if data.vehicles is not None and data.kind != "vehicleid":
-        yield f"data.vehicles is for data.kind vehicleid, not {data.kind}"
-    if data.pattern is not None and data.kind != "named":
-        yield f"data.pattern is for data.kind named, not {data.kind}"
+    for key, kind in (("boxes", "cuhk03"), ("vehicles", "vehicleid"), ("pattern", "named")):
+        if getattr(data, key) is not None and data.kind != kind:
+            yield f"data.{key} is for data.kind {kind}, not {data.kind}"
 
 
 def _model(config: RunConfig) -> Iterator[str]:
@@ -85,26 +86,20 @@ def _model(config: RunConfig) -> Iterator[str]:
 
 def _loss(config: RunConfig) -> Iterator[str]:
     loss = config.loss
-    if loss.selection is not None and loss.name not in TUPLE_LOSSES:
-        yield f"loss.selection is for contrastive, triplet and quadruplet: {loss.name} weighs the batch itself"
-    if loss.margin is not None and loss.name not in MARGINS:
-        yield f"loss.margin has no meaning for {loss.name}"
-    if loss.margin2 is not None and loss.name != "quadruplet":
-        yield f"loss.margin2 is for quadruplet, not {loss.name}"
-    if loss.alpha is not None and loss.name not in ALPHAS:
-        yield f"loss.alpha is for {', '.join(ALPHAS)}, not {loss.name} (the soft mask's is mining.alpha)"
+    for key in ("selection", "margin", "margin2", "alpha", "beta", "base"):
+        takers = [name for name, own in LOSS_DEFAULTS.items() if key in own]
+        if getattr(loss, key) is not None and loss.name not in takers:
+            more = " (the soft mask's is mining.alpha)" if key == "alpha" else ""
+            yield f"loss.{key} is for {', '.join(takers)}, not {loss.name}{more}"
     if config.identity.smoothing and not config.identity.weight:
         yield "identity.smoothing needs an identity loss: set identity.weight"
-    for key in ("beta", "base"):
-        if getattr(loss, key) is not None and loss.name != "multi-similarity":
-            yield f"loss.{key} is for multi-similarity, not {loss.name}"
 
 
 def _mining(config: RunConfig) -> Iterator[str]:
     mining = config.mining
     if mining.rival != "none" and not mining.enabled:
         yield f"mining.rival {mining.rival} needs mining.enabled: true"
-    if mining.enabled and mining.kind is None and config.loss.name not in TUPLE_LOSSES:
+    if mining.enabled and mining.kind is None and config.loss.name not in TUPLE_OF_LOSS:
         yield f"loss.name {config.loss.name} knows no tuples: set mining.kind to pair, triplet or quadruplet"
     if mining.enabled and mining.warmup_epochs > config.run.epochs:
         yield f"mining.warmup_epochs {mining.warmup_epochs:g} is longer than run.epochs {config.run.epochs}"

@@ -81,13 +81,7 @@ class Item:
 
 
 class TrainingImages(Dataset[Item]):
-    """Augmented images.
-
-    Args:
-        images: files and labels.
-        augment: (H,W,3) uint8 and a key of whole numbers -> (3,S,S) float32.
-        seed: 0 or more.
-    """
+    """Augmented images: `augment` takes (H,W,3) uint8 and the key (seed, epoch, position, index)."""
 
     def __init__(self, images: LabelledImages, augment: Augment, seed: int) -> None:
         self.images, self.augment, self.seed = images, augment, seed
@@ -170,7 +164,9 @@ class TrainingLoader:
         self.unreadable: dict[str, str] = {}
         self._order = _EpochOrder(sampler, rank, world)
         data = TrainingImages(images, augment, seed)
-        self._loader = _data_loader(data, augment.preprocessing, workers, pin_memory, batch_sampler=self._order)
+        self._loader = _data_loader(
+            data, augment.preprocessing, workers, pin_memory=pin_memory, batch_sampler=self._order
+        )
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -201,12 +197,11 @@ class EvaluationLoader:
         batch_size: int = 32,
         workers: int = 0,
         max_unreadable: int = MAX_UNREADABLE,
-        pin_memory: bool = False,
     ) -> None:
         self.images, self.max_unreadable = images, max_unreadable
         self.unreadable: dict[str, str] = {}
         data = EvaluationImages(images, preprocessing)
-        self._loader = _data_loader(data, preprocessing, workers, pin_memory, batch_size=batch_size)
+        self._loader = _data_loader(data, preprocessing, workers, batch_size=batch_size)
 
     def __len__(self) -> int:
         """Batches."""
@@ -248,16 +243,13 @@ class _EpochOrder:
             yield [samples[place] for place in places]
 
 
-def _data_loader(
-    data: Dataset[Item], preprocessing: Preprocessing, workers: int, pin_memory: bool, **order: Any
-) -> DataLoader[Any]:
+def _data_loader(data: Dataset[Item], preprocessing: Preprocessing, workers: int, **order: Any) -> DataLoader[Any]:
     return DataLoader(
         data,
         num_workers=workers,
         collate_fn=partial(_collate, shape=preprocessing.shape),
         worker_init_fn=_quiet_worker,
         persistent_workers=workers > 0,
-        pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(0),  # so that iterating takes nothing from the global stream
         **order,
     )
@@ -266,8 +258,8 @@ def _data_loader(
 def _collate(items: Sequence[Item], shape: tuple[int, int]) -> Batch:
     """One batch; items without an image are left out, but not their complaints."""
     unreadable = {path: reason for item in items for path, reason in item.unreadable.items()}
-    images = [item.image for item in items if item.image is not None]
     there = [item for item in items if item.image is not None]
+    images = [item.image for item in there if item.image is not None]
     return Batch(
         torch.stack(images) if images else torch.zeros(0, 3, *shape),
         torch.tensor([item.label for item in there], dtype=torch.long),

@@ -29,7 +29,7 @@ _CLASSES, _IMAGES, _ANCHORS, _PARTNERS = range(4)
 
 
 class BatchSampler(ABC):
-    """What the data loader asks of a sampler.
+    """What the data loader asks of a sampler; a tuple of labels, a seed >= 0 and batches an epoch make one.
 
     Attributes:
         batch_size: images in every batch.
@@ -54,11 +54,7 @@ class BatchSampler(ABC):
 
     @abstractmethod
     def batch(self, epoch: int, number: int) -> tuple[int, ...]:
-        """The indices of batch `number` (from 0) of epoch `epoch` (from 0): a pure function.
-
-        Returns:
-            `batch_size` indices into the labels, whole units one after the other.
-        """
+        """Batch `number` of epoch `epoch`, both from 0, a pure function: `batch_size` indices, whole units."""
 
     def batches(self, epoch: int) -> list[tuple[int, ...]]:
         """All batches of an epoch, in order."""
@@ -70,14 +66,7 @@ class PKSampler(BatchSampler):
 
     Within an epoch the classes come up equally often (but for those that a round of whole batches leaves over,
     which differ from round to round), and a class shows all its images before it repeats one. A class with
-    fewer than k images repeats them within a batch.
-
-    Args:
-        labels: the class of each image.
-        p: classes in a batch, all different.
-        k: images of each class; all different where the class has k.
-        seed: 0 or more.
-        batches: per epoch; by default as many as there are p * k images, at least 1.
+    fewer than k images repeats them within a batch. By default there are as many batches as p * k images, at least 1.
 
     Raises:
         ConfigError: p, k, seed or batches below their least. DataError: no images, or fewer than p classes.
@@ -114,11 +103,7 @@ class PKSampler(BatchSampler):
 class _TupleSampler(BatchSampler):
     """Tuples that begin with an anchor; every image that can be one is, once an epoch.
 
-    Args:
-        labels: the class of each image.
-        tuples: in a batch.
-        seed: 0 or more.
-        batches: per epoch; by default as many as the anchors fill, at least 1.
+    By default there are as many batches, of `tuples` tuples each, as the anchors fill, at least 1.
 
     Raises:
         ConfigError: a number below its least. DataError: too few classes, or no class with two images.
@@ -190,13 +175,7 @@ class QuadrupletSampler(_TupleSampler):
 
 
 def shard(batch: Sequence[int], rank: int, world: int, unit: int) -> tuple[int, ...]:
-    """The part of a batch that a rank takes; all parts, in the ranks' order, are the batch.
-
-    Args:
-        batch: indices, whole units one after the other.
-        rank: 0 to world - 1.
-        world: number of ranks.
-        unit: indices that stay together.
+    """The part of a batch, of whole units, that a rank takes; all parts, in the ranks' order, are the batch.
 
     Raises:
         ConfigError: the ranks cannot have equal parts of whole units, or there is no such rank.

@@ -60,12 +60,8 @@ class IdentityLoss(nn.Module):
 class CenterLoss(nn.Module):
     """Half the mean squared distance to the centre of one's own identity (Wen et al., 2016, equation 2).
 
-    The centres have no gradient: in training each batch moves them (`moved_centers`), after its own loss.
-
-    Args:
-        classes: how many.
-        dim: F, the length of what is compared.
-        rate: how far a batch moves them, in (0, 1].
+    The centres (classes,dim) have no gradient: in training each batch moves them by `rate` (`moved_centers`), after its
+    own loss.
     """
 
     centers: Tensor

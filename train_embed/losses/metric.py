@@ -61,13 +61,7 @@ def quadruplet_loss(f: Tensor, quadruplets: Tensor, margin: float, margin2: floa
 
 
 class TupleLoss(nn.Module):
-    """`contrastive_loss`, `triplet_loss` or `quadruplet_loss` of the tuples that are selected from the batch.
-
-    Args:
-        name: "contrastive", "triplet" or "quadruplet".
-        selection: which tuples count, see `losses.selection`.
-        margin, margin2: see the module.
-    """
+    """`contrastive_loss`, `triplet_loss` or `quadruplet_loss`, as `name` says, of the tuples selected from a batch."""
 
     def __init__(self, name: str, selection: Selection, margin: float, margin2: float = 0.0) -> None:
         super().__init__()

@@ -57,14 +57,9 @@ def _cosines(f: Tensor, proxies: Tensor) -> Tensor:
 
 
 class ProxyLoss(nn.Module):
-    """`proxy_anchor_loss` or `normalized_softmax_loss` with its proxies. Call torch.manual_seed first.
+    """`proxy_anchor_loss` or `normalized_softmax_loss`, as `name` says, with its proxies (classes,dim).
 
-    Args:
-        classes: C.
-        dim: D.
-        name: "proxy-anchor" or "normalized-softmax".
-        alpha: the scale.
-        margin: of proxy-anchor.
+    Call torch.manual_seed first; alpha is the scale, margin is proxy-anchor's.
     """
 
     def __init__(self, classes: int, dim: int, name: str, alpha: float, margin: float = 0.0) -> None:

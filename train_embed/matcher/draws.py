@@ -49,8 +49,8 @@ class EpisodeSource:
     """Draws episodes.
 
     Args:
-        areas: (T,L) each class's share of each view.
-        images: (T,) the image of each view.
+        areas: (T,L) float32, each class's share of each view.
+        images: (T,) int64, the image of each view.
         held: labels (1-based) that no episode is of.
         shares: how often things happen.
 
@@ -84,13 +84,7 @@ class EpisodeSource:
         self._rates = rates / rates.sum()
 
     def draw(self, seed: int, step: int, batch: int) -> Draws:
-        """The episodes of one step.
-
-        Args:
-            seed: of the training.
-            step: from 0.
-            batch: episodes with one support; those with three are half as many.
-        """
+        """The episodes of a step, from 0: `batch` of them with one support, or half as many with three."""
         rng = np.random.default_rng([seed, step])
         shots = _SHOTS if rng.random() < self._shares.several else 1
         count = batch if shots == 1 else batch // 2

@@ -31,13 +31,7 @@ _PER_FOLD: Final = 5
 
 
 class Picture(NamedTuple):
-    """One image.
-
-    Attributes:
-        source: the number of its data set.
-        image_id: there.
-        path: of its file.
-    """
+    """An image: the number of its data set, its id there, its file."""
 
     source: int
     image_id: str

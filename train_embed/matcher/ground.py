@@ -70,12 +70,7 @@ class Ground:
 
 
 def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Ground:
-    """Opens the data, makes the features and reads the labels.
-
-    Args:
-        options: of the training.
-        cache: a file for the features; None keeps them in memory.
-        track: shows progress.
+    """Opens the data, makes the features, in a file `cache` or in memory, and reads the labels; `track` shows progress.
 
     Raises:
         ConfigError, DataError, ImageError, CheckpointError, OutputError: see `open_dataset`, `load_embedder` and
@@ -94,11 +89,7 @@ def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Groun
 
 
 def spec_for(embedder: Embedder, kinds: int = 0) -> MatcherSpec:
-    """A matcher that reads all layers of an embedder's trunk from stride 8 on, on the grid of stride 16.
-
-    Args:
-        embedder: whose trunk is read.
-        kinds: of things that the matcher is taught to tell apart.
+    """A matcher of `kinds` kinds of things, over all layers of the trunk from stride 8 on, on the grid of stride 16.
 
     Raises:
         ConfigError: the trunk has no such layers, or the embedder keeps no classifier.

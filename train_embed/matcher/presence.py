@@ -33,14 +33,9 @@ _WHOLE: Final = 0.3  # share of supports that count as a whole: the matcher's fo
 def train_presence(
     options: MatcherTraining, ground: Ground, matcher: Matcher, areas: NDArray[np.float32], stop: StopSignal
 ) -> None:
-    """Trains `matcher.presence` in place, with the true masks as the supports' foreground.
+    """Trains `matcher.presence` in place, after the first stage, with the true masks as the supports' foreground.
 
-    Args:
-        options: of the training; `presence_steps` and `seed` are read.
-        ground: its data.
-        matcher: after the first stage.
-        areas: (T,L) each class's share of each view.
-        stop: asked after each step.
+    `areas` (T,L) are each class's shares of each view.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; this stage begins anew when the training goes on.

@@ -22,13 +22,7 @@ class Cycle(NamedTuple):
 
 
 def cycle_at(step: int, steps: int, peak: float) -> Cycle:
-    """A pure function of the step, the same as `torch.optim.lr_scheduler.OneCycleLR` with `pct_start` 0.1.
-
-    Args:
-        step: from 0.
-        steps: in all.
-        peak: the highest rate.
-    """
+    """The settings of `step` (from 0) of `steps`: a pure function, as torch's `OneCycleLR` with `pct_start` 0.1."""
     top, last = _RISE * steps - 1, steps - 1
     if step <= top:
         share = step / top if top > 0 else 1.0

@@ -29,11 +29,9 @@ _MODEL, _OPTIMIZER = "model/", "optimizer/"
 
 
 class TrainingState:
-    """The state of one training in a file.
+    """The state of one training in a file, which need not be there.
 
-    Args:
-        path: of the file; it need not be there.
-        about: JSON values that tell which training it is: another one's state is refused.
+    `about` are JSON values that tell which training it is: another one's state is refused.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
@@ -41,11 +39,7 @@ class TrainingState:
         self._about = json.loads(json.dumps(about))
 
     def save(self, done: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Writes it, whole or not at all.
-
-        Raises:
-            OutputError: it can't be written; an older one is kept.
-        """
+        """Writes it, whole or not at all; OutputError if it can't be: an older one is kept."""
         tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
         tensors |= {_OPTIMIZER + name: value for name, value in optimizer_tensors(optimizer).items()}
         write_tensors(self.path, _KEY, {"done": done, "about": self._about}, tensors, "start the same command again")

@@ -53,11 +53,7 @@ _KEEP_EVERY = 100  # steps between states
 def train_matcher(options: MatcherTraining, ground: Ground, out: Path, keep_every: int = _KEEP_EVERY) -> Matcher:
     """Trains, or goes on where a state lies beside `out`, and writes the matcher.
 
-    Args:
-        options: of the training.
-        ground: from `prepare` with the same options; its matcher is the one that is trained.
-        out: the matcher's file.
-        keep_every: steps between states.
+    `ground` is from `prepare` with the same options, and its matcher is trained; `keep_every` steps the state is saved.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; the state is saved.
@@ -157,14 +153,7 @@ class _Loop:
 def _forget(views: View, classes: Tensor, k: int, draws: Draws, share: float) -> View:
     """The same, but in a share of the episodes the class is none of the kinds that the matcher tells apart.
 
-    So it learns to decide for classes that it never met, too.
-
-    Args:
-        views: of B queries, then their B*K supports.
-        classes: (B,) labels, 1-based.
-        k: K.
-        draws: of the step; their seed is used.
-        share: of the episodes.
+    So it learns to decide for classes that it never met, too. `views` are of B queries, then of their B*K supports.
     """
     drawn: NDArray[np.float64] = np.random.default_rng(draws.dropout).random(len(classes))
     hidden = classes * torch.from_numpy(drawn < share).to(classes)

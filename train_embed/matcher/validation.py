@@ -66,12 +66,7 @@ class _Episode(NamedTuple):
 def validate(matcher: Matcher, ground: Ground) -> list[Validation]:
     """Every whole image that shows a held-out class is asked for it once, with supports from the same data set.
 
-    Args:
-        matcher: trained without the classes that `ground` holds out.
-        ground: from `ground.prepare`.
-
-    Raises:
-        ConfigError: no class is held out.
+    The matcher was trained without those classes; ConfigError where `ground` holds out none.
     """
     if not ground.held:
         raise ConfigError("--validate needs classes that are held out: --hold-out 0, 1, 2 or 3")

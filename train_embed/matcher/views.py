@@ -31,12 +31,9 @@ class Window(NamedTuple):
 
 
 def window(number: int, view: int, size: tuple[int, int]) -> Window:
-    """Which part of an image a view is.
+    """The part of image `number`, of `size` (H, W), that a view shows.
 
-    Args:
-        number: of the image.
-        view: 0 the whole image, 1 the same mirrored, from 2 on random parts, half of them mirrored.
-        size: (H, W) of the image.
+    View 0 is the whole image, 1 the same mirrored; from 2 on they are random parts, half of them mirrored.
     """
     height, width = size
     if view <= _MIRRORED:

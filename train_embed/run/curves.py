@@ -72,11 +72,7 @@ def validations(records: Sequence[Record]) -> list[Record]:
 
 
 def best_record(records: Sequence[Record]) -> Record:
-    """The validation, after some training, whose R@1 is the highest; of equals the earliest.
-
-    Raises:
-        DataError: no epoch was validated.
-    """
+    """The validation, after some training, with the highest R@1, of equals the earliest. DataError: there is none."""
     found = [record for record in validations(records) if record["epoch"] > 0]
     if not found:
         raise DataError("no epoch was validated: let the run go on with --resume")
@@ -84,11 +80,7 @@ def best_record(records: Sequence[Record]) -> Record:
 
 
 def kept_record(records: Sequence[Record], keep: str) -> Record:
-    """The validation whose weights the run keeps, as `run.keep` says: the last one, or `best_record`.
-
-    Raises:
-        DataError: no epoch was validated.
-    """
+    """The validation whose weights the run keeps, as `run.keep` says: the last, or `best_record`; errors as there."""
     best = best_record(records)
     return validations(records)[-1] if keep == "last" else best
 
@@ -100,11 +92,7 @@ def score_text(record: Record) -> str:
 
 
 def summary(run: Path, keep: str) -> str:
-    """What a run came to, in a line.
-
-    Raises:
-        DataError: as `read_metrics` and `kept_record`.
-    """
+    """What a run came to, in a line; errors as `read_metrics` and `kept_record`."""
     records = read_metrics(run)
     kept = kept_record(records, keep)
     start = next((f" ({score_text(r)} before training)" for r in validations(records) if r["epoch"] == 0), "")
@@ -112,12 +100,7 @@ def summary(run: Path, keep: str) -> str:
 
 
 def write_curves(run: Path) -> tuple[Path, Path]:
-    """`run`/metrics.csv and `run`/curves.png from its metrics.
-
-    Raises:
-        DataError: no metrics.
-        OutputError: a file cannot be written.
-    """
+    """`run`/metrics.csv and `run`/curves.png from its metrics; DataError: no metrics, OutputError: no space."""
     from fewshot_seg.imaging.export import atomic_file
 
     records = read_metrics(run)
@@ -163,15 +146,7 @@ def _png(records: Sequence[Record]) -> bytes:
 
 
 class Board:
-    """Writes scalars to RUN/tensorboard, or nothing.
-
-    Args:
-        run: the run's folder.
-        enabled: whether to write.
-
-    Raises:
-        ConfigError: tensorboard isn't installed.
-    """
+    """Writes a run's scalars to RUN/tensorboard if enabled; ConfigError where tensorboard isn't installed."""
 
     def __init__(self, run: Path, enabled: bool) -> None:
         self._writer: Any = None

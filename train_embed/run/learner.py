@@ -28,13 +28,8 @@ class Diverged(FewShotError):  # noqa: N818 - it says what happened
 class Learner:
     """The parts of a run that change, and how a batch changes them.
 
-    Args:
-        config: of the run.
-        classes: how many are trained on.
-        device: where the weights are.
-
     Attributes:
-        embedder: what is trained.
+        embedder: what is trained, on `device`, with `classes` classes.
         average: its moving average, or None.
     """
 
@@ -117,17 +112,15 @@ class Learner:
         """
         if world_size() == 1:
             return
-        trained = [p for p in self._shared if p.requires_grad]
-        for p in trained:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-        flat = torch.cat([p.grad.reshape(-1) for p in trained if p.grad is not None]) / world_size()
+        gradients = []
+        for p in self._shared:
+            if p.requires_grad:
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+                gradients.append(p.grad)
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients]) / world_size()
         dist.all_reduce(flat)
-        start = 0
-        for p in trained:
-            assert p.grad is not None
-            p.grad.copy_(flat[start : start + p.numel()].view_as(p))
-            start += p.numel()
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
         for buffer in self.embedder.buffers():
             dist.broadcast(buffer, 0)
 

@@ -61,15 +61,9 @@ def import_weights(
 
 
 def fit(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """`state` under the embedder's names and shapes, with what old files leave out because it says nothing.
+    """`state` under the embedder's own names and shapes, with what old files leave out because it says nothing.
 
-    Args:
-        state: tensors by name, renamed.
-        own: the embedder's state dict.
-        path: for messages.
-
-    Raises:
-        CheckpointError: tensors that the embedder has no place for.
+    CheckpointError, with `path`, for tensors that the embedder has no place for.
     """
     trunk = "trunk.model." if any(name.startswith("trunk.model.") for name in own) else "trunk."
     placed = {name if name in own else trunk + name: tensor for name, tensor in state.items()}

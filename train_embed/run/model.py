@@ -40,11 +40,6 @@ __all__ = [
 def build_model(config: ModelConfig, *, freeze_trunk: bool = False, precision: Precision = "fp32") -> Embedder:
     """The embedder that a run starts from, in eval mode on the CPU. Seed torch first: a neck starts random.
 
-    Args:
-        config: see `ModelConfig`.
-        freeze_trunk: no parameter of the trunk is trained.
-        precision: see `Embedder`.
-
     Raises:
         ConfigError: an unknown backbone, or a checkpoint of another one.
         CheckpointError: weights that are missing or don't fit.
@@ -128,11 +123,7 @@ def keep_statistics(module: nn.Module) -> Iterator[None]:
 
 
 def project(embedder: Embedder, feature_map: Tensor) -> Tensor:
-    """The head's vectors z (B,D) of A (B,C,h,w), before unit norm.
-
-    Raises:
-        ConfigError: a head that doesn't say.
-    """
+    """The head's vectors z (B,D) of A (B,C,h,w), before unit norm; ConfigError: a head that doesn't say."""
     if not isinstance(embedder.head, Head):
         raise ConfigError(f"a {type(embedder.head).__name__} doesn't say what it was before the norm: write `project`")
     return embedder.head.project(feature_map)
@@ -148,14 +139,10 @@ def _norms(module: nn.Module) -> list[_BatchNorm]:
 
 
 def first_stages(trunk: nn.Module, count: int) -> list[nn.Module]:
-    """The modules of the first `count` stages and of the stem before them; none for 0.
+    """The modules of the trunk's first `count` stages and of the stem before them; none for 0.
 
     A stage is one of the network's own: an entry of `blocks`, `stages` or `features`, or one of layer1, layer2, ...
     The modules that the network runs before its first stage are the stem.
-
-    Args:
-        trunk: of `fewshot_seg.network.backbones`.
-        count: 0 or more.
 
     Raises:
         ConfigError: the trunk has no stages that we know, or no more than `count`: one at least must learn.

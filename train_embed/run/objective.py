@@ -5,6 +5,7 @@ The only place that knows how the losses, mining and the ranks come together.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -31,25 +32,12 @@ class Losses(NamedTuple):
 
 def mining_options(config: RunConfig) -> MiningOptions:
     """How a run's tuples are explained and erased, in training, validation and on its sheets."""
-    mining = config.mining
-    return MiningOptions(
-        kind=config.tuple_kind,
-        alpha=mining.alpha,
-        beta=mining.beta,
-        detach_weights=mining.detach_weights,
-        detach_maps=mining.detach_maps,
-        through_norm=mining.through_norm,
-        weighting=mining.weighting,
-    )
+    names = {field.name for field in fields(MiningOptions)}
+    return MiningOptions(**{**config.mining.model_dump(include=names), "kind": config.tuple_kind})
 
 
 class Objective(nn.Module):
     """The losses of a run and what they learn themselves (proxies, classifiers of identities, the rival's).
-
-    Args:
-        config: of the run.
-        classes: how many are trained on.
-        embedder: what is trained; its head says how long that is which the losses compare.
 
     Raises:
         ConfigError: a loss whose library isn't installed, or a head that identities can't be learnt from.

@@ -19,15 +19,10 @@ __all__ = ["build_optimizer", "rate_factor", "set_rates"]
 def build_optimizer(
     config: OptimizerConfig, embedder: Embedder, extra: Sequence[nn.Module] = ()
 ) -> torch.optim.Optimizer:
-    """The optimiser over trunk, head and the modules of the loss, each with its own rate.
+    """The optimiser over trunk, head and the modules of the loss (`extra`, with `loss_lr`), each with its own rate.
 
-    Biases, the scales of batch norms and GeM's exponent are not decayed. Each group has a "name" ("trunk",
-    "head", "loss") and keeps its full rate under "base_lr"; `set_rates` makes the step's rate of it.
-
-    Args:
-        config: names the optimiser, its rates and decay.
-        embedder: parameters that don't require a gradient are left out.
-        extra: the loss (proxies) and the rival's classifier; they take `loss_lr`.
+    Biases, the scales of batch norms and GeM's exponent are not decayed; what requires no gradient is left out. Each
+    group has a "name" ("trunk", "head", "loss") and keeps its full rate under "base_lr".
 
     Raises:
         ConfigError: there is nothing to train.
@@ -55,16 +50,10 @@ def _groups(name: str, module: nn.Module, lr: float, decay: float) -> Iterator[d
 
 
 def rate_factor(config: OptimizerConfig, progress: float, epochs: int) -> float:
-    """What the rates are multiplied by: warm-up, then the schedule; a pure function.
+    """What the rates are multiplied by, in [0, 1], after `progress` of `epochs` epochs, with fractions.
 
-    Args:
-        config: schedule, warm-up and the epochs of "step".
-        progress: epochs done, with fractions, 0 to `epochs`.
-        epochs: of the whole run.
-
-    Returns:
-        In [0, 1]. Warm-up grows linearly from near 0 to 1; "cosine" then falls to 0 at the run's end; "step"
-        multiplies by the factor at each of its epochs, counted from the run's start.
+    Warm-up grows linearly from near 0 to 1; "cosine" then falls to 0 at the run's end; "step" multiplies by the factor
+    at each of its epochs, counted from the run's start.
     """
     warmup = config.warmup_epochs
     if progress < warmup:

@@ -14,9 +14,7 @@ def check_ready(config: RunConfig) -> None:
     """Check `config` against this machine: the images' place, device, arithmetic, backbone, optional libraries.
 
     Raises:
-        ConfigError: data.root isn't set; a device, precision or library that isn't here; an unknown backbone.
-        DataError: nothing stands at data.root.
-        CheckpointError: model.weights is a file that isn't there or isn't a checkpoint.
+        ConfigError, DataError, CheckpointError: what isn't here.
     """
     from fewshot_seg.network.backbones import canonical_name
     from fewshot_seg.network.checkpoints import read_header

@@ -25,12 +25,7 @@ TUPLE_SAMPLERS = {"pair": PairSampler, "triplet": TripletSampler, "quadruplet": 
 
 
 def training_and_validation(data: DataConfig) -> tuple[LabelledImages, LabelledImages]:
-    """The images to train on and to validate on, of different classes.
-
-    Raises:
-        DataError: files missing, an empty split.
-        ConfigError: impossible options.
-    """
+    """The images to train on and to validate on, of different classes; DataError, ConfigError as `load_dataset`."""
     return _part(data, "train"), _part(data, "validation")
 
 
@@ -38,10 +33,7 @@ def roles(data: DataConfig, validation: LabelledImages) -> Roles | None:
     """Who asks and who is looked through among the validation images, where the data knows cameras; else None.
 
     The benchmark's own queries and gallery, or, where training identities were held out, all of them both; of either
-    the images of the cameras that were chosen.
-
-    Raises:
-        DataError: files missing, or a camera that no image is of. ConfigError: impossible options.
+    the images of the cameras that were chosen. DataError where no image is of them.
     """
     cameras = validation.cameras
     if cameras is None:
@@ -59,37 +51,19 @@ def roles(data: DataConfig, validation: LabelledImages) -> Roles | None:
 
 
 def _part(data: DataConfig, split: str) -> LabelledImages:
-    return load_dataset(
-        data.kind,
-        data.folder,
-        split,
-        train_classes=data.train_classes,
-        split_file=data.split_file,
-        boxes=data.boxes,
-        vehicles=data.vehicles,
-        pattern=data.pattern,
-        holdout=data.holdout,
-        check_counts=data.check_counts,
-    )
+    names = ("train_classes", "split_file", "boxes", "vehicles", "pattern", "holdout", "check_counts")
+    return load_dataset(data.kind, data.folder, split, **{name: getattr(data, name) for name in names})
 
 
 def build_sampler(config: SamplerConfig, labels: tuple[int, ...], seed: int) -> BatchSampler:
-    """The sampler that the configuration names, over the training images' labels.
-
-    Raises:
-        DataError: too few classes or images for its batches.
-    """
+    """The sampler that the configuration names, over the training images' labels; DataError where they are too few."""
     if config.name == "pk":
         return PKSampler(labels, config.p, config.k, seed, config.batches)
     return TUPLE_SAMPLERS[config.name](labels, config.tuples or 16, seed, config.batches)
 
 
 def run_device(config: RunConfig) -> torch.device:
-    """The device of this rank: under torchrun each has the GPU of its place on the machine.
-
-    Raises:
-        ConfigError: there is no such device.
-    """
+    """The device of this rank: under torchrun the GPU of its place on the machine. ConfigError: there is none."""
     device = resolve_device(config.run.device)
     if device.type == "cuda" and "LOCAL_RANK" in os.environ:
         device = resolve_device(f"cuda:{local_rank()}")
@@ -98,11 +72,7 @@ def run_device(config: RunConfig) -> torch.device:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Under torchrun the group of its processes (nccl on GPUs, else gloo); otherwise nothing.
-
-    Raises:
-        ConfigError: the group can't be formed.
-    """
+    """Under torchrun the group of its processes (nccl on GPUs, else gloo); ConfigError if it can't be formed."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield
         return

@@ -30,17 +30,9 @@ TILE = 150
 
 
 def write_sheet(path: Path, embedder: Embedder, validator: Validator, count: int, title: str) -> None:
-    """Writes the sheet of the first `count` of the validator's tuples; nothing where there are none.
+    """Writes the sheet (.jpg or .png) of the first `count` of the validator's tuples; nothing where there are none.
 
-    Args:
-        path: .jpg or .png.
-        embedder: in eval mode.
-        validator: gives tuples, images, and how they are explained and erased.
-        count: tuples.
-        title: printed above.
-
-    Raises:
-        OutputError: it can't be written.
+    The embedder is in eval mode; OutputError where the file can't be written.
     """
     rows: list[list[Tile | None]] = []
     for one in validator.probes(count):

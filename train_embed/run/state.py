@@ -133,11 +133,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Gives the optimiser the moments that `optimizer_tensors` took.
-
-    Raises:
-        CheckpointError: they are of other parameters.
-    """
+    """Gives the optimiser the moments that `optimizer_tensors` took; CheckpointError if they are of others."""
     params = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -155,11 +151,7 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
-    """Loads the tensors under `prefix` strictly.
-
-    Raises:
-        CheckpointError: they don't fit.
-    """
+    """Loads the tensors under `prefix` strictly; CheckpointError if they don't fit."""
     try:
         module.load_state_dict(part(tensors, prefix))
     except RuntimeError as error:

@@ -47,12 +47,7 @@ LOGS = 10
 
 
 def train(config: RunConfig, out: Path, resume: bool = False) -> Path:
-    """Trains, or goes on training, in the folder `out`, and returns it.
-
-    Args:
-        config: of the run.
-        out: the run's folder, see `train_embed.run.folder`.
-        resume: go on with the run that is there; where there is none, begin.
+    """Trains in the folder `out` (`train_embed.run.folder`) and returns it; with `resume` goes on with a run there.
 
     Raises:
         ConfigError: impossible settings, or a folder that holds another run.
@@ -85,14 +80,10 @@ def train(config: RunConfig, out: Path, resume: bool = False) -> Path:
 
 
 def export(run: Path, path: Path) -> None:
-    """Writes the best weights of a run as a checkpoint, its configuration inside.
-
-    Args:
-        run: a run's folder.
-        path: ends in .safetensors.
+    """Writes the best weights of a run's folder as a checkpoint, its configuration inside.
 
     Raises:
-        CheckpointError: no such run, no validated epoch yet, or a damaged file.
+        CheckpointError: no such run, no validated epoch yet, a damaged file, or a name that isn't .safetensors.
         OutputError: it can't be written.
     """
     source = run / "model.safetensors"

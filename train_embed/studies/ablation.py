@@ -128,11 +128,7 @@ def plan(root: Path, seeds: Sequence[int], config: str, overrides: Sequence[str]
 
 
 def check_same(job: Job, out: Path) -> None:
-    """Refuse to mix: a finished run of another configuration stands in this one's place.
-
-    Raises:
-        ConfigError: so it is; the first key that differs is named.
-    """
+    """Refuse to mix: ConfigError where a finished run of another configuration stands in this one's place."""
     from train_embed.config.load import from_mapping, to_mapping
     from train_embed.run.folder import FREE
 
@@ -150,11 +146,7 @@ def check_same(job: Job, out: Path) -> None:
 
 
 def finish(job: Job, out: Path) -> Result:
-    """The result of `job`, trained now if need be.
-
-    Raises:
-        FewShotError: the training failed.
-    """
+    """The result of `job`, trained now if need be; FewShotError: the training failed."""
     from fewshot_seg.imaging.export import write_json
     from train_embed.config.load import to_mapping
     from train_embed.run.curves import kept_record, read_metrics, validations

@@ -133,11 +133,7 @@ PAPER_NOTE = (
 
 
 def write_tables(out: Path, results: Sequence[Result], failed: Sequence[str] = ()) -> None:
-    """`out`/table.md and `out`/table.json.
-
-    Raises:
-        OutputError: one cannot be written.
-    """
+    """`out`/table.md and `out`/table.json; OutputError where one cannot be written."""
     from fewshot_seg.imaging.export import atomic_file, write_json
 
     runs = [asdict(result) for result in results]

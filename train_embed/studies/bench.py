@@ -50,16 +50,7 @@ class Cost:
 
 
 def step_costs(config: str | Mapping[str, Any], overrides: Sequence[str] = (), rounds: int = 7) -> list[Cost]:
-    """Times one step of every variant in turn, `rounds` times after a warm-up.
-
-    Args:
-        config: a preset's name, a YAML file, or a mapping of sections.
-        overrides: "section.key=value".
-        rounds: how often, >= 1.
-
-    Raises:
-        ConfigError: a configuration that cannot be.
-    """
+    """Times one step of every variant in turn, `rounds` times after a warm-up; ConfigError as `load_config`."""
     configs = {name: load_config(config, [*overrides, *changes]) for name, changes in VARIANTS.items()}
     base = next(iter(configs.values()))
     device = run_device(base)

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +37,26 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def cached(root: Path, file: Path, track: object = TRACK, **changes: object) -> Ground:
+@pytest.fixture(scope="module")
+def whole(material: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights of a training that nothing interrupts."""
+    return trained(material, tmp_path_factory.mktemp("whole") / "m.safetensors")
+
+
+def cached(root: Path, file: Path | None, track: object = TRACK, **changes: object) -> Ground:
     return prepare(options(root, **changes), file, track)  # type: ignore[arg-type]
 
 
 def test_features_from_a_file_are_those_from_memory(material: Path, tmp_path: Path) -> None:
-    here, there = ground(material), cached(material, tmp_path / "views.bin")
+    here, there = cached(material, None), cached(material, tmp_path / "views.bin")
     again = cached(material, tmp_path / "views.bin")
     for other in (there, again):
         assert np.array_equal(here.store.stacked, other.store.stacked)
         assert np.array_equal(here.store.last, other.store.last)
     assert here.store.stacked.any(axis=(1, 2, 3)).all()
-    whole = here.store.stacked[here.store.whole()].astype(np.float64)
-    assert here.matcher.mean.flatten().numpy() == pytest.approx(whole.mean((0, 2, 3)), abs=1e-5)
-    assert here.matcher.std.flatten().numpy() == pytest.approx(whole.std((0, 2, 3)), abs=1e-5)
+    images = here.store.stacked[here.store.whole()].astype(np.float64)
+    assert here.matcher.mean.flatten().numpy() == pytest.approx(images.mean((0, 2, 3)), abs=1e-5)
+    assert here.matcher.std.flatten().numpy() == pytest.approx(images.std((0, 2, 3)), abs=1e-5)
 
 
 def test_features_are_the_embedders_own(material: Path) -> None:
@@ -169,8 +176,9 @@ def killed() -> None:
     raise KeyboardInterrupt  # not through the signal: nothing is saved on its way out
 
 
-def test_a_killed_training_ends_with_the_same_bits(material: Path, tmp_path: Path) -> None:
-    whole = trained(material, tmp_path / "a.safetensors")
+def test_a_killed_training_ends_with_the_same_bits(
+    material: Path, whole: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
     out, state = tmp_path / "b.safetensors", tmp_path / "b.safetensors.state"
     base = ground(material)
     base.matcher.last.register_forward_hook(After(4 * 4 + 2, killed))  # in the fifth step
@@ -185,8 +193,9 @@ def test_a_killed_training_ends_with_the_same_bits(material: Path, tmp_path: Pat
     assert not state.exists()
 
 
-def test_ctrl_c_keeps_the_state_and_another_training_refuses_it(material: Path, tmp_path: Path) -> None:
-    whole = trained(material, tmp_path / "a.safetensors")
+def test_ctrl_c_keeps_the_state_and_another_training_refuses_it(
+    material: Path, whole: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
     out, state = tmp_path / "b.safetensors", tmp_path / "b.safetensors.state"
     base = ground(material)
     base.matcher.last.register_forward_hook(After(1, lambda: signal.raise_signal(signal.SIGINT)))
@@ -232,7 +241,7 @@ def test_validation_asks_for_held_out_classes_alone(material: Path) -> None:
     assert rows[0].episodes == 8  # four images show each
     assert rows == validate(base.matcher, base)
     with pytest.raises(ConfigError, match="--hold-out"):
-        validate(base.matcher, ground(material))
+        validate(base.matcher, replace(base, held=frozenset()))
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -243,7 +252,18 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_the_command_trains_validates_and_prints(material: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "m.safetensors"
     common = ["--data", f"voc={material / 'voc'}", "--weights", str(material / "tiny.safetensors"), "--threads", "1"]
-    common += ["--steps", "2", "--batch", "2", "--views", "2", "--cache", str(tmp_path / "views.bin")]
+    common += [
+        "--steps",
+        "2",
+        "--presence-steps",
+        "3",
+        "--batch",
+        "2",
+        "--views",
+        "2",
+        "--cache",
+        str(tmp_path / "views.bin"),
+    ]
     code, text = run(*common, "--hold-out", "0", "--validate", "--out", str(out))
     assert code == 0, text
     assert "1-shot, no masks" in text

@@ -93,4 +93,5 @@ def make_all(root: Path) -> Path:
 
 
 def ground(root: Path, **changes: object) -> Ground:
-    return prepare(options(root, **changes), None, TRACK)
+    """Over features that are made once for all tests of a process."""
+    return prepare(options(root, **changes), root / "features.bin", TRACK)
