@@ -1,1 +1,1 @@
-"""What a run can be told: schema, presets, YAML, `--set`."""
+"""The settings of a run: schema, presets, YAML, `--set`."""

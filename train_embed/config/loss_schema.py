@@ -1,4 +1,4 @@
-"""What a run is told of its losses: the metric loss, and similarity mining or its rival."""
+"""The settings of a run's losses: the metric loss, and similarity mining or the paper's Grad-CAM baseline."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class IdentityConfig(Section):
 
 
 class MiningConfig(Section):
-    """L_sm, similarity mining (equations 2 and 3), or its rival.
+    """L_sm, similarity mining (equations 2 and 3), or its rival, the Grad-CAM baseline.
 
     Attributes:
         enabled: whether there is any; the rest counts only then.

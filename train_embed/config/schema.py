@@ -1,4 +1,4 @@
-"""What a training run can be told: the sections of a `RunConfig`. `train_embed.config.load` reads them from YAML."""
+"""The settings of a training run: the sections of a `RunConfig`. `train_embed.config.load` reads them from YAML."""
 
 from __future__ import annotations
 

@@ -56,10 +56,6 @@ class BatchSampler(ABC):
     def batch(self, epoch: int, number: int) -> tuple[int, ...]:
         """Batch `number` of epoch `epoch`, both from 0, a pure function: `batch_size` indices, whole units."""
 
-    def batches(self, epoch: int) -> list[tuple[int, ...]]:
-        """All batches of an epoch, in order."""
-        return [self.batch(epoch, number) for number in range(len(self))]
-
 
 class PKSampler(BatchSampler):
     """p classes, k images of each.

@@ -1,4 +1,6 @@
-"""Which pairs, triplets and quadruplets of a batch a loss looks at: functions of embeddings and labels.
+"""Which pairs, triplets and quadruplets of a batch a loss looks at: pytorch-metric-learning's "miners".
+
+("Mining" is the paper's L_sm here, `train_embed.mining`.)
 
 Nothing here has a gradient or is random: the same batch gives the same tuples, in the same order, whatever the
 number of ranks that it was gathered from.

@@ -85,19 +85,19 @@ def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -
     from fewshot_seg.commands.console import print_table, tracked
     from fewshot_seg.imaging.export import make_folder
     from fewshot_seg.matching.files import load_matcher
-    from train_embed.matcher.ground import prepare
+    from train_embed.matcher.data import prepare
     from train_embed.matcher.trainer import train_matcher
     from train_embed.matcher.validation import validate
     from train_embed.run.setup import seeded
 
     make_folder(out.parent)
-    ground = prepare(options, cache, lambda items, total, what: tracked(items, total, what, command="train-embed"))
-    train_matcher(options, ground, out)
-    print(f"{out}: trained on {len(ground.gallery.pictures)} images")
+    data = prepare(options, cache, lambda items, total, what: tracked(items, total, what, command="train-embed"))
+    train_matcher(options, data, out)
+    print(f"{out}: trained on {len(data.gallery.pictures)} images")
     if check:
-        trained = load_matcher(out).to(ground.embedder.device)
-        with seeded(options.seed, options.threads, ground.embedder.device):
-            found = validate(trained, ground)
+        trained = load_matcher(out).to(data.embedder.device)
+        with seeded(options.seed, options.threads, data.embedder.device):
+            found = validate(trained, data)
         rows = []
         for row in found:
             classes = " ".join(f"{name} {value:.0f}" for name, value in row.per_class.items())

@@ -1,4 +1,4 @@
-"""What training a matcher can be told; each option of the command stands here once."""
+"""The settings of a matcher's training; each option of the command stands here once."""
 
 from __future__ import annotations
 

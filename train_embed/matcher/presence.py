@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fewshot_seg.errors import FewShotError
 from fewshot_seg.matching.matcher import Matcher
+from train_embed.matcher.data import TrainingData
 from train_embed.matcher.draws import Draws, EpisodeSource, Shares
-from train_embed.matcher.ground import Ground
 from train_embed.matcher.losses import one_class, without
 from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.schedule import cycle_at, set_cycle
@@ -31,7 +31,7 @@ _WHOLE: Final = 0.3  # share of supports that count as a whole: the matcher's fo
 
 
 def train_presence(
-    options: MatcherTraining, ground: Ground, matcher: Matcher, areas: NDArray[np.float32], stop: StopSignal
+    options: MatcherTraining, data: TrainingData, matcher: Matcher, areas: NDArray[np.float32], stop: StopSignal
 ) -> None:
     """Trains `matcher.presence` in place, after the first stage, with the true masks as the supports' foreground.
 
@@ -41,10 +41,10 @@ def train_presence(
         Interrupted: SIGINT or SIGTERM came; this stage begins anew when the training goes on.
         FewShotError: a loss that is no number.
     """
-    images = np.arange(len(ground.store)) // ground.store.views
+    images = np.arange(len(data.store)) // data.store.views
     half = Shares(absent=0.5, masked=0.0, several=0.0)
-    episodes = EpisodeSource(areas, images, ground.held, half)
-    kinds = _kinds(ground, matcher, options.seed)
+    episodes = EpisodeSource(areas, images, data.held, half)
+    kinds = _kinds(data, matcher, options.seed)
     head = matcher.presence.train()
     optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=_DECAY)
     with Progress(options.presence_steps, 0, 0) as progress:
@@ -52,7 +52,7 @@ def train_presence(
             draws = episodes.draw(options.seed, _STREAM + step, _BATCH)
             torch.manual_seed(draws.dropout)
             set_cycle(optimizer, cycle_at(step, options.presence_steps, _RATE))
-            loss = _loss(matcher, ground, draws, kinds, options.unfamiliar)
+            loss = _loss(matcher, data, draws, kinds, options.unfamiliar)
             if not torch.isfinite(loss):
                 raise FewShotError(
                     f"presence: the loss of step {step + 1} is no number: the features or labels are at fault"
@@ -67,25 +67,25 @@ def train_presence(
 
 
 @torch.no_grad()
-def _kinds(ground: Ground, matcher: Matcher, seed: int) -> Tensor:
+def _kinds(data: TrainingData, matcher: Matcher, seed: int) -> Tensor:
     """(T,L,h0,w0) float16: the kinds in all views, on the last map's grid.
 
     As in the first stage half of the channels are dropped: of images that the matcher learnt from it would be too sure.
     """
     torch.manual_seed(seed)
     matcher.train()
-    size = ground.store.last.shape[2:]
+    size = data.store.last.shape[2:]
     found = []
-    for start in range(0, len(ground.store), _VIEWS):
-        index = np.arange(start, min(start + _VIEWS, len(ground.store)))
-        kinds = ground.views(matcher, index).encoded.kinds
+    for start in range(0, len(data.store), _VIEWS):
+        index = np.arange(start, min(start + _VIEWS, len(data.store)))
+        kinds = data.views(matcher, index).encoded.kinds
         found.append(F.adaptive_avg_pool2d(kinds, (size[0], size[1])).half().cpu())
     matcher.eval()
     return torch.cat(found)
 
 
-def _loss(matcher: Matcher, ground: Ground, draws: Draws, kinds: Tensor, unfamiliar: float) -> Tensor:
-    device = ground.embedder.device
+def _loss(matcher: Matcher, data: TrainingData, draws: Draws, kinds: Tensor, unfamiliar: float) -> Tensor:
+    device = data.embedder.device
     drawn: NDArray[np.float64] = np.random.default_rng([draws.dropout, 1]).random(len(draws.queries))
     classes = torch.from_numpy(np.where(drawn < unfamiliar, draws.classes, 0))
     seen = [
@@ -93,9 +93,9 @@ def _loss(matcher: Matcher, ground: Ground, draws: Draws, kinds: Tensor, unfamil
         for index in (draws.queries, draws.shots[:, 0])
     ]
     shots = draws.shots.reshape(-1)
-    last = ground.store.last_of(np.concatenate([draws.queries, shots]), device)
+    last = data.store.last_of(np.concatenate([draws.queries, shots]), device)
     queries, shown = last[: len(draws.queries)], last[len(draws.queries) :]
-    labels = torch.from_numpy(ground.labels[shots]).to(device).long()
+    labels = torch.from_numpy(data.labels[shots]).to(device).long()
     soft, _ = one_class(labels, torch.from_numpy(draws.classes).to(device))  # (B,H,W)
     soft = torch.where(_whole(draws)[:, None, None].to(device), torch.ones_like(soft), soft)
     logits = matcher.presence(queries, shown[:, None], soft[:, None], seen[0], seen[1][:, None])

@@ -22,9 +22,9 @@ from fewshot_seg.errors import FewShotError
 from fewshot_seg.matching.files import MatcherHeader, save_matcher
 from fewshot_seg.matching.matcher import Matcher
 from fewshot_seg.matching.rounds import Known, View, match
+from train_embed.matcher.data import TrainingData
 from train_embed.matcher.draws import Draws, EpisodeSource, Shares
 from train_embed.matcher.gallery import fold_names
-from train_embed.matcher.ground import Ground
 from train_embed.matcher.losses import any_object, kinds_loss, map_loss, one_class, without
 from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.presence import train_presence
@@ -35,7 +35,7 @@ from train_embed.run.progress import Progress
 from train_embed.run.setup import seeded
 from train_embed.run.signals import Interrupted, stop_on_signals
 
-__all__ = ["TERMS", "told_of_training", "train_matcher"]
+__all__ = ["TERMS", "train_matcher", "training_metadata"]
 
 TERMS = (
     "Trained on the images named in `data`, over ImageNet weights; the images are under their owners' terms, most of "
@@ -50,21 +50,21 @@ _NEWS = 0.05  # a step's part of the mean loss that is shown
 _KEEP_EVERY = 100  # steps between states
 
 
-def train_matcher(options: MatcherTraining, ground: Ground, out: Path, keep_every: int = _KEEP_EVERY) -> Matcher:
+def train_matcher(options: MatcherTraining, data: TrainingData, out: Path, keep_every: int = _KEEP_EVERY) -> Matcher:
     """Trains, or goes on where a state lies beside `out`, and writes the matcher.
 
-    `ground` is from `prepare` with the same options, and its matcher is trained; `keep_every` steps the state is saved.
+    `data` is from `prepare` with the same options, and its matcher is trained; `keep_every` steps the state is saved.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; the state is saved.
         ConfigError: the state is another training's. OutputError: a file can't be written.
         FewShotError: a loss that is no number.
     """
-    if ground.embedder.device.type == "cpu":
+    if data.embedder.device.type == "cpu":
         keep_freed_memory()
-    about = told_of_training(options, ground)
-    with seeded(options.seed, options.threads, ground.embedder.device), stop_on_signals() as stop:
-        loop = _Loop(options, ground)
+    about = training_metadata(options, data)
+    with seeded(options.seed, options.threads, data.embedder.device), stop_on_signals() as stop:
+        loop = _Loop(options, data)
         state = TrainingState(out.with_name(out.name + ".state"), about)
         loop.done = state.restore(loop.matcher, loop.optimizer)
         mean: float | None = None
@@ -80,9 +80,9 @@ def train_matcher(options: MatcherTraining, ground: Ground, out: Path, keep_ever
                         f"stopped by {stop.name} after step {loop.done} of {options.steps}; the state is saved: the "
                         "same command goes on"
                     )
-        train_presence(options, ground, loop.matcher, loop.areas, stop)
+        train_presence(options, data, loop.matcher, loop.areas, stop)
     matcher = loop.matcher.eval()
-    save_matcher(out, matcher, MatcherHeader(matcher.spec, ground.weights, about))
+    save_matcher(out, matcher, MatcherHeader(matcher.spec, data.weights, about))
     state.remove()
     return matcher
 
@@ -90,18 +90,18 @@ def train_matcher(options: MatcherTraining, ground: Ground, out: Path, keep_ever
 class _Loop:
     """The matcher, its optimiser, and where they are."""
 
-    def __init__(self, options: MatcherTraining, ground: Ground) -> None:
-        self.options, self.ground = options, ground
-        self.matcher = ground.matcher.train()
+    def __init__(self, options: MatcherTraining, data: TrainingData) -> None:
+        self.options, self.data = options, data
+        self.matcher = data.matcher.train()
         own = [value for name, value in self.matcher.named_parameters() if not name.startswith(_SECOND_STAGE)]
         self.optimizer = torch.optim.AdamW(own, lr=options.rate, weight_decay=_DECAY)
-        labels = ground.labels[:, ::2, ::2].copy()
-        labels[np.isin(labels, list(ground.held))] = VOID
+        labels = data.labels[:, ::2, ::2].copy()
+        labels[np.isin(labels, list(data.held))] = VOID
         self._labels = labels
-        images = np.arange(len(ground.store)) // ground.store.views
-        self.areas = _areas(ground.labels[:, ::2, ::2], len(ground.gallery.names))
+        images = np.arange(len(data.store)) // data.store.views
+        self.areas = _areas(data.labels[:, ::2, ::2], len(data.gallery.names))
         shares = Shares(options.absent, options.masked, options.several)
-        self._episodes = EpisodeSource(self.areas, images, ground.held, shares)
+        self._episodes = EpisodeSource(self.areas, images, data.held, shares)
         self.done = 0
 
     def step(self) -> float:
@@ -124,22 +124,22 @@ class _Loop:
         return loss.item()
 
     def _loss(self, draws: Draws) -> Tensor:
-        device = self.ground.embedder.device
+        device = self.data.embedder.device
         b, k = draws.shots.shape
         shots = draws.shots.reshape(-1)
-        views = self.ground.views(self.matcher, np.concatenate([draws.queries, shots]))
+        views = self.data.views(self.matcher, np.concatenate([draws.queries, shots]))
         classes = torch.from_numpy(draws.classes).to(device)
-        told = views.encoded.kinds
+        kinds = views.encoded.kinds
         views = _forget(views, classes, k, draws, self.options.unfamiliar)
         query, support = views.pick(slice(0, b)), views.pick(slice(b, None))
         of_query, of_shots = (
             torch.from_numpy(self._labels[index]).to(device).long() for index in (draws.queries, shots)
         )
         shot_classes = classes.repeat_interleave(k)
-        known = _masks(of_shots, shot_classes, self.ground.store.grid) if draws.masked else None
+        known = _masks(of_shots, shot_classes, self.data.store.grid) if draws.masked else None
         use = torch.from_numpy(~draws.absent).to(device).float().repeat_interleave(k)
         loss = torch.zeros((), device=device)
-        outcomes = match(self.matcher, self.ground.classifier, query, support, known)
+        outcomes = match(self.matcher, self.data.classifier, query, support, known)
         for outcome in outcomes:
             loss = loss + map_loss(outcome.query, *one_class(of_query, classes))
             shot_logits = outcome.shots.flatten(0, 1)
@@ -147,7 +147,7 @@ class _Loop:
         objects = map_loss(query.encoded.objectness, *any_object(of_query))
         objects = objects + map_loss(support.encoded.objectness, *any_object(of_shots))
         total = loss / len(outcomes) + _OBJECT_LOSS * objects
-        return total + _KIND_LOSS * kinds_loss(told, torch.cat([of_query, of_shots])) if told.shape[1] else total
+        return total + _KIND_LOSS * kinds_loss(kinds, torch.cat([of_query, of_shots])) if kinds.shape[1] else total
 
 
 def _forget(views: View, classes: Tensor, k: int, draws: Draws, share: float) -> View:
@@ -177,14 +177,14 @@ def _areas(labels: NDArray[np.int16], classes: int) -> NDArray[np.float32]:
     return areas
 
 
-def told_of_training(options: MatcherTraining, ground: Ground) -> Mapping[str, Any]:
+def training_metadata(options: MatcherTraining, data: TrainingData) -> Mapping[str, Any]:
     """What a matcher's file tells of its training: everything that determines it, in JSON values."""
     return {
         "options": options.to_dict(),
-        "images": ground.gallery.counts(),
-        "images_sha256": ground.gallery.digest(),
-        "classes": len(ground.gallery.names),
+        "images": data.gallery.counts(),
+        "images_sha256": data.gallery.digest(),
+        "classes": len(data.gallery.names),
         "held_out": list(fold_names(options.hold_out)),
-        "device": ground.embedder.device.type,
+        "device": data.embedder.device.type,
         "terms": TERMS,
     }

@@ -15,7 +15,7 @@ from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.matching.matcher import Matcher
 from fewshot_seg.matching.rounds import Known, match
-from train_embed.matcher.ground import Ground
+from train_embed.matcher.data import TrainingData
 
 __all__ = ["SETTINGS", "Setting", "Validation", "class_ious", "validate"]
 
@@ -63,28 +63,28 @@ class _Episode(NamedTuple):
     label: int
 
 
-def validate(matcher: Matcher, ground: Ground) -> list[Validation]:
+def validate(matcher: Matcher, data: TrainingData) -> list[Validation]:
     """Every whole image that shows a held-out class is asked for it once, with supports from the same data set.
 
-    The matcher was trained without those classes; ConfigError where `ground` holds out none.
+    The matcher was trained without those classes; ConfigError where `data` holds out none.
     """
-    if not ground.held:
+    if not data.held:
         raise ConfigError("--validate needs classes that are held out: --hold-out 0, 1, 2 or 3")
     rows = []
     matcher = matcher.eval()
-    for number, source in enumerate(ground.gallery.sources):
+    for number, source in enumerate(data.gallery.sources):
         for setting in SETTINGS:
-            episodes = _episodes(ground, number, setting.shots)
+            episodes = _episodes(data, number, setting.shots)
             if episodes:
-                rows.append(_row(matcher, ground, source.kind, setting, episodes))
+                rows.append(_row(matcher, data, source.kind, setting, episodes))
     return rows
 
 
-def _episodes(ground: Ground, source: int, shots: int) -> list[_Episode]:
+def _episodes(data: TrainingData, source: int, shots: int) -> list[_Episode]:
     rng = np.random.default_rng([_SEED, source, shots])
-    own = [n for n, picture in enumerate(ground.gallery.pictures) if picture.source == source]
-    whole = ground.store.whole()
-    showing = {label: [n for n in own if (ground.labels[whole[n]] == label).any()] for label in sorted(ground.held)}
+    own = [n for n, picture in enumerate(data.gallery.pictures) if picture.source == source]
+    whole = data.store.whole()
+    showing = {label: [n for n in own if (data.labels[whole[n]] == label).any()] for label in sorted(data.held)}
     episodes = []
     for label, images in showing.items():
         for query in images if len(images) > shots else ():
@@ -94,16 +94,16 @@ def _episodes(ground: Ground, source: int, shots: int) -> list[_Episode]:
     return episodes
 
 
-def _row(matcher: Matcher, ground: Ground, kind: str, setting: Setting, episodes: list[_Episode]) -> Validation:
+def _row(matcher: Matcher, data: TrainingData, kind: str, setting: Setting, episodes: list[_Episode]) -> Validation:
     masks = [
         mask
         for start in range(0, len(episodes), _BATCH)
-        for mask in _predict(matcher, ground, episodes[start : start + _BATCH], setting)
+        for mask in _predict(matcher, data, episodes[start : start + _BATCH], setting)
     ]
-    labels = ground.labels[ground.store.whole()[[episode.query for episode in episodes]]]
-    sizes = [float(ground.sizes[episode.query]) for episode in episodes]
+    labels = data.labels[data.store.whole()[[episode.query for episode in episodes]]]
+    sizes = [float(data.sizes[episode.query]) for episode in episodes]
     found = class_ious(np.stack(masks), labels, [episode.label for episode in episodes], sizes)
-    per_class = {ground.gallery.names[label - 1]: 100 * iou for label, iou in found.items()}
+    per_class = {data.gallery.names[label - 1]: 100 * iou for label, iou in found.items()}
     return Validation(kind, setting, len(episodes), float(np.mean(list(per_class.values()))), per_class)
 
 
@@ -130,17 +130,19 @@ def class_ious(
 
 
 @torch.inference_mode()
-def _predict(matcher: Matcher, ground: Ground, episodes: list[_Episode], setting: Setting) -> list[NDArray[np.bool_]]:
-    whole = ground.store.whole()
+def _predict(
+    matcher: Matcher, data: TrainingData, episodes: list[_Episode], setting: Setting
+) -> list[NDArray[np.bool_]]:
+    whole = data.store.whole()
     queries = whole[[episode.query for episode in episodes]]
     shots = whole[np.concatenate([episode.shots for episode in episodes])]
     known = None
     if setting.masks:
         classes = np.repeat([episode.label for episode in episodes], setting.shots)
-        masks = torch.from_numpy((ground.labels[shots] == classes[:, None, None]).astype(np.float32))
-        grid = F.adaptive_avg_pool2d(masks[:, None].to(ground.embedder.device), ground.store.grid)[:, 0]
+        masks = torch.from_numpy((data.labels[shots] == classes[:, None, None]).astype(np.float32))
+        grid = F.adaptive_avg_pool2d(masks[:, None].to(data.embedder.device), data.store.grid)[:, 0]
         known = Known(grid, torch.ones_like(grid))
-    outcome = match(matcher, ground.classifier, ground.views(matcher, queries), ground.views(matcher, shots), known)
+    outcome = match(matcher, data.classifier, data.views(matcher, queries), data.views(matcher, shots), known)
     logits = outcome[-1].query[:, None]
-    fine = F.interpolate(logits.sigmoid(), ground.labels.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+    fine = F.interpolate(logits.sigmoid(), data.labels.shape[1:], mode="bilinear", align_corners=False)[:, 0]
     return list((fine > _THRESHOLD).cpu().numpy())

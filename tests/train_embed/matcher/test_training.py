@@ -20,16 +20,16 @@ from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import CheckpointError, ConfigError, FewShotError, OutputError
 from fewshot_seg.matching.files import backbone_digest, load_matcher, matcher_for, read_matcher_header
 from fewshot_seg.matching.matcher import Matcher
-from tests.train_embed.matcher.tiny import TRACK, ground, options
+from tests.train_embed.matcher.tiny import TRACK, options, training_data
 from train_embed.cli import app
-from train_embed.matcher.ground import Ground, prepare, spec_for
+from train_embed.matcher.data import TrainingData, prepare, spec_for
 from train_embed.matcher.states import TrainingState
-from train_embed.matcher.trainer import told_of_training, train_matcher
+from train_embed.matcher.trainer import train_matcher, training_metadata
 from train_embed.matcher.validation import SETTINGS, class_ious, validate
 
 
 def trained(root: Path, out: Path, **changes: object) -> dict[str, torch.Tensor]:
-    train_matcher(options(root, **changes), ground(root, **changes), out)
+    train_matcher(options(root, **changes), training_data(root, **changes), out)
     return load_file(out)
 
 
@@ -43,7 +43,7 @@ def whole(material: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return trained(material, tmp_path_factory.mktemp("whole") / "m.safetensors")
 
 
-def cached(root: Path, file: Path | None, track: object = TRACK, **changes: object) -> Ground:
+def cached(root: Path, file: Path | None, track: object = TRACK, **changes: object) -> TrainingData:
     return prepare(options(root, **changes), file, track)  # type: ignore[arg-type]
 
 
@@ -60,7 +60,7 @@ def test_features_from_a_file_are_those_from_memory(material: Path, tmp_path: Pa
 
 
 def test_features_are_the_embedders_own(material: Path) -> None:
-    base = ground(material)
+    base = training_data(material)
     paths = [one.path for one in base.gallery.pictures[:3]]
     expected = base.embedder.embed(paths).feature_map.half()
     assert torch.equal(torch.from_numpy(base.store.last[base.store.whole()[:3]]), expected)
@@ -81,7 +81,7 @@ def test_features_that_were_cut_short_are_gone_on_with(material: Path, tmp_path:
         cached(material, tmp_path / "views.bin", counting)
     there = cached(material, tmp_path / "views.bin", counting)
     assert passed == [*range(18), *range(16, 19)]  # every 16 images it is noted how far it is
-    assert np.array_equal(there.store.stacked, ground(material).store.stacked)
+    assert np.array_equal(there.store.stacked, training_data(material).store.stacked)
 
 
 def test_another_files_features_are_refused(material: Path, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_another_files_features_are_refused(material: Path, tmp_path: Path) -> N
 
 def test_a_matcher_is_trained_and_told_of(material: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
-    base = ground(material, hold_out=0)
+    base = training_data(material, hold_out=0)
     before = {name: value.clone() for name, value in base.matcher.state_dict().items()}
     train_matcher(options(material, hold_out=0), base, out)
     header = read_matcher_header(out)
@@ -116,14 +116,14 @@ def test_a_matcher_is_trained_and_told_of(material: Path, tmp_path: Path) -> Non
 
 def test_training_learns(material: Path, tmp_path: Path) -> None:
     changes: dict[str, object] = {"steps": 30, "batch": 4, "rate": 1e-2}
-    base = ground(material, **changes)
+    base = training_data(material, **changes)
     early = train_matcher(options(material, **(changes | {"steps": 1})), base, tmp_path / "a.safetensors")
     first = objects_found(early, base)
-    late = train_matcher(options(material, **changes), ground(material, **changes), tmp_path / "b.safetensors")
+    late = train_matcher(options(material, **changes), training_data(material, **changes), tmp_path / "b.safetensors")
     assert objects_found(late, base) > max(first, 0.5)
 
 
-def objects_found(matcher: Matcher, base: Ground) -> float:
+def objects_found(matcher: Matcher, base: TrainingData) -> float:
     """How much larger objectness is on objects than beside them."""
     index = base.store.whole()
     with torch.inference_mode():
@@ -155,7 +155,7 @@ def test_labels_that_are_held_out_change_nothing(material: Path, tmp_path: Path)
             Image.fromarray(mask).save(file)
     assert changed > 0
     assert same(first, trained(blind, tmp_path / "b.safetensors", hold_out=0))
-    base = ground(material, hold_out=0)
+    base = training_data(material, hold_out=0)
     assert {1, 2} <= base.held
     assert VOID in base.labels
 
@@ -180,14 +180,14 @@ def test_a_killed_training_ends_with_the_same_bits(
     material: Path, whole: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     out, state = tmp_path / "b.safetensors", tmp_path / "b.safetensors.state"
-    base = ground(material)
+    base = training_data(material)
     base.matcher.last.register_forward_hook(After(4 * 4 + 2, killed))  # in the fifth step
     with pytest.raises(KeyboardInterrupt):
         train_matcher(options(material), base, out, keep_every=3)
     assert not out.exists()
-    again = ground(material)
+    again = training_data(material)
     optimizer = torch.optim.AdamW(again.matcher.parameters())
-    about = told_of_training(options(material), again)
+    about = training_metadata(options(material), again)
     assert TrainingState(state, about).restore(again.matcher, optimizer) == 3
     assert same(whole, trained(material, out))
     assert not state.exists()
@@ -197,13 +197,13 @@ def test_ctrl_c_keeps_the_state_and_another_training_refuses_it(
     material: Path, whole: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     out, state = tmp_path / "b.safetensors", tmp_path / "b.safetensors.state"
-    base = ground(material)
+    base = training_data(material)
     base.matcher.last.register_forward_hook(After(1, lambda: signal.raise_signal(signal.SIGINT)))
     with pytest.raises(FewShotError, match="stopped by SIGINT after step 1 of 6"):
         train_matcher(options(material), base, out)
     assert state.exists()
     with pytest.raises(ConfigError, match="another training"):
-        train_matcher(options(material, seed=1), ground(material, seed=1), out)
+        train_matcher(options(material, seed=1), training_data(material, seed=1), out)
     assert same(whole, trained(material, out))
 
 
@@ -234,7 +234,7 @@ def test_class_ious_are_those_of_a_slow_loop() -> None:
 
 
 def test_validation_asks_for_held_out_classes_alone(material: Path) -> None:
-    base = ground(material, hold_out=0)
+    base = training_data(material, hold_out=0)
     rows = validate(base.matcher, base)
     assert {(row.source, row.setting) for row in rows} >= {("pascal5i", setting) for setting in SETTINGS[:2]}
     assert all(set(row.per_class) <= {"aeroplane", "bicycle"} for row in rows)

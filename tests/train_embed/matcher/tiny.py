@@ -13,7 +13,7 @@ from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.network.checkpoints import save_checkpoint
 from fewshot_seg.network.embedder import build_embedder
 from fewshot_seg.network.spec import EmbedderSpec
-from train_embed.matcher.ground import Ground, prepare
+from train_embed.matcher.data import TrainingData, prepare
 from train_embed.matcher.options import MatcherTraining, Source
 from train_embed.matcher.store import Track
 
@@ -92,6 +92,6 @@ def make_all(root: Path) -> Path:
     return root
 
 
-def ground(root: Path, **changes: object) -> Ground:
+def training_data(root: Path, **changes: object) -> TrainingData:
     """Over features that are made once for all tests of a process."""
     return prepare(options(root, **changes), root / "features.bin", TRACK)

@@ -342,7 +342,7 @@ def test_the_quick_presets_on_photographs_of_a_few_birds(preset: str, shared_dat
         for image in sorted(folder.iterdir())[:8]:
             (root / folder.name / image.name).symlink_to(image)
     sizes = ["model.size=64", "sampler.p=3", "sampler.batches=2", "run.epochs=1", "run.sheet_every=1", "run.workers=0"]
-    once = ["run.validate_every=1", "data.train_size=null"]
+    once = ["run.validate_every=1", "data.train_size=null", "run.threads=1"]  # two processes share two cores
     run = train(load_config(preset, [f"data.root={root}", *sizes, *once]), tmp_path / "run")
     first, last = records(run)[0], records(run)[-1]
     assert 0 < first["recall@1"] < 1

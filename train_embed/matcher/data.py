@@ -23,7 +23,7 @@ from train_embed.matcher.store import Store, Track, make_store
 from train_embed.matcher.views import look, shrink, window
 from train_embed.run.setup import seeded
 
-__all__ = ["FINER", "Ground", "prepare", "spec_for"]
+__all__ = ["FINER", "TrainingData", "prepare", "spec_for"]
 
 FINER: Final = 4
 """Labels are kept at this many times the matcher's grid a side; losses take every other one."""
@@ -34,8 +34,8 @@ _MOST_BLOCKS: Final = 64
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What training and validation stand on.
+class TrainingData:
+    """What a matcher is trained and validated on: features and labels of all views.
 
     Attributes:
         gallery: the images.
@@ -69,7 +69,7 @@ class Ground:
         return View(last, matcher.encode(stacked))
 
 
-def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Ground:
+def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> TrainingData:
     """Opens the data, makes the features, in a file `cache` or in memory, and reads the labels; `track` shows progress.
 
     Raises:
@@ -85,7 +85,7 @@ def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Groun
     matcher.mean, matcher.std = store.statistics()
     labels, sizes = _labels(gallery, store, track)
     held = gallery.numbers(fold_names(options.hold_out))
-    return Ground(gallery, embedder, matcher.to(embedder.device), store, labels, sizes, held, weights)
+    return TrainingData(gallery, embedder, matcher.to(embedder.device), store, labels, sizes, held, weights)
 
 
 def spec_for(embedder: Embedder, kinds: int = 0) -> MatcherSpec:
