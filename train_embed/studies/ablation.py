@@ -11,16 +11,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from fewshot_seg.errors import CheckpointError, ConfigError, DataError, FewShotError, ImageError, OutputError
+from fewshot_seg.imaging.export import write_json
+from train_embed.config.load import from_mapping, load_config, parse_override, read_mapping, to_mapping
+from train_embed.config.run_config import RunConfig
+from train_embed.run.curves import MAP, SURVIVAL, kept_record, read_metrics, validations
 from train_embed.run.signals import Interrupted
 from train_embed.studies.ablation_table import LOSSES, Result, write_tables
-
-if TYPE_CHECKING:
-    from train_embed.config.run_config import RunConfig
 
 __all__ = ["Job", "plan", "run_ablation"]
 
@@ -100,8 +101,6 @@ def plan(root: Path, seeds: Sequence[int], config: str, overrides: Sequence[str]
     Raises:
         ConfigError: a configuration that cannot be, or an override of what the ablation sets itself.
     """
-    from train_embed.config.load import load_config, parse_override, read_mapping
-
     for text in overrides:
         path, _ = parse_override(text)
         reserved = [key for key in RESERVED if not (own_loss and key == "loss.name")]
@@ -129,7 +128,6 @@ def plan(root: Path, seeds: Sequence[int], config: str, overrides: Sequence[str]
 
 def check_same(job: Job, out: Path) -> None:
     """Refuse to mix: ConfigError where a finished run of another configuration stands in this one's place."""
-    from train_embed.config.load import from_mapping, to_mapping
     from train_embed.run.folder import FREE
 
     stored = _stored(out / job.name)
@@ -147,10 +145,6 @@ def check_same(job: Job, out: Path) -> None:
 
 def finish(job: Job, out: Path) -> Result:
     """The result of `job`, trained now if need be; FewShotError: the training failed."""
-    from fewshot_seg.imaging.export import write_json
-    from train_embed.config.load import to_mapping
-    from train_embed.run.curves import kept_record, read_metrics, validations
-
     run = out / job.name
     if (stored := _stored(run)) is not None:
         return _result(job, stored)
@@ -173,8 +167,6 @@ def finish(job: Job, out: Path) -> Result:
 
 
 def _scores(record: dict[str, float]) -> dict[str, Any]:
-    from train_embed.run.curves import MAP, SURVIVAL
-
     recall = {key.partition("@")[2]: value for key, value in record.items() if key.startswith("recall@")}
     return {"recall": recall, "map": record.get(MAP), "survival": record.get(SURVIVAL)}
 
