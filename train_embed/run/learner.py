@@ -119,7 +119,7 @@ class Learner:
                 gradients.append(p.grad)
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients]) / world_size()
         dist.all_reduce(flat)
-        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        for gradient, mean in zip(gradients, torch.split(flat, [one.numel() for one in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
         for buffer in self.embedder.buffers():
             dist.broadcast(buffer, 0)
