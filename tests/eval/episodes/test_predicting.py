@@ -366,7 +366,6 @@ def _network_method(task: SegmentationTask) -> Any:
 # The folder
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
 def test_a_second_process_in_the_folder_is_refused(task: SegmentationTask) -> None:
     task = replace(task, methods=("centre-box",))
     run_segmentation(task)
@@ -389,7 +388,6 @@ def test_a_second_process_in_the_folder_is_refused(task: SegmentationTask) -> No
     assert contents(task.out) == before
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
 def test_a_lock_ends_with_its_process_and_leaves_no_file(tmp_path: Path) -> None:
     hold = "from pathlib import Path; from fewshot_seg.locks import sole_user; import sys\n"
     hold += "with sole_user(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
