@@ -33,8 +33,6 @@ from eval.commands.sweep import EPILOG as SWEEP_EPILOG
 from eval.commands.sweep import sweep
 from fewshot_seg.commands.entry import make_app
 
-__all__ = ["app", "main"]
-
 app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set, retrieval and re-identification.")
 
 app.command(epilog=SEGMENT_EPILOG)(segment)

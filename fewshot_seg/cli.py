@@ -24,9 +24,6 @@ from fewshot_seg.commands.search import search
 from fewshot_seg.commands.way import EXAMPLES as WAY_EXAMPLES
 from fewshot_seg.commands.way import Way
 
-__all__ = ["app", "main"]
-
-
 app = make_app("fewshot-seg", "Cut the object of an example image out of other images, and show why images are alike.")
 
 # Paragraphs in one line each: the help would keep the line breaks of a docstring.

@@ -9,16 +9,6 @@ from __future__ import annotations
 import os
 from typing import Final
 
-__all__ = [
-    "CheckpointError",
-    "ConfigError",
-    "DataError",
-    "FewShotError",
-    "ImageError",
-    "OutputError",
-    "ShapeError",
-]
-
 
 class FewShotError(Exception):
     """The root: everything that goes wrong through its input rather than through a bug."""

@@ -12,8 +12,6 @@ from filelock import FileLock, Timeout
 
 from fewshot_seg.errors import ConfigError, OutputError, describe
 
-__all__ = ["LOCK", "sole_user"]
-
 LOCK: Final = ".lock"
 """The file that is locked: empty, and there only while somebody holds the folder."""
 

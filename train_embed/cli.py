@@ -14,8 +14,6 @@ from fewshot_seg.errors import ConfigError, FewShotError
 from train_embed.matcher.cli import EPILOG as MATCHER_EPILOG
 from train_embed.matcher.cli import Force, matcher, refuse_existing
 
-__all__ = ["app", "main"]
-
 app = make_app("train-embed", "Make the embedding that fewshot-seg segments with.")
 
 

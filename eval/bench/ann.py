@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fewshot_seg.retrieval.exact import TopK
     from fewshot_seg.retrieval.vectors import Vectors
 
-__all__ = ["FAISS_KINDS", "AnnBench", "bench_ann"]
-
 FAISS_KINDS: Final[tuple[Kind, ...]] = ("faiss-hnsw", "faiss-ivfpq")
 
 

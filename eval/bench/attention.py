@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Rival", "compare_attention", "pairs_attention"]
-
 FORWARD, ATTENTION, GRAD_CAM = "the forward pass alone", "similarity attention", "Grad-CAM by pytorch-grad-cam"
 OVER_FORWARD: Final = Target(SLOWER, 1.05)
 OVER_GRAD_CAM: Final = Target(FASTER, 2.5)

@@ -16,8 +16,6 @@ from fewshot_seg.datasets import open_dataset
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.network.embedding import load_embedder
 
-__all__ = ["compare_cache"]
-
 TARGET: Final = Target(FASTER, 5)
 METHODS: Final = ("ours", "no-grabcut")
 

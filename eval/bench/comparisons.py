@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from eval.bench.findings import Finding
     from eval.bench.setting import Setting
 
-__all__ = ["ALL", "COMPARISONS", "Comparison", "chosen", "run_comparisons"]
-
 ALL: Final = "all"
 
 

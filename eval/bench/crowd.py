@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Crowd"]
-
 _PIECE: Final = 65536  # vectors that are drawn at once
 
 

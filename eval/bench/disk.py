@@ -14,8 +14,6 @@ from fewshot_seg.imaging.images import load_batch
 from fewshot_seg.network.embedding import Embedder, load_embedder
 from fewshot_seg.network.embedding_stream import embed_stream
 
-__all__ = ["compare_disk"]
-
 FROM_DISK, IN_MEMORY = "embedding images from disk", "the forward pass on tensors in memory"
 TARGET: Final = Target(SLOWER, 1.15)
 _KEPT = 64  # images that are in memory, in turn: a thousand would take 1.8 GB

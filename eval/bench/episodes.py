@@ -18,8 +18,6 @@ from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.matching.features import FeatureCache
 from fewshot_seg.network.embedding import Embedder, Embedding
 
-__all__ = ["WITH", "WITHOUT", "EpisodeBench", "bench_episodes"]
-
 WITHOUT, WITH = "without the cache", "with the cache"
 
 

@@ -9,8 +9,6 @@ from typing import Any, Final, Literal
 from eval.bench.timing import Spread, Timing, spread
 from eval.tables.table import Table
 
-__all__ = ["FASTER", "LATER", "SLOWER", "Finding", "Target", "find", "findings_table", "timings_of"]
-
 Measure = Literal["times the time", "times as fast", "s more"]
 
 SLOWER: Final[Measure] = "times the time"

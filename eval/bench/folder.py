@@ -13,8 +13,6 @@ from eval.bench.timing import side_by_side
 from fewshot_seg.network.embedding import load_embedder
 from fewshot_seg.segmentation.segmenter import Segmenter
 
-__all__ = ["compare_folder", "folder_memory"]
-
 TOGETHER, ONE_BY_ONE = "a folder of queries, one support", "the same queries one by one, the support encoded once"
 ANEW = "the same, the support encoded with each"
 TARGET: Final = Target(FASTER, 1.6)

@@ -23,8 +23,6 @@ from eval.bench.setting import Setting
 from eval.bench.timing import Progress
 from eval.tables.table import Table
 
-__all__ = ["CURVES", "Curve", "Point", "exponents", "growth_tables", "measure_growth", "points_of", "to_json"]
-
 _ENOUGH: Final = 0.5
 """Seconds after which an amount of work isn't measured again; before that, up to `_MOST` times."""
 _MOST: Final = 5

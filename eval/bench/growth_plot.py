@@ -8,8 +8,6 @@ from pathlib import Path
 from eval.bench.growth import Curve, Point
 from fewshot_seg.imaging.export import atomic_file
 
-__all__ = ["draw_growth"]
-
 
 def draw_growth(path: Path, curve: Curve, points: Sequence[Point]) -> None:
     """A PNG of some 20 KB: the time with the work's own order beside it, and the peak of memory.

@@ -18,8 +18,6 @@ from fewshot_seg.network.embedding import load_embedder
 from fewshot_seg.retrieval.exact import top_k
 from fewshot_seg.segmentation.segmenter import Segmenter
 
-__all__ = ["WORKS", "Work"]
-
 _DISTINCT: Final = 200  # queries; they come again in turn
 _QUERIES, _DIM, _K = 100, 128, 10  # of a search
 _FILLED_AT_ONCE: Final = 100_000

@@ -10,8 +10,6 @@ from typing import Any
 
 from eval.runs.provenance import libraries
 
-__all__ = ["describe_machine"]
-
 
 def describe_machine() -> dict[str, Any]:
     """Processor, memory, GPUs (where torch is loaded and sees any), system, libraries, load: JSON values."""

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-__all__ = ["in_child", "peak_mib"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

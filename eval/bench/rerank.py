@@ -15,8 +15,6 @@ from fewshot_seg.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DENSE", "SPARSE", "Alone", "RerankBench", "bench_rerank"]
-
 DENSE, SPARSE = "dense textbook form", "sparse, in chunks"
 APART: Final = 1e-5
 

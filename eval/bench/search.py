@@ -15,8 +15,6 @@ from fewshot_seg.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FAISS", "OURS", "SearchBench", "bench_search"]
-
 FAISS, OURS = "faiss IndexFlatIP", "fewshot_seg.retrieval"
 
 Search = Callable[["Tensor", int], tuple["Tensor", "Tensor"]]

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Setting", "image_files", "on_device", "split_list"]
-
 _PHOTOGRAPHS: Final = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry")
 _SIZE: Final = (500, 375)  # width and height, as most of VOC's images have
 

@@ -12,8 +12,6 @@ from eval.bench.findings import LATER, Finding, Target, find
 from eval.bench.setting import Setting
 from eval.bench.timing import side_by_side
 
-__all__ = ["compare_start"]
-
 NOTHING, HELP = "python -c pass", "fewshot-seg --help"
 TARGET: Final = Target(LATER, 0.25)
 

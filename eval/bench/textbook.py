@@ -20,8 +20,6 @@ from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.network.embedding import Embedder, load_embedder
 
-__all__ = ["TEXTBOOK", "compare_textbook"]
-
 OURS, OTHER = "one query, one support, default quality", "attention, GrabCut at full size, 5 iterations"
 TARGET: Final = Target(FASTER, 8)
 

@@ -13,8 +13,6 @@ from eval.bench.machine import describe_machine
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import write_json
 
-__all__ = ["Spread", "Timing", "side_by_side", "spread", "write_bench"]
-
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 

@@ -22,8 +22,6 @@ from fewshot_seg.errors import ConfigError
 if TYPE_CHECKING:
     from eval.episodes.plan import SegmentationTask
 
-__all__ = ["EPILOG", "ablation"]
-
 EPILOG = """
 [bold]Examples[/]
 

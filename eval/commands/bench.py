@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from eval.bench.episodes import EpisodeBench
     from eval.bench.timing import Spread
 
-__all__ = ["bench_app"]
-
 EPILOG = """
 [bold]Examples[/]
 

@@ -13,8 +13,6 @@ from eval.commands.common import COMMAND
 from eval.commands.options import BenchFile, Device, Weights
 from fewshot_seg.commands.console import complain, print_table, tracked
 
-__all__ = ["EPILOG", "HELP", "compare"]
-
 HELP = (
     "Compare speeds, side by side in one process, and hold the ratios against targets.\n\n"
     "NAME is all, or any of:\n\n"

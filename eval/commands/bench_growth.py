@@ -12,8 +12,6 @@ from eval.commands.common import COMMAND
 from eval.commands.options import Device, Weights
 from fewshot_seg.commands.console import print_table, tracked
 
-__all__ = ["EPILOG", "growth"]
-
 NAMES = ("queries", "classes", "shots", "side", "gallery")
 
 EPILOG = """

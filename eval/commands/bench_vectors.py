@@ -17,8 +17,6 @@ from eval.tables.table import percent
 from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.grouped import grouped
 
-__all__ = ["ANN_EPILOG", "RERANK_EPILOG", "RETRIEVAL_EPILOG", "ann", "rerank", "retrieval"]
-
 ANN_EPILOG = """
 [bold]Examples[/]
 

@@ -8,8 +8,6 @@ from typing import Final
 
 from fewshot_seg.commands.console import complain
 
-__all__ = ["COMMAND", "goes_on"]
-
 COMMAND: Final = "fewshot-eval"
 
 

@@ -15,8 +15,6 @@ from fewshot_seg.errors import ConfigError
 if TYPE_CHECKING:
     from eval.tables.table import Table
 
-__all__ = ["EPILOG", "compare", "print_tables", "write_tables"]
-
 EPILOG = """
 [bold]Examples[/]
 

@@ -15,8 +15,6 @@ from eval.commands.segment import Method
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 
-__all__ = ["EPILOG", "dev"]
-
 EPILOG = """
 [bold]Examples[/]
 

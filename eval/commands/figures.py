@@ -10,8 +10,6 @@ import typer
 from eval.tables.table import percent
 from fewshot_seg.commands.console import print_table
 
-__all__ = ["print_metrics", "with_interval"]
-
 _MEANS = {"miou": "mean IoU", "fb_iou": "FB-IoU", "binary_iou": "binary IoU"}
 
 

@@ -15,8 +15,6 @@ from eval.commands.options import Data, Fold, Network, Seed, Shots, fold_of
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 
-__all__ = ["EPILOG", "hints"]
-
 EPILOG = """
 [bold]Examples[/]
 

@@ -13,8 +13,6 @@ from typing import Any
 from eval.commands.common import COMMAND
 from fewshot_seg.commands.console import tracked
 
-__all__ = ["Command", "reid_line", "retrieval_line", "segment_line", "write_report_of"]
-
 Command = Callable[..., None]
 """A subcommand's function. Its signature has the options and their defaults."""
 

@@ -14,8 +14,6 @@ from eval.commands.options import CacheMemory, Data, Device, Weights
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 
-__all__ = ["EPILOG", "region_search"]
-
 EPILOG = """
 [bold]Examples[/]
 

@@ -18,8 +18,6 @@ from fewshot_seg.commands.console import tracked
 if TYPE_CHECKING:
     from eval.reid.scoring import Protocol, Way
 
-__all__ = ["EPILOG", "reid"]
-
 EPILOG = r"""
 [bold]Examples[/]
 

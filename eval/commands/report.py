@@ -10,8 +10,6 @@ import typer
 from eval.commands.lines import Command, write_report_of
 from eval.commands.options import FinishedRun, RootNow, SplitListNow
 
-__all__ = ["EPILOG", "make_report", "report"]
-
 EPILOG = """
 [bold]Examples[/]
 

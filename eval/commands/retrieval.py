@@ -17,8 +17,6 @@ from fewshot_seg.commands.console import print_table, tracked
 if TYPE_CHECKING:
     from eval.tables.table import Table
 
-__all__ = ["EPILOG", "retrieval"]
-
 EPILOG = """
 [bold]Examples[/]
 

@@ -9,8 +9,6 @@ from eval.commands.figures import print_metrics
 from eval.commands.options import Boundary, FinishedRun, QueryResamples, RootNow, SplitListNow
 from fewshot_seg.commands.console import tracked
 
-__all__ = ["EPILOG", "score"]
-
 EPILOG = """
 [bold]Examples[/]
 

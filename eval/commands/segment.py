@@ -30,8 +30,6 @@ from eval.commands.options import (
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 
-__all__ = ["EPILOG", "Method", "segment"]
-
 EPILOG = """
 [bold]Examples[/]
 

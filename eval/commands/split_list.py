@@ -14,8 +14,6 @@ from eval.commands.common import COMMAND
 from eval.commands.options import Dataset, Fold
 from fewshot_seg.commands.console import print_table, tracked
 
-__all__ = ["EPILOG", "split_list"]
-
 EPILOG = """
 [bold]Examples[/]
 

@@ -14,8 +14,6 @@ from eval.commands.options import Data, Fold, Hints, Network, PairedResamples, P
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 
-__all__ = ["EPILOG", "sweep"]
-
 EPILOG = """
 [bold]Examples[/]
 

@@ -11,8 +11,6 @@ from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.episodes.protocols.base import draw
 from fewshot_seg.errors import DataError
 
-__all__ = ["with_absent"]
-
 ABSENT_STREAM: Final = 2**33  # of one episode's random numbers, beside those of the protocols
 _FIRST_TRIES: Final = 16
 

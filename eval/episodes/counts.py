@@ -17,8 +17,6 @@ from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 
-__all__ = ["COUNTS", "RunCounts", "empty_counts", "file_digest", "load_counts", "save_counts"]
-
 COUNTS = "counts.npz"
 
 Counts = NDArray[np.int64]

@@ -17,8 +17,6 @@ from eval.measures.metrics import SegmentationScore, class_iou, episode_tallies,
 from fewshot_seg.datasets import SegmentationDataset, fold_classes
 from fewshot_seg.episodes.protocols import PROTOCOLS
 
-__all__ = ["boundary_figures", "method_figures", "panet_figures", "presence_figures", "run_figures"]
-
 _NOTHING: Final = {"auroc": None, "best_threshold": None, "best_accuracy": None}
 
 

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from fewshot_seg.prompts.hints import Hint
 
-__all__ = ["HINTS", "make_hint"]
-
 _OBJECT_POINTS = 2
 _BACKGROUND_POINTS = 2
 _STROKE = 0.006  # its radius, in lengths of the longer side

@@ -13,8 +13,6 @@ from fewshot_seg.datasets import Fold, SegmentationDataset
 if TYPE_CHECKING:
     from fewshot_seg.network.embedding import Embedder
 
-__all__ = ["HELD_OUT", "KNOWN", "UsedMatcher", "choose_matcher", "matcher_words"]
-
 HELD_OUT = "held-out matcher"
 KNOWN = "trained on these classes' masks"
 

@@ -24,23 +24,6 @@ if TYPE_CHECKING:
     from fewshot_seg.segmentation.results import ObjectResult, Segmentation
     from fewshot_seg.segmentation.segmenter import SegmenterOptions, Support
 
-__all__ = [
-    "CHANGES",
-    "HINTED",
-    "METHODS",
-    "Engine",
-    "Method",
-    "Prediction",
-    "Told",
-    "build_method",
-    "centre_box",
-    "episode_query",
-    "episode_supports",
-    "needs_network",
-    "told",
-    "told_in",
-]
-
 _ATTENTION: Final = {"locate_by": "attention"}
 
 CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {

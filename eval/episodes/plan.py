@@ -12,10 +12,9 @@ from eval.episodes.hints import HINTS
 from eval.episodes.scoring import Scoring, main_method
 from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes
 from fewshot_seg.episodes.episode import Episode, read_episode_list
-from fewshot_seg.episodes.protocols import PROTOCOLS, build_protocol, draw_episodes, small_classes
+from fewshot_seg.episodes.protocols import PROTOCOLS, build_protocol, draw_episodes
+from fewshot_seg.episodes.protocols.base import small_classes
 from fewshot_seg.errors import ConfigError, DataError, describe
-
-__all__ = ["Plan", "SegmentationTask", "plan_episodes", "round_length"]
 
 
 @dataclass(frozen=True)

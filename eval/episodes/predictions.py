@@ -30,8 +30,6 @@ from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.geometry import decode_rle, encode_rle
 from fewshot_seg.streams import Track, ordered_map
 
-__all__ = ["decode", "finished", "predict", "predict_run", "predictions_file", "scores_of"]
-
 _MOST_WORKERS = 8
 _DIGITS = 6  # of a score
 

@@ -28,21 +28,6 @@ from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.export import write_json
 from fewshot_seg.streams import Track
 
-__all__ = [
-    "EPISODES",
-    "METRICS",
-    "EpisodeScore",
-    "Scoring",
-    "count_run",
-    "episode_table",
-    "main_method",
-    "open_run_dataset",
-    "read_config",
-    "score_folder",
-    "score_run",
-    "stored_counts",
-]
-
 EPISODES = "episodes.jsonl"
 METRICS = "metrics.json"
 

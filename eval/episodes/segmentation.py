@@ -27,8 +27,6 @@ from fewshot_seg.streams import Track
 if TYPE_CHECKING:
     from fewshot_seg.network.embedding import Embedder
 
-__all__ = ["build_engine", "run_segmentation", "weights_digest"]
-
 # Where the data lies doesn't change a result; what is in it shows in the episodes, which are compared.
 _FREE = ("root", "split_list", "episodes_file")
 

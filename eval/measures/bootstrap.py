@@ -14,19 +14,6 @@ from numpy.typing import NDArray
 
 from eval.measures.metrics import Tally
 
-__all__ = [
-    "LEVEL",
-    "SAMPLES",
-    "draws",
-    "fold_seed",
-    "group_sums",
-    "interval",
-    "number_groups",
-    "p_value",
-    "resample",
-    "resample_tally",
-]
-
 SAMPLES = 1000
 LEVEL = 0.95
 

@@ -16,8 +16,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TOLERANCE", "boundary_counts", "boundary_f", "outline"]
-
 TOLERANCE = 0.0075
 """Of the image's diagonal, as DAVIS has it."""
 

@@ -19,21 +19,6 @@ from numpy.typing import NDArray
 from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import ShapeError
 
-__all__ = [
-    "MEANS",
-    "SegmentationScore",
-    "Tally",
-    "binary_iou",
-    "class_iou",
-    "confusion",
-    "episode_tallies",
-    "episode_truth",
-    "fb_iou",
-    "mean_iou",
-    "means",
-    "where_present",
-]
-
 IGNORED = -1
 
 Counts = NDArray[np.int64]

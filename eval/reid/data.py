@@ -14,8 +14,6 @@ from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.reid.rules import Identities
 
-__all__ = ["KINDS", "Choice", "identities", "open_images"]
-
 KINDS: Final = ("market", "duke", "cuhk03", "msmt17", "veri", "vehicleid", "csv", "named")
 DISTRACTORS: Final = "0000"
 """The identity that Market-1501 gives to what is not one of its people: wrong for everybody."""

@@ -22,8 +22,6 @@ from fewshot_seg.streams import Track, untracked
 if TYPE_CHECKING:
     from eval.reid.scoring import Protocol, Ranked, Way
 
-__all__ = ["KIND", "ReidTask", "run_reid"]
-
 KIND: Final = "reid"
 
 

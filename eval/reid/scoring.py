@@ -21,8 +21,6 @@ from fewshot_seg.reid.rerank import KReciprocal, RerankOptions
 from fewshot_seg.reid.rules import Identities, Rule, masks, one_each, other_cameras
 from fewshot_seg.streams import Track
 
-__all__ = ["FIGURES", "SHOWN", "Protocol", "Ranked", "Way", "figures_of", "score_way"]
-
 SHOWN: Final = 10
 """Gallery entries of each query's list that are kept for a report."""
 

@@ -8,8 +8,6 @@ from typing import Any, Final
 from eval.reid.published import published
 from eval.tables.table import Table, percent, span
 
-__all__ = ["TITLES", "figures_table", "notes_of", "published_table", "title_of"]
-
 TITLES: Final = {
     "market": "Market-1501",
     "duke": "DukeMTMC-reID",

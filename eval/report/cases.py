@@ -19,8 +19,6 @@ from fewshot_seg.imaging.decode import read_image
 from fewshot_seg.imaging.render import class_colour, heat_map, overlay, seed_map
 from fewshot_seg.segmentation.results import Segmentation
 
-__all__ = ["BUDGET", "MOST_SUPPORTS", "VOID_COLOUR", "Case", "Drawn", "draw_case", "frame_for", "shrunk"]
-
 Image8 = NDArray[np.uint8]
 
 MOST_SUPPORTS = 6  # of a class, in a report

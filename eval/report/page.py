@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from eval.tables.table import Table, percent
 from fewshot_seg.errors import describe
 
-__all__ = ["Frame", "Picture", "picture", "render", "tables_page"]
-
 JPEG_QUALITY, COARSE = 82, 60
 SMALLEST = 48  # side of a picture
 BINS = 20  # of a histogram

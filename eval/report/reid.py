@@ -23,8 +23,6 @@ from eval.tables.table import percent
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.streams import Track, untracked
 
-__all__ = ["write_reid_report"]
-
 _RULE = "By average precision, ranked as the first way does it."
 _CHOSEN = ("boxes", "vehicles", "pattern", "split_file", "train_classes", "query_camera", "gallery_camera")
 

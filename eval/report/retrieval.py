@@ -18,8 +18,6 @@ from eval.retrieval.tables import dataset_title, figures_table
 from eval.tables.table import percent
 from fewshot_seg.streams import Track, untracked
 
-__all__ = ["write_retrieval_report"]
-
 MOST_CLASSES = 100  # bars
 _RULE = "By MAP@R: the precision at each of the first R neighbours that is right, R as many as there are of the class."
 

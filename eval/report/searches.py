@@ -23,8 +23,6 @@ from fewshot_seg.streams import Track
 if TYPE_CHECKING:
     from fewshot_seg.network.embedding import Embedder, Embedding
 
-__all__ = ["Explainer", "Ranked", "SearchRun", "read_search"]
-
 HITS = 5  # neighbours drawn of each query
 
 Map = NDArray[np.floating[Any]]

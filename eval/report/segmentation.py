@@ -25,8 +25,6 @@ from fewshot_seg.errors import describe
 from fewshot_seg.imaging.render import SEED_COLOURS
 from fewshot_seg.streams import Track, untracked
 
-__all__ = ["write_report"]
-
 # Of trimaps, by cv2's codes.
 _SEEDS = {1: "surely the object", 3: "probably the object", 2: "probably background", 0: "surely background"}
 

@@ -19,9 +19,6 @@ from fewshot_seg.streams import Track, ordered_map
 if TYPE_CHECKING:
     from fewshot_seg.segmentation.results import Segmentation
 
-__all__ = ["Steps", "recompute"]
-
-
 _MOST_WORKERS = 4  # each holds an image and its maps
 
 

@@ -16,8 +16,6 @@ from fewshot_seg.imaging.export import atomic_file
 if TYPE_CHECKING:
     from fewshot_seg.network.embedding import Embedder
 
-__all__ = ["MOST_ROWS", "Network", "ReportTask"]
-
 REPORT = "report.html"
 MOST_ROWS = 20_000  # of the table of all episodes or queries
 

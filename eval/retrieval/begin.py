@@ -21,8 +21,6 @@ from fewshot_seg import __version__
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.streams import Track
 
-__all__ = ["Embedded", "SearchTask", "begun", "embed", "scores_file"]
-
 _FREE: Final = ("root",)  # where the data lies doesn't change a result
 
 

@@ -15,8 +15,6 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.streams import Track, untracked
 
-__all__ = ["assign", "k_means", "normalized_mutual_information", "seed_centres"]
-
 ITERATIONS = 50
 CELLS = 2**24  # distances at once: 64 MB
 

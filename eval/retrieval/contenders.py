@@ -13,8 +13,6 @@ from fewshot_seg.errors import ConfigError
 if TYPE_CHECKING:
     from fewshot_seg.network.embedding import Embedder
 
-__all__ = ["Contender", "check_weights", "load_contenders"]
-
 
 @dataclass(frozen=True)
 class Contender:

@@ -17,8 +17,6 @@ from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 
-__all__ = ["KINDS", "SPLITS", "Choice", "RetrievalImages", "open_images", "paired"]
-
 KINDS: Final = ("cub", "cars", "sop", "inshop", "folder", "csv")
 SPLITS: Final = ("train", "validation", "test")
 

@@ -17,8 +17,6 @@ from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.retrieval.exact import QUERIES, TopK
 from fewshot_seg.retrieval.recall import first_hits, nearest_others
 
-__all__ = ["Ranking", "average_precision_at_r", "r_precision", "rank", "recalls", "relevant_of"]
-
 
 @dataclass(frozen=True)
 class Ranking:

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["PUBLISHED", "Published", "published"]
-
 
 @dataclass(frozen=True)
 class Published:

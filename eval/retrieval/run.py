@@ -18,8 +18,6 @@ from fewshot_seg.streams import Track, untracked
 if TYPE_CHECKING:
     from eval.retrieval.scoring import QueryScores
 
-__all__ = ["KIND", "RetrievalTask", "default_ks", "run_retrieval"]
-
 KIND: Final = "retrieval"
 _KS: Final = {"sop": (1, 10, 100, 1000), "inshop": (1, 10, 20, 30)}
 

@@ -21,8 +21,6 @@ from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.retrieval.exact import QUERIES
 from fewshot_seg.streams import Track
 
-__all__ = ["SHOWN", "QueryScores", "figures_of", "load_scores", "nmi_of", "save_scores", "score_queries"]
-
 SHOWN: Final = 10
 """Neighbours of each query that are kept for a report."""
 

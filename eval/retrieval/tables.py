@@ -9,8 +9,6 @@ from typing import Any, Final
 from eval.retrieval.published import published
 from eval.tables.table import Table, percent, span
 
-__all__ = ["dataset_title", "figures_table", "notes_of"]
-
 _NAMED: Final = ("cub", "cars", "sop", "inshop")  # sets that are one and the same everywhere
 
 

@@ -25,8 +25,6 @@ from fewshot_seg.imaging.images import DRAFT_MARGIN, Preprocessing, preprocess, 
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.streams import Track, in_batches, ordered_map
 
-__all__ = ["BLOCK", "Vectors", "embed_files"]
-
 BLOCK = 256
 _BATCH = 32  # images at once on a GPU
 _MOST_WORKERS = 8

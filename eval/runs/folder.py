@@ -17,8 +17,6 @@ from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
 from fewshot_seg.imaging.export import is_temporary, make_folder, remove_leftovers, write_json
 from fewshot_seg.locks import sole_user
 
-__all__ = ["CONFIG", "append_lines", "claim_run", "held_folder", "read_lines", "refuse_foreign_table"]
-
 CONFIG = "config.json"
 
 

@@ -12,8 +12,6 @@ from typing import Final
 
 import fewshot_seg
 
-__all__ = ["code_digest", "libraries"]
-
 _LIBRARIES: Final = ("numpy", "opencv-python", "pillow", "scikit-image", "timm", "torch", "torchvision")
 _OWN: Final = (
     "episodes/hints.py",

@@ -18,19 +18,6 @@ from eval.runs.folder import read_lines
 from fewshot_seg.errors import ConfigError, OutputError, describe
 from fewshot_seg.imaging.export import atomic_file, make_folder, remove_leftovers
 
-__all__ = [
-    "ALONE",
-    "PLACE",
-    "Shard",
-    "drop_parts",
-    "mark_done",
-    "part_file",
-    "read_parts",
-    "shard_of",
-    "wait_for_files",
-    "wait_for_others",
-]
-
 PLACE = "place"
 """In a share's file each line says at which place of the run it belongs."""
 

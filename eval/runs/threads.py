@@ -10,8 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["single_threaded"]
-
 
 @contextmanager
 def single_threaded() -> Iterator[Callable[[], None]]:

@@ -21,8 +21,6 @@ from fewshot_seg.datasets import open_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.streams import Track
 
-__all__ = ["ABLATED", "SETTINGS", "AblationPlan", "Row", "ablation_rows", "ablation_table", "run_ablation"]
-
 ABLATED: Final = (*CHANGES, "centre-box")
 """The methods of the table, in its order."""
 

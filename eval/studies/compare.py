@@ -20,8 +20,6 @@ from eval.studies.published import Published, published
 from eval.studies.systems import Part, System
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["Comparison", "Difference", "Estimate", "Pairing", "compare", "difference", "estimate"]
-
 Pairing = Literal["same episodes", "same queries", "unpaired"]
 """Of two systems: what their episodes share. "same queries": other supports (or more of them)."""
 

@@ -8,8 +8,6 @@ from eval.studies.published import Published
 from eval.studies.systems import FOLDS, System
 from eval.tables.table import Table, percent, span
 
-__all__ = ["comparison_tables", "estimate_text", "figures_table", "p_text"]
-
 _FOLD_TITLES = tuple(f"fold {fold}" for fold in FOLDS)
 
 

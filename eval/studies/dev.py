@@ -19,8 +19,6 @@ from fewshot_seg.datasets import SegmentationDataset, open_dataset
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.streams import Track
 
-__all__ = ["FOLDS", "SETTINGS", "DevPlan", "dev_table", "run_dev", "run_folds"]
-
 SETTINGS: Final = ((1, 1), (1, 5), (2, 1), (2, 5))
 """(ways, shots)."""
 

@@ -15,8 +15,6 @@ from fewshot_seg.datasets import Fold, open_dataset
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.streams import Track
 
-__all__ = ["FOLDS", "NONE", "SETTINGS", "HintPlan", "behind", "run_hints"]
-
 FOLDS: Final[Sequence[Fold]] = (0, 1, 2, 3)
 NONE: Final = "none"
 

@@ -12,8 +12,6 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 
-__all__ = ["FOLD_IMAGES", "validation_images"]
-
 FOLD_IMAGES = (345, 433, 587, 326)
 """How many images each fold's list has."""
 

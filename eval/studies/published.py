@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["PUBLISHED", "Published", "published"]
-
 Given = Literal["mask", "nothing", "class name"]
 Training = Literal["trained", "training-free", "not stated"]
 Metric = Literal["miou", "binary_iou"]

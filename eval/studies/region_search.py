@@ -31,8 +31,6 @@ from fewshot_seg.retrieval.regions import CANDIDATES, RegionSearcher, Scored, re
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.streams import Track
 
-__all__ = ["OBJECT", "WHOLE", "WINDOWS", "Found", "RegionTask", "average_precision", "box_iou", "run_region_search"]
-
 WHOLE: Final = "whole image to whole images"
 OBJECT: Final = "the example's object to whole images"
 WINDOWS: Final = "the example's object to nine windows of each image"

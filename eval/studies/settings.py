@@ -8,8 +8,6 @@ from typing import Any
 
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["nested", "parse_grid", "parse_setting", "parse_values"]
-
 _FORM = "give OPTION=VALUE, as in seeds.background=0.2"
 
 

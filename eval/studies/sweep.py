@@ -32,18 +32,6 @@ from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import make_folder, write_json
 from fewshot_seg.streams import Track
 
-__all__ = [
-    "Choice",
-    "Point",
-    "Sweep",
-    "SweepResult",
-    "check_leakage",
-    "class_groups",
-    "cross_validate",
-    "run_sweep",
-    "setting_text",
-]
-
 SWEEP = "sweep.json"
 
 _LONGEST_NAME = 150

@@ -8,8 +8,6 @@ from eval.studies.compare_tables import estimate_text, p_text
 from eval.studies.sweep import Choice, Point, SweepResult, setting_text
 from eval.tables.table import Table, percent
 
-__all__ = ["sweep_table"]
-
 
 def sweep_table(result: SweepResult) -> Table:
     """The points, best first, and under them what cross-validation chose."""

@@ -23,8 +23,6 @@ from eval.measures.metrics import means
 from eval.studies.pascal_val import FOLD_IMAGES, validation_images
 from fewshot_seg.errors import DataError, describe
 
-__all__ = ["FOLDS", "Part", "System", "load_parts", "load_systems"]
-
 FOLDS = ("0", "1", "2", "3")
 
 # Of a run's config: what makes runs over several folds one system.

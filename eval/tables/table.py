@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["Table", "markdown", "percent", "span"]
-
 
 @dataclass(frozen=True)
 class Table:

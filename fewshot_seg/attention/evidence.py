@@ -11,8 +11,6 @@ from torch import Tensor
 
 from fewshot_seg.errors import ShapeError
 
-__all__ = ["class_evidence", "class_shares", "contributions"]
-
 
 def contributions(feature_map: Tensor, f: Tensor, g: Tensor) -> Tensor:
     """Each position's part of the cosine of two images: ``sum_k f_k g_k A_k``.

@@ -28,17 +28,6 @@ if TYPE_CHECKING:
 
     from fewshot_seg.network.embedding import Embedder
 
-__all__ = [
-    "Method",
-    "Shots",
-    "Variant",
-    "attention_maps",
-    "scale_maps",
-    "shots_of",
-    "similarity_maps",
-    "tuple_maps",
-]
-
 Method = Literal["auto", "closed_form", "autograd"]
 Variant = Literal["paper", "overlap", "contributions", "grad-cam", "class-evidence"]
 

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, ShapeError
 
-__all__ = ["Weighting", "pair_weights", "quadruplet_weights", "shot_weights", "triplet_weights"]
-
 Weighting = Literal["overlap", "paper", "contributions", "grad-cam"]
 
 

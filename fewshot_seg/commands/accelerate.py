@@ -11,8 +11,6 @@ import typer
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.engine import Threads
 
-__all__ = ["EPILOG", "Accelerating", "Backend", "Searching", "accelerate"]
-
 EPILOG = """
 [bold]Examples[/]
 

@@ -9,8 +9,6 @@ from typing import TypeVar
 
 import typer
 
-__all__ = ["complain", "print_table", "tracked"]
-
 Item = TypeVar("Item")
 COMMAND = "fewshot-seg"
 PLAIN_EVERY = 10.0  # seconds between progress lines where stderr is not a terminal

@@ -17,8 +17,6 @@ from fewshot_seg.imaging.render import Tile, heat_map, overlay, seed_map, sheet
 if TYPE_CHECKING:
     from fewshot_seg.segmentation.segmenter import Segmentation, Segmenter
 
-__all__ = ["SHEET_NAME", "run_demo"]
-
 SHEET_NAME = "index.png"
 TITLE = "fewshot-seg: one example without a mask finds its like in another photograph"
 TILE = 250

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from fewshot_seg.network.embedding import Embedder
     from fewshot_seg.segmentation.segmenter import Segmenter
 
-__all__ = ["Device", "Engine", "Out", "Precise", "Precision", "Threads", "Weights"]
-
 
 class Precision(StrEnum):
     """Number format of the network's arithmetic."""

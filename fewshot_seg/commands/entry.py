@@ -14,8 +14,6 @@ from typer.core import TyperGroup
 from fewshot_seg.commands.console import complain
 from fewshot_seg.errors import FewShotError
 
-__all__ = ["OneLineErrors", "make_app"]
-
 
 class OneLineErrors(TyperGroup):
     """Errors as one line on stderr and an exit status: 1 anything of ours, 2 wrong usage, 130 Ctrl-C."""

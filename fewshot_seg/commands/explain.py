@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from fewshot_seg.network.embedding import Embedder
 
-__all__ = ["ExplainRequest", "run_explain"]
-
 ROLES = {
     2: ("first", "second"),
     3: ("anchor", "positive", "negative"),

@@ -14,8 +14,6 @@ from fewshot_seg.imaging.export import atomic_file, make_folder
 if TYPE_CHECKING:
     from fewshot_seg.imaging.images import ImageInput
 
-__all__ = ["OnnxRequest", "run_export_onnx"]
-
 SUFFIX = ".onnx"
 
 

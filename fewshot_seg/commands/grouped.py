@@ -8,8 +8,6 @@ from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Any, get_type_hints
 
-__all__ = ["grouped"]
-
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
     """The function as a command whose parameters that are dataclasses stand as their fields on the command line.

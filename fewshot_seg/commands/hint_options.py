@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["EXAMPLES", "QueryHints", "SupportHints"]
-
 EXAMPLES = """
 fewshot-seg segment photo.jpg --support cup=cup.jpg --support-mask cup=cup-mask.png --out results
 

@@ -12,8 +12,6 @@ from typing import Any
 from fewshot_seg.commands.hint_options import QueryHints
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["Box", "Given", "Points", "parse_box", "parse_points", "parse_query_hints"]
-
 Box = tuple[float, float, float, float]
 Points = tuple[tuple[float, float, bool], ...]
 

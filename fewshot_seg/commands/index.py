@@ -14,8 +14,6 @@ from fewshot_seg.commands.engine import Device, Engine, Threads, Weights
 from fewshot_seg.commands.index_inputs import read_inputs
 from fewshot_seg.commands.indexes import interruptible, open_index, report, waiting
 
-__all__ = ["index_app"]
-
 index_app = typer.Typer(
     name="index",
     help="Make an index of images, to be searched by example, and keep it up to date.",

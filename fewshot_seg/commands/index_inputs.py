@@ -10,8 +10,6 @@ from pathlib import Path
 
 from fewshot_seg.errors import ConfigError, DataError
 
-__all__ = ["STDIN", "IndexInputs", "read_inputs"]
-
 STDIN = "-"
 
 

@@ -15,8 +15,6 @@ from fewshot_seg.commands.engine import Engine
 if TYPE_CHECKING:
     from fewshot_seg.retrieval.index import Index
 
-__all__ = ["interruptible", "open_index", "report", "waiting"]
-
 
 def open_index(
     folder: Path, weights: str | None = None, device: str = "auto", threads: int | None = None, *, load: bool = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "model_rows"]
-
 COLUMNS = ("name", "backbone", "present", "weights", "note")
 
 

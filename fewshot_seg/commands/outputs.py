@@ -12,16 +12,6 @@ from typing import Any
 
 from fewshot_seg.errors import ConfigError
 
-__all__ = [
-    "Results",
-    "is_our_mask",
-    "output_stems",
-    "read_results",
-    "refuse_foreign",
-    "refuse_overwriting",
-    "without_results",
-]
-
 LONGEST = 200  # bytes of a stem: file systems allow 255, and "_overlay.jpg" and a number come after it
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from fewshot_seg.retrieval.index import Index
     from fewshot_seg.retrieval.regions import RegionHit, RegionSearcher
 
-__all__ = ["RegionAnswer", "RegionSheets", "check_regions", "run_region_search"]
-
 
 @dataclass(frozen=True)
 class RegionAnswer:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fewshot_seg.reid.search import SearchOptions
     from fewshot_seg.retrieval.index import Index
 
-__all__ = ["reid_app"]
-
 reid_app = typer.Typer(
     name="reid",
     help="Find people or vehicles again in other cameras.",

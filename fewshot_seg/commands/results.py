@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from fewshot_seg.segmentation.segmenter import Segmentation
 
-__all__ = ["COLUMNS", "failed_entry", "mask_name", "overlay_name", "save_result", "table_rows"]
-
 COLUMNS = ("image", "class", "area %", "score")
 
 

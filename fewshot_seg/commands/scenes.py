@@ -11,8 +11,6 @@ import numpy.typing as npt
 from fewshot_seg.errors import DataError
 from fewshot_seg.imaging.render import above
 
-__all__ = ["Picture", "Scene", "scenes"]
-
 Image8 = npt.NDArray[np.uint8]
 
 

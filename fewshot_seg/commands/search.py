@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fewshot_seg.retrieval.index import Index
     from fewshot_seg.retrieval.search import Combine
 
-__all__ = ["EPILOG", "HELP", "search"]
-
 HELP = (
     "Find the images of INDEX that are most like each QUERY: score is the cosine, at most 1.\n\n"
     "The query itself is a hit if it is in the index. A query that cannot be read is reported, the others are done, "

@@ -11,8 +11,6 @@ from typing import Any
 from fewshot_seg.commands.searching import Entry, EntryHit
 from fewshot_seg.errors import describe
 
-__all__ = ["as_json_entry", "table_of", "write_table"]
-
 DIGITS = 6
 
 

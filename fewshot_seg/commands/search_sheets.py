@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fewshot_seg.imaging.render import Tile
     from fewshot_seg.retrieval.index import Index
 
-__all__ = ["Explainer", "refuse_gallery", "refuse_targets", "write_sheet"]
-
 SHEET_QUERIES = 40  # more make a picture that no viewer shows
 HITS_A_ROW = 5
 TILE, WHY_TILE = 200, 260

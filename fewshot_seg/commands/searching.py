@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from fewshot_seg.retrieval.index import Index
     from fewshot_seg.retrieval.search import Combine, Hit
 
-__all__ = ["Answer", "Entry", "EntryHit", "Query", "SearchRequest", "find_queries", "run_search"]
-
 
 @dataclass(frozen=True)
 class SearchRequest:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from fewshot_seg.prompts.hints import Query as QueryWithHints
     from fewshot_seg.segmentation.segmenter import Prepared, Segmentation, Segmenter, Support
 
-__all__ = ["Report", "SegmentRequest", "run_segment"]
-
 MOST_CLASSES = 255  # an 8-bit label map
 
 

@@ -13,8 +13,6 @@ from typing import Any
 from fewshot_seg.commands.hints import BOX_FORM, KINDS, POINTS_FORM, Given, read_value
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["Shot", "parse_negatives", "parse_supports"]
-
 NONE = "-"  # nothing is known of this shot
 UNNAMED = "object"  # the class of a support that is given as a path alone
 

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["EXAMPLES", "LocateBy", "Quality", "Refine", "Way"]
-
 EXAMPLES = """
 fewshot-seg segment photos/ --support cup=cup.jpg --joint --quality best --out results
 

@@ -13,8 +13,6 @@ from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.datasets.published import Row, labelled
 from fewshot_seg.errors import DataError, describe
 
-__all__ = ["load"]
-
 TRAIN_CLASSES: Final = 98
 IMAGES: Final = {"train": 8054, "test": 8131}
 _WHOLE: Final = "cars_annos.mat"

@@ -11,8 +11,6 @@ from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.find import find_images, natural_key
 
-__all__ = ["choose_classes", "load"]
-
 DEFAULT_SHARE = 0.5
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "query", "gallery"}
 

@@ -21,8 +21,6 @@ from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 from fewshot_seg.imaging.geometry import Outline, check_outline, check_size, draw_outline
 
-__all__ = ["Coco"]
-
 _log = logging.getLogger(__name__)
 
 _HINT: Final = "give a json file of COCO's instances, or the folder that has annotations/instances_SPLIT.json"

@@ -17,8 +17,6 @@ from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES, natural_key
 from fewshot_seg.imaging.masks import read_mask
 
-__all__ = ["ClassFolders"]
-
 _HINT: Final = "the root must hold a folder for each class, with images and their masks"
 _ENDING: Final = "_mask"
 _SUBFOLDER: Final = "masks"

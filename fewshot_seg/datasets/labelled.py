@@ -11,12 +11,6 @@ from typing import Final
 
 from fewshot_seg.errors import ConfigError, DataError, describe
 
-__all__ = [
-    "LabelledImages",
-    "TrainClasses",
-    "hold_out_classes",
-]
-
 TrainClasses = float | int | Sequence[str]
 """Which classes are trained on; see `class_folder.choose_classes`."""
 

@@ -21,8 +21,6 @@ from fewshot_seg.datasets.table import read_table, record_line
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.find import natural_key
 
-__all__ = ["load"]
-
 DEFAULT_TABLE: Final = "df.csv"
 _PARTS: Final = {"train": "train", "validation": "test", "val": "test", "valid": "test", "test": "test"}
 _YES: Final = ("1", "true", "yes")

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.datasets.labelled import examples
-from fewshot_seg.datasets.segmentation import BACKGROUND, VOID, Entry
+from fewshot_seg.datasets.segmentation import BACKGROUND, Entry
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
-from fewshot_seg.imaging.masks import size_message
-
-__all__ = ["Folder", "MaskedImages", "interleaved", "listing", "only_present"]
+from fewshot_seg.imaging.masks import VOID, size_message
 
 
 class MaskedImages(ABC):

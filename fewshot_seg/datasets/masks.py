@@ -16,8 +16,6 @@ from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 from fewshot_seg.imaging.masks import read_labels
 
-__all__ = ["ImagesAndMasks"]
-
 _HINT: Final = "the root must hold images, masks and classes.json"
 _FORM: Final = '["cat", "dog", ...] or {"cat": 1, "dog": 2, ...}'
 

@@ -12,8 +12,6 @@ from fewshot_seg.datasets.published import Row, labelled
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.find import find_images, natural_key
 
-__all__ = ["PATTERN", "load"]
-
 PATTERN: Final = r"(?P<id>[^/]+?)_c(am)?(?P<camera>\d+)[^/]*"
 """NAME_c1..., NAME_cam1...: Market-1501's file names, and many others."""
 

@@ -15,8 +15,6 @@ from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.masks import as_labels, read_labels
 
-__all__ = ["CLASSES", "PascalVoc"]
-
 CLASSES: Final = (
     "aeroplane",
     "bicycle",

@@ -18,8 +18,6 @@ from fewshot_seg.datasets.labelled import LabelledImages, examples
 from fewshot_seg.datasets.published import Row, data_folder, load_parts, read_fields
 from fewshot_seg.errors import ConfigError, DataError, describe
 
-__all__ = ["FOLDERS", "JUNK", "cuhk03", "duke", "market", "msmt17"]
-
 FOLDERS: Final = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 JUNK: Final = "-1"
 """The identity of detections that are nobody: they count neither for nor against, and are left out."""

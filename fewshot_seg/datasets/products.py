@@ -13,8 +13,6 @@ from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.datasets.published import Row, data_folder, labelled, load_parts, read_fields
 from fewshot_seg.errors import DataError, describe
 
-__all__ = ["cub", "inshop", "sop"]
-
 # Wah et al., 2011: 200 birds, the first 100 classes to train on, the last 100 to test with.
 CUB_IMAGES: Final = {"train": 5864, "test": 5924}
 _CUB_TRAIN_CLASSES: Final = 100

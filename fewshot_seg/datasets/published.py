@@ -11,8 +11,6 @@ from fewshot_seg.datasets.labelled import LabelledImages, examples
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.find import natural_key
 
-__all__ = ["Row", "data_folder", "labelled", "load_parts", "read_fields"]
-
 
 class Row(NamedTuple):
     """One listed image: its path from the data set's folder, the name of its class, its camera."""

@@ -20,8 +20,6 @@ from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, hold_out
 from fewshot_seg.datasets.segmentation import SegmentationDataset
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["KINDS", "SPLITS", "dataset_names", "load_dataset", "open_dataset"]
-
 _LOADERS: Final = {
     "folder": "class_folder.load",
     "csv": "labelled_csv.load",

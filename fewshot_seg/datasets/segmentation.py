@@ -13,16 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.imaging.masks import VOID
-
-__all__ = [
-    "BACKGROUND",
-    "VOID",
-    "Entry",
-    "Fold",
-    "SegmentationDataset",
-    "fold_classes",
-]
 
 BACKGROUND: Final = 0
 

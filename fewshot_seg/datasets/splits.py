@@ -24,8 +24,6 @@ from fewshot_seg.datasets.segmentation import Entry, SegmentationDataset
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 
-__all__ = ["RULES", "make_split_list", "read_ids", "read_split_list", "write_split_list"]
-
 _LINE = re.compile(r"(?P<image>[^\s/\\](?:[^\\]*[^\s/\\])?)__(?P<label>[0-9]{1,4})")
 _PITCH: Final = 32
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from fewshot_seg.errors import DataError, describe
 
-__all__ = ["read_table", "record_line"]
-
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The table's records, column -> value, stripped of blanks; a value that is missing is empty.

@@ -15,8 +15,6 @@ from fewshot_seg.datasets.published import Row, data_folder, labelled, load_part
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.find import natural_key
 
-__all__ = ["SIZES", "vehicleid", "veri"]
-
 # Liu et al., ECCV 2016: 576 vehicles to train on, 200 to test with, 20 cameras; three lists say which.
 VERI_IMAGES: Final = {"train": 37778, "query": 1678, "gallery": 11579}
 _VERI_PARTS: Final = {"train": "train", "query": "query", "gallery": "test"}  # as folders and lists call them

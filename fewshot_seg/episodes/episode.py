@@ -13,8 +13,6 @@ from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 
-__all__ = ["Episode", "read_episode_list", "read_episodes", "write_episodes"]
-
 
 @dataclass(frozen=True)
 class Episode:

@@ -27,17 +27,6 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-__all__ = [
-    "atomic_file",
-    "is_temporary",
-    "make_folder",
-    "remove_leftovers",
-    "temporary_path",
-    "write_image",
-    "write_json",
-    "write_label_png",
-]
-
 JPEG_QUALITY = 90
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 

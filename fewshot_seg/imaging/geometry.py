@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from fewshot_seg.errors import DataError, ShapeError
 from fewshot_seg.imaging.decode import MAX_PIXELS
 
-__all__ = ["Outline", "bounding_box", "check_outline", "check_size", "decode_rle", "draw_outline", "encode_rle"]
-
 _LONGEST: Final = 200
 """An outline is at most so many times as long as the image's height and width together."""
 _GROUP: Final = 7

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from fewshot_seg.errors import DataError, ImageError, ShapeError, describe
 from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, opened, oriented
 
-__all__ = ["VOID", "as_labels", "read_labels", "read_mask", "size_message"]
-
 VOID: Final = -1
 """The label of pixels that count neither for nor against: object borders, what annotators left open. Files
 have the largest value of their kind there, 255 or 65535."""

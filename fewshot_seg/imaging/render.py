@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from fewshot_seg.errors import ShapeError
 
-__all__ = ["PALETTE", "Tile", "above", "class_colour", "heat_map", "overlay", "seed_map", "sheet"]
-
 Image8 = npt.NDArray[np.uint8]
 
 FILL = 0.4  # opacity of the colour inside a mask: the object stays recognisable

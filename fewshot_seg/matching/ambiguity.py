@@ -7,8 +7,6 @@ import torch.nn.functional as F
 
 from fewshot_seg.matching.matcher import Encoded
 
-__all__ = ["AMBIGUOUS", "likeness_of_parts"]
-
 AMBIGUOUS = 0.2
 """Below this the parts are taken for two things. Of the VOC development images that names 54 % of the 262 that show two
 classes or more of at least 2 % of the image, and 8 % of the 110 that show one alone (matcher "fold2"; 68 and 9 % with

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from fewshot_seg.errors import ShapeError
 
-__all__ = ["SIMILARITIES", "Keys", "join", "keys_of", "similarities", "unit"]
-
 SIMILARITIES = ("neighbour margin", "foreground neighbour", "prototype margin", "foreground prototype")
 """What `similarities` gives, in order."""
 

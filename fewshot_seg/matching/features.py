@@ -24,8 +24,6 @@ from fewshot_seg.imaging.images import ImageInput, preprocess, read_image
 from fewshot_seg.matching.matcher import Encoded, Matcher
 from fewshot_seg.network.embedding import Embedder, Embedding
 
-__all__ = ["LAST", "FeatureCache", "FeatureExtractor", "Features", "Loaded", "as_embedding"]
-
 LAST: Final = "last"
 """The name of A, the last convolutional map."""
 

@@ -29,19 +29,6 @@ from fewshot_seg.network.checkpoints import SUFFIX
 from fewshot_seg.network.embedder import Embedder
 from fewshot_seg.network.weights import digest_of, first_line, load_strict
 
-__all__ = [
-    "AUTO",
-    "NONE",
-    "MatcherHeader",
-    "backbone_digest",
-    "load_matcher",
-    "matcher_for",
-    "packaged",
-    "packaged_names",
-    "read_matcher_header",
-    "save_matcher",
-]
-
 AUTO: Final = "auto"
 NONE: Final = "none"
 KEY: Final = "fewshot_seg_matcher"

@@ -22,8 +22,6 @@ from fewshot_seg.errors import CheckpointError, ShapeError
 from fewshot_seg.matching.correspondence import SIMILARITIES, Keys, similarities, unit
 from fewshot_seg.matching.presence import Presence
 
-__all__ = ["EVIDENCE", "KINDS_EVIDENCE", "Encoded", "Matcher", "MatcherSpec"]
-
 EVIDENCE = 4
 """Maps of similarity attention and class evidence that `decide` takes, see `matching.common`."""
 

@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Presence"]
-
 _DROPOUT = 0.3
 _TOP = 0.05  # of the positions: the most alike
 _NOTHING = 1e-6

@@ -21,8 +21,6 @@ from fewshot_seg.attention.evidence import class_evidence, contributions
 from fewshot_seg.matching.correspondence import Keys, join, keys_of, unit
 from fewshot_seg.matching.matcher import Encoded, Matcher
 
-__all__ = ["Known", "Matched", "View", "common", "decide_with", "match", "rival_keys", "shared_kinds", "with_known"]
-
 ROUNDS = 2
 TEMPERATURE = 2.0
 """Of the softmax over the backbone's classes: what an image shows is rarely one class alone."""

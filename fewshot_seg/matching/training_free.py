@@ -26,8 +26,6 @@ from fewshot_seg.network.embedding import Embedding
 if TYPE_CHECKING:
     from fewshot_seg.network.embedding import Embedder
 
-__all__ = ["LAYERS", "Located", "Rival", "Scene", "locate", "scene_of"]
-
 LAYERS = ("blocks.5", "blocks.6")
 """Names of the layers that are compared where the trunk gives them (`Embedder.with_layers`); else the last map is."""
 

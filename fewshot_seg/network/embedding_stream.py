@@ -15,8 +15,6 @@ from fewshot_seg.imaging.images import ImageInput, load_batch
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.streams import read_then, worker_pool
 
-__all__ = ["embed_stream"]
-
 _MOST_WORKERS = 8
 
 

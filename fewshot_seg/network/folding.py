@@ -19,8 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["FoldedCopy", "fold"]
-
 _PROBE_SIZE: Final = (96, 160)
 _SIZES: Final = 2  # of inputs, whose laid out weights are kept: each is a copy of the network's weights
 _LAY_OUT: Final[Any] = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.network.heads import Head, PooledHead
 
-__all__ = ["PCBHead"]
-
 _EMPTY = 1e-6
 """A part that no position belongs to is divided by this, not by 0."""
 

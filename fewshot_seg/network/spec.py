@@ -9,8 +9,6 @@ from typing import Any
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.images import Preprocessing
 
-__all__ = ["EmbedderSpec"]
-
 _MAX_DIM = 65_536
 
 

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["keep_last_size"]
-
 _PROBE = (128, 192)
 
 

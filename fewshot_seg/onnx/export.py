@@ -29,17 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
-__all__ = [
-    "INPUTS",
-    "OUTPUTS",
-    "TOLERANCE",
-    "OnnxModel",
-    "WithAttention",
-    "export_onnx",
-    "largest_difference",
-    "run_onnx",
-]
-
 INPUTS: Final = ("images", "partners")
 OUTPUTS: Final = ("vectors", "feature_maps", "attention")
 TOLERANCE: Final = 1e-4

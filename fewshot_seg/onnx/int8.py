@@ -17,8 +17,6 @@ from fewshot_seg.imaging.images import ImageInput, load_batch
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.onnx.export import INPUTS, OnnxModel, run_onnx
 
-__all__ = ["agreement", "quantized"]
-
 _LEAST: Final = 4
 
 _QUANTIZED: Final = ("Conv", "Clip", "Relu", "Add")

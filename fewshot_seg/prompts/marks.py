@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from fewshot_seg.cutting.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND, PROBABLE_FOREGROUND
 
-__all__ = ["Marks", "apply_to_map", "apply_to_mask", "apply_to_trimap", "known_on_grid", "share_of"]
-
 # Measured on development images, on a grid of 24 x 24 (`fewshot-eval hints` shows what hints are worth).
 _FULL_SHARE = 0.05  # strokes that cover this share of a cell settle it
 _INSIDE_BOX = 0.4  # how much it counts as known that a box's inside is object

@@ -14,8 +14,6 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.retrieval.exact import top_k
 
-__all__ = ["ExpansionOptions", "expand_queries"]
-
 
 @dataclass(frozen=True)
 class ExpansionOptions:

@@ -15,8 +15,6 @@ from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import DataError
 from fewshot_seg.retrieval.index import Index
 
-__all__ = ["CAMERA", "ID", "Items", "camera_of", "query_cameras", "read_items"]
-
 ID: Final = "id"
 CAMERA: Final = "camera"
 """The columns of an index that re-identification looks at; it needs neither, but `SearchOptions.same_camera` does."""

@@ -22,15 +22,6 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.reid.rules import Identities, Rule, masks
 
-__all__ = [
-    "QueryScores",
-    "right_ranks",
-    "score",
-    "score_rows",
-    "score_vectors",
-    "similarity_rows",
-]
-
 _CELLS: Final = 8_000_000  # similarities held at a time: 64 MB of them, and some masks
 _FEW: Final = 4  # right entries a query, up to which counting beats sorting
 

@@ -23,8 +23,6 @@ from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.reid.rows import Rows, cat, from_cells
 from fewshot_seg.streams import Track, untracked
 
-__all__ = ["KReciprocal", "RerankOptions", "rerank"]
-
 _CELLS: Final = 8_000_000  # numbers of one kind that are held at a time
 
 

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, ShapeError
 
-__all__ = ["JUNK", "Identities", "Rule", "masks", "one_each", "other_cameras"]
-
 JUNK: Final = -1
 """The identity of detections that are nobody: they stand in no list."""
 

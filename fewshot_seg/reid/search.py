@@ -22,8 +22,6 @@ from fewshot_seg.retrieval.index import Index
 from fewshot_seg.retrieval.search import Hit, Maps, maps_of
 from fewshot_seg.streams import Track, untracked
 
-__all__ = ["SearchOptions", "search_gallery"]
-
 SameCamera = Literal["keep", "drop"]
 
 

@@ -26,8 +26,6 @@ from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import top_k
 from fewshot_seg.retrieval.ingest import Track
 
-__all__ = ["Accelerator", "accelerate", "check_kind", "fingerprint", "open_backend", "proposals", "recall_of"]
-
 FOLDER: Final = "accelerators"
 FORMAT: Final = 1
 QUERIES: Final = 200  # of the index's own images, to measure recall

@@ -23,8 +23,6 @@ from fewshot_seg.retrieval.store import Store
 from fewshot_seg.retrieval.upkeep import named_rows, plan_update
 from fewshot_seg.retrieval.vectors import Vectors
 
-__all__ = ["Collection"]
-
 VERIFY_UP_TO: Final = 20_000  # images that are compared with their checksums at every load
 
 Paths = Iterable[str | os.PathLike[str]] | str | os.PathLike[str]

@@ -33,8 +33,6 @@ from fewshot_seg.retrieval.roots import locate
 from fewshot_seg.retrieval.rows import Row
 from fewshot_seg.retrieval.vectors import Vectors, map_vectors
 
-__all__ = ["Contents", "empty_contents", "open_contents"]
-
 
 @dataclass(frozen=True, eq=False)
 class Contents:

@@ -24,25 +24,6 @@ from fewshot_seg.retrieval.identity import Identity
 from fewshot_seg.retrieval.roots import Root, Source
 from fewshot_seg.retrieval.rows import Row, Stamp
 
-__all__ = [
-    "APPLICATION",
-    "MEND",
-    "VECTORS",
-    "Config",
-    "connect",
-    "copy_of",
-    "copy_rows",
-    "damage",
-    "in_memory",
-    "insert_rows",
-    "read_config",
-    "read_rows",
-    "rows_damaged",
-    "transaction",
-    "vector_sum",
-    "write_config",
-]
-
 FORMAT: Final = 2
 VECTORS: Final = re.compile(r"vectors-[0-9a-f]{16}\.f32")
 APPLICATION: Final = int.from_bytes(b"FSSG")  # in the file's header: this program's

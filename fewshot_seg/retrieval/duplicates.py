@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.retrieval.vectors import Vectors
 
-__all__ = ["Group", "blocks", "group_rows"]
-
 CHUNK: Final = 4096
 """Rows compared at a time with as many others: 64 MB of cosines."""
 

@@ -19,8 +19,6 @@ from fewshot_seg.retrieval.rows import Row, content_digest, stamp_of
 from fewshot_seg.retrieval.sources import Failure, Item
 from fewshot_seg.streams import read_then, worker_pool
 
-__all__ = ["Encoded", "Job", "encode"]
-
 
 @dataclass(frozen=True, eq=False)
 class Job:

@@ -18,8 +18,6 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, DataError, ShapeError
 from fewshot_seg.network.devices import resolve_device
 
-__all__ = ["TopK", "top_k"]
-
 CHUNK = 4096  # gallery rows at once
 QUERIES = 1024  # queries at once: with CHUNK, 16 MB of similarities
 PIECE = 2**17  # numbers in a piece of products that are summed again: 1 MB, which the allocator reuses at once

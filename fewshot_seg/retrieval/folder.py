@@ -17,8 +17,6 @@ from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
 from fewshot_seg.locks import LOCK, sole_user
 from fewshot_seg.retrieval.database import APPLICATION, VECTORS, connect
 
-__all__ = ["NAME", "check_is_index", "claim", "holds_index", "new_name", "sweep"]
-
 NAME: Final = "index.db"
 _JOURNAL: Final = f"{NAME}-journal"
 _JOURNAL_STARTS: Final = (b"", bytes(8), bytes.fromhex("d9d505f920a163d7"))

@@ -13,8 +13,6 @@ from fewshot_seg.network.backbones import ALIASES
 from fewshot_seg.network.embedding import Embedder, load_embedder
 from fewshot_seg.network.weights import digest_of
 
-__all__ = ["Identity", "check_same", "identity_of", "load_for", "sized"]
-
 
 @dataclass(frozen=True)
 class Identity:

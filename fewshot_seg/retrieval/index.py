@@ -32,8 +32,6 @@ from fewshot_seg.retrieval.sources import Failure
 from fewshot_seg.retrieval.summary import summary
 from fewshot_seg.segmentation.options import SegmenterOptions
 
-__all__ = ["Index"]
-
 
 class Index(Collection):
     """Images by their embeddings: `build` or `load` one, `search` it, change it; see `Collection`.

@@ -16,8 +16,6 @@ from fewshot_seg.retrieval.rows import Row, stamp_of
 from fewshot_seg.retrieval.sources import Failure, Item
 from fewshot_seg.retrieval.store import Store
 
-__all__ = ["Changes", "Options", "Track", "column_names", "ingest", "known_rows", "refuse_others"]
-
 Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 """Passes items on and shows progress: (items, total, what is done with them)."""
 

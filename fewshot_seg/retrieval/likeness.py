@@ -12,8 +12,6 @@ from torch import Tensor
 from fewshot_seg.errors import ShapeError
 from fewshot_seg.network.embedding import Embedder
 
-__all__ = ["pooled_region", "region_likeness", "region_vectors", "shared_evidence"]
-
 FLOOR = 0.05
 """Every position counts at least this much: a map may be wrong, and what is around an object says something, too."""
 

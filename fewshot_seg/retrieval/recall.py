@@ -10,8 +10,6 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, DataError, ShapeError
 from fewshot_seg.retrieval.exact import QUERIES, TopK, top_k
 
-__all__ = ["first_hits", "nearest_others", "recall_at_k"]
-
 
 def nearest_others(queries: Tensor, gallery: Tensor, own: Tensor, k: int, *, chunk: int = QUERIES) -> TopK:
     """The k nearest of the gallery for each query, the query's own row left out.

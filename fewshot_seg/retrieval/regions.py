@@ -36,8 +36,6 @@ from fewshot_seg.segmentation.cutter import Cutter, Target
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.streams import in_batches, ordered_map, worker_pool
 
-__all__ = ["CANDIDATES", "RegionHit", "RegionSearcher", "Scored", "Wanted", "region_box"]
-
 CANDIDATES = 50
 
 _FINER = 8  # cells of a map's grid are divided by this a side before its box is read off

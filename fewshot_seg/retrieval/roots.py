@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["Root", "Source", "base_of", "from_here", "identity_key", "locate", "rebased", "root_number", "with_root"]
-
 
 @dataclass(frozen=True)
 class Root:

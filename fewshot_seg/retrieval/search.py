@@ -21,8 +21,6 @@ from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import TopK
 from fewshot_seg.streams import in_batches, ordered_map, worker_pool
 
-__all__ = ["Box", "Combine", "Hit", "Maps", "Searcher", "cut_out", "maps_of"]
-
 Box = Sequence[float]
 Combine = Literal["average", "any"]
 

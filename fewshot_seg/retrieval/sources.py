@@ -11,8 +11,6 @@ from fewshot_seg.errors import PATH_TYPES, DataError, describe
 from fewshot_seg.imaging.find import find_images
 from fewshot_seg.retrieval.roots import Source, root_number
 
-__all__ = ["Failure", "Found", "Item", "find_items"]
-
 HERE = 0  # the working folder, before it is known what number it has among an index's
 
 

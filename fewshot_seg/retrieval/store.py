@@ -19,8 +19,6 @@ from fewshot_seg.retrieval.folder import NAME, new_name, sweep
 from fewshot_seg.retrieval.rows import Row
 from fewshot_seg.retrieval.vectors import Vectors, write_vectors
 
-__all__ = ["Store"]
-
 PART_ROWS: Final = 1024  # that are kept in memory while images are added: what a killed program loses at most,
 PART_SECONDS: Final = 30.0  # or this much of its work
 MANY_HOLES: Final = 4096  # and more than there are images: the vectors are then written anew

@@ -7,8 +7,6 @@ from typing import Any
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.folder import NAME
 
-__all__ = ["summary"]
-
 
 def summary(contents: Contents) -> dict[str, Any]:
     """An index in numbers and names, as JSON values; `images` counts those that count, sizes are in bytes.

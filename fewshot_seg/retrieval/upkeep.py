@@ -15,8 +15,6 @@ from fewshot_seg.retrieval.ingest import known_rows
 from fewshot_seg.retrieval.roots import Source, base_of, identity_key
 from fewshot_seg.retrieval.sources import Failure, Item
 
-__all__ = ["Update", "named_rows", "plan_update"]
-
 
 @dataclass(frozen=True)
 class Update:

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError, OutputError, describe
 
-__all__ = ["Vectors", "map_vectors", "write_vectors"]
-
 
 class Vectors:
     """An (N, D) float32 matrix: rows of a larger one, read when they are asked for.

@@ -16,8 +16,6 @@ from fewshot_seg.matching.training_free import LAYERS
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.segmentation.options import SegmenterOptions
 
-__all__ = ["Choice", "choose_locator"]
-
 
 class Choice(NamedTuple):
     """A locator, and what its features must hold.

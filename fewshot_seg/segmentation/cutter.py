@@ -17,8 +17,6 @@ from fewshot_seg.prompts.hints import Marks, apply_to_mask, apply_to_trimap
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.results import ObjectResult, Segmentation
 
-__all__ = ["Cutter", "Target"]
-
 SEEDS_OF_PROBABILITIES = SeedOptions(threshold=0.4, background=0.2, foreground=0.5)
 SEEDS_OF_DOUBT = SeedOptions(threshold="otsu", background=0.2, foreground=0.5)
 """Of probabilities that are low everywhere: where the object would be, if it is there, which presence decides."""

@@ -19,8 +19,6 @@ from fewshot_seg.matching.features import Features
 from fewshot_seg.matching.locators import Example, Located
 from fewshot_seg.prompts.hints import Marks
 
-__all__ = ["MOST", "Enlarged", "Helpers", "digest_of", "sure_marks"]
-
 MOST = 6
 """Helpers of each class. More were not better, and each makes every query slower."""
 

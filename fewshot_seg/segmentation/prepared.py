@@ -17,8 +17,6 @@ from fewshot_seg.prompts.hints import Marks
 from fewshot_seg.prompts.supports import Support, support_marks
 from fewshot_seg.streams import read_then, worker_pool
 
-__all__ = ["Prepared", "encode_examples"]
-
 _BATCH = 8
 
 

@@ -17,18 +17,6 @@ from fewshot_seg.errors import ConfigError
 from train_embed.config.run_config import RunConfig
 from train_embed.config.yaml_text import parse_yaml, to_yaml_text
 
-__all__ = [
-    "from_mapping",
-    "load_config",
-    "parse_override",
-    "preset_names",
-    "preset_text",
-    "read_mapping",
-    "to_mapping",
-    "to_yaml",
-    "valid_keys",
-]
-
 SHOWN = 3  # errors in one line
 SUFFIXES = (".yaml", ".yml")
 WANTED = {"data.train_classes": "a number of classes, a share within 0 and 1, or a list of names"}

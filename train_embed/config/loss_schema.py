@@ -8,8 +8,6 @@ from pydantic import Field, model_validator
 
 from train_embed.config.section import Count, NotNegative, Positive, Section
 
-__all__ = ["LOSS_DEFAULTS", "TUPLE_OF_LOSS", "IdentityConfig", "LossConfig", "MiningConfig", "TupleKind"]
-
 LossName = Literal["contrastive", "triplet", "quadruplet", "multi-similarity", "proxy-anchor", "normalized-softmax"]
 Selection = Literal["all", "hard", "semi-hard"]
 TupleKind = Literal["pair", "triplet", "quadruplet"]

@@ -18,8 +18,6 @@ from train_embed.config.loss_schema import (
 from train_embed.config.schema import DataConfig, ModelConfig, OptimizerConfig, RunSection, SamplerConfig
 from train_embed.config.section import Section
 
-__all__ = ["RunConfig"]
-
 CLASSES_OF_TUPLE = {"pair": 1, "triplet": 2, "quadruplet": 3}
 CLASSES_OF_LOSS = {"quadruplet": 3}  # the others want two
 OPEN_KINDS = ("folder", "csv")

@@ -10,14 +10,6 @@ from pydantic import Field, field_validator, model_validator
 from fewshot_seg.errors import ConfigError
 from train_embed.config.section import Count, Counts, Names, NotNegative, Positive, Section, Share, Whole
 
-__all__ = [
-    "DataConfig",
-    "ModelConfig",
-    "OptimizerConfig",
-    "RunSection",
-    "SamplerConfig",
-]
-
 Side = Annotated[int, Field(ge=32, le=4096)]
 # fmt: off
 DataKind = Literal[

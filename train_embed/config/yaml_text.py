@@ -9,8 +9,6 @@ import yaml
 
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["parse_yaml", "to_yaml_text"]
-
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML 1.2's core rules, and no key twice."""

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.images import Preprocessing, preprocess
 
-__all__ = ["PIPELINES", "Augment"]
-
 PIPELINES: Final = ("retrieval", "reid", "none")
 """The names that `Augment` takes."""
 

@@ -30,8 +30,6 @@ from fewshot_seg.imaging.images import Preprocessing, preprocess, read_image
 from train_embed.data.augment import Augment
 from train_embed.data.samplers import BatchSampler, shard
 
-__all__ = ["MAX_UNREADABLE", "Batch", "EvaluationLoader", "Sample", "TrainingImages", "TrainingLoader"]
-
 MAX_UNREADABLE: Final = 20
 """Unreadable images that a loader passes over before it stops, unless told otherwise."""
 

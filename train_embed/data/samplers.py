@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import ConfigError, DataError
 
-__all__ = ["BatchSampler", "PKSampler", "PairSampler", "QuadrupletSampler", "TripletSampler", "shard"]
-
 # Streams of randomness that must not be one another's copies.
 _CLASSES, _IMAGES, _ANCHORS, _PARTNERS = range(4)
 

@@ -15,8 +15,6 @@ from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.network.heads import PooledHead
 from fewshot_seg.network.pcb import PCBHead
 
-__all__ = ["CenterLoss", "IdentityLoss", "moved_centers", "part_lengths", "pooled_length", "pooled_vector"]
-
 START_STD = 0.001
 """Of the classifiers' first weights, as PCB and "Bag of Tricks" have it: all identities begin alike likely."""
 

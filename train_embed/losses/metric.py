@@ -27,8 +27,6 @@ from train_embed.config.loss_schema import LOSS_DEFAULTS, TUPLE_OF_LOSS, LossCon
 from train_embed.losses.proxies import ProxyLoss
 from train_embed.losses.selection import distances, select_pairs, select_quadruplets, select_triplets
 
-__all__ = ["TupleLoss", "contrastive_loss", "make_loss", "quadruplet_loss", "triplet_loss"]
-
 
 def contrastive_loss(f: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> Tensor:
     """Mean ``d^2`` of the positives (P,2) plus mean ``[margin - d]+^2`` of those negatives (N,2) nearer than that."""

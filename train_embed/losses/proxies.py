@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["ProxyLoss", "normalized_softmax_loss", "proxy_anchor_loss"]
-
 
 def proxy_anchor_loss(f: Tensor, labels: Tensor, proxies: Tensor, margin: float, alpha: float) -> Tensor:
     """Equation 4 of Kim et al., 2020: every proxy is an anchor.

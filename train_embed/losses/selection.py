@@ -25,8 +25,6 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, ShapeError
 from train_embed.config.loss_schema import Selection
 
-__all__ = ["distances", "select_pairs", "select_quadruplets", "select_triplets"]
-
 
 def distances(f: Tensor) -> Tensor:
     """Euclidean distances (B,B) between the rows of f (B,D).

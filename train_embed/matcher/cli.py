@@ -12,8 +12,6 @@ from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.errors import ConfigError
 from train_embed.matcher.options import MatcherTraining, Settings, parse_sources
 
-__all__ = ["EPILOG", "Force", "matcher", "refuse_existing"]
-
 EPILOG = """
 [bold]Examples[/]
 

@@ -23,8 +23,6 @@ from train_embed.matcher.store import Store, Track, make_store
 from train_embed.matcher.views import look, shrink, window
 from train_embed.run.setup import seeded
 
-__all__ = ["FINER", "TrainingData", "prepare", "spec_for"]
-
 FINER: Final = 4
 """Labels are kept at this many times the matcher's grid a side; losses take every other one."""
 

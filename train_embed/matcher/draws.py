@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError
 
-__all__ = ["Draws", "EpisodeSource", "Shares"]
-
 _LEAST_AREA = 0.015  # of a view, for its class to be an episode's
 _SHOTS = 3  # where there are several
 _TRIES = 30

@@ -15,8 +15,6 @@ from fewshot_seg.datasets.pascal import CLASSES
 from fewshot_seg.errors import DataError, ImageError, describe
 from train_embed.matcher.options import Source
 
-__all__ = ["SAME", "Gallery", "Picture", "fold_names"]
-
 SAME: Final[Mapping[str, str]] = {
     "airplane": "aeroplane",
     "couch": "sofa",

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from fewshot_seg.datasets import BACKGROUND, VOID
 
-__all__ = ["any_object", "kinds_loss", "map_loss", "one_class", "without"]
-
 _OVERLAP = 0.5  # weight of the soft IoU beside the cross-entropy
 _LEAST_CHANCE = 1e-6
 

@@ -11,8 +11,6 @@ import typer
 
 from fewshot_seg.errors import ConfigError
 
-__all__ = ["FOLDS", "MatcherTraining", "Settings", "Source", "parse_sources"]
-
 FOLDS = 4
 """Of PASCAL-5i's 20 classes, five to each."""
 

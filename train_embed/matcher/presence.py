@@ -20,8 +20,6 @@ from train_embed.matcher.schedule import cycle_at, set_cycle
 from train_embed.run.progress import Progress
 from train_embed.run.signals import Interrupted, StopSignal
 
-__all__ = ["train_presence"]
-
 _STREAM: Final = 2**32  # steps of this stage are drawn from here on: its episodes are not the first stage's
 _BATCH: Final = 48
 _RATE: Final = 2e-3

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Cycle", "cycle_at", "set_cycle"]
-
 _RISE = 0.1  # of all steps
 _START, _END = 25.0, 25e4  # the peak over the first and over the last rate
 _CALM, _FAST = 0.95, 0.85  # momentum at the ends and at the peak

@@ -22,8 +22,6 @@ from train_embed.run.state import (
     write_tensors,
 )
 
-__all__ = ["TrainingState"]
-
 _KEY = "train_embed_matcher"
 _MODEL, _OPTIMIZER = "model/", "optimizer/"
 

@@ -27,8 +27,6 @@ from fewshot_seg.streams import ordered_map
 from train_embed.matcher.gallery import Gallery
 from train_embed.matcher.views import WHOLE, look, window
 
-__all__ = ["Store", "Track", "make_store"]
-
 Track = Callable[[Iterable[int], int, str], Iterator[int]]
 """Passes items on and shows how far one is: (items, how many, what)."""
 

@@ -35,8 +35,6 @@ from train_embed.run.progress import Progress
 from train_embed.run.setup import seeded
 from train_embed.run.signals import Interrupted, stop_on_signals
 
-__all__ = ["TERMS", "train_matcher", "training_metadata"]
-
 TERMS = (
     "Trained on the images named in `data`, over ImageNet weights; the images are under their owners' terms, most of "
     "them for research. No image or label is in this file."

@@ -17,8 +17,6 @@ from fewshot_seg.matching.matcher import Matcher
 from fewshot_seg.matching.rounds import Known, match
 from train_embed.matcher.data import TrainingData
 
-__all__ = ["SETTINGS", "Setting", "Validation", "class_ious", "validate"]
-
 _BATCH = 16
 _SEED = 0
 _THRESHOLD = 0.5

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WHOLE", "Window", "look", "shrink", "window"]
-
 WHOLE = 0
 """The number of the view that is the image as it is."""
 

@@ -12,8 +12,6 @@ from torch.nn import functional
 from fewshot_seg.attention.maps import scale_maps
 from fewshot_seg.errors import ShapeError
 
-__all__ = ["erased_loss", "pair_mining_loss", "quadruplet_mining_loss", "soft_mask", "triplet_mining_loss"]
-
 
 def soft_mask(images: Tensor, maps: Tensor, alpha: float, beta: float) -> Tensor:
     """The images without what the maps light up: ``x * (1 - sigmoid(alpha (Z - beta)))``.

@@ -22,8 +22,6 @@ from train_embed.mining.erasing import erased_loss
 from train_embed.mining.similarity import MiningOptions, erase_tuples, head_maps
 from train_embed.mining.tuples import check_tuples
 
-__all__ = ["PairClassifier", "grad_cam", "gradcam_mining_loss", "pair_bce_loss"]
-
 
 class PairClassifier(nn.Module):
     """Same class or not, from ``|f1 - f2|``: a hidden layer with ReLU, then one logit. Symmetric in its two inputs.

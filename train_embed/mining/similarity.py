@@ -23,16 +23,6 @@ from train_embed.config.loss_schema import TupleKind
 from train_embed.mining.erasing import erased_loss, soft_mask
 from train_embed.mining.tuples import TUPLE_SIZES, check_tuples
 
-__all__ = [
-    "MiningOptions",
-    "erase_tuples",
-    "erased_similarities",
-    "head_maps",
-    "mining_loss",
-    "similarity_survival",
-    "tuple_attention",
-]
-
 
 @dataclass(frozen=True)
 class MiningOptions:

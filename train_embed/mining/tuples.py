@@ -11,8 +11,6 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, ShapeError
 from train_embed.config.loss_schema import TupleKind
 
-__all__ = ["TUPLE_SIZES", "check_tuples", "mining_tuples"]
-
 TUPLE_SIZES: dict[TupleKind, int] = {"pair": 2, "triplet": 3, "quadruplet": 4}
 """Images of a tuple."""
 

@@ -17,20 +17,6 @@ from typing import Any
 
 from fewshot_seg.errors import ConfigError, DataError
 
-__all__ = [
-    "MAP",
-    "RECALL",
-    "SURVIVAL",
-    "Board",
-    "best_record",
-    "kept_record",
-    "read_metrics",
-    "score_text",
-    "summary",
-    "validations",
-    "write_curves",
-]
-
 RECALL = "recall@{}"
 SURVIVAL = "survival"
 MAP = "map"

@@ -21,8 +21,6 @@ from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, ShapeError
 
-__all__ = ["any_rank", "barrier", "gather_with_gradient", "is_main", "local_rank", "rank", "reduce_mean", "world_size"]
-
 
 def world_size() -> int:
     """How many ranks there are; 1 without a process group."""

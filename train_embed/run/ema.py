@@ -9,8 +9,6 @@ from torch import Tensor
 
 from fewshot_seg.network.embedder import Embedder
 
-__all__ = ["MovingAverage"]
-
 
 class MovingAverage:
     """``average = decay * average + (1 - decay) * weights`` after every step, buffers copied as they are.

@@ -23,8 +23,6 @@ from fewshot_seg.locks import sole_user
 from train_embed.config.load import load_config, to_mapping, to_yaml
 from train_embed.config.run_config import RunConfig
 
-__all__ = ["RunFolder", "sole_training"]
-
 FREE = ("data.root", "run.workers", "run.tensorboard")
 """Keys that change no result: a run may go on with others."""
 

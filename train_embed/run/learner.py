@@ -18,8 +18,6 @@ from train_embed.run.objective import Objective, step_seed
 from train_embed.run.optim import build_optimizer, rate_factor, set_rates
 from train_embed.run.state import optimizer_tensors, part, restore_module, restore_optimizer
 
-__all__ = ["Diverged", "Learner"]
-
 
 class Diverged(FewShotError):  # noqa: N818 - it says what happened
     """A loss or gradient that is no number any more."""

@@ -14,8 +14,6 @@ from fewshot_seg.network.checkpoints import load_legacy_state_dict
 from fewshot_seg.network.embedding import Embedder, EmbedderSpec, build_embedder
 from fewshot_seg.network.weights import load_strict
 
-__all__ = ["import_weights"]
-
 NECK, CLASSIFIER = "head.linear.weight", "classifier.weight"
 
 

@@ -24,18 +24,6 @@ from fewshot_seg.network.pcb import PCBHead
 from fewshot_seg.network.spec import EmbedderSpec
 from train_embed.config.schema import ModelConfig
 
-__all__ = [
-    "build_model",
-    "finite",
-    "first_stages",
-    "fix_shifts",
-    "keep_induced",
-    "keep_statistics",
-    "project",
-    "refine_parts",
-    "train_mode",
-]
-
 
 def build_model(config: ModelConfig, *, freeze_trunk: bool = False, precision: Precision = "fp32") -> Embedder:
     """The embedder that a run starts from, in eval mode on the CPU. Seed torch first: a neck starts random.

@@ -20,8 +20,6 @@ from train_embed.mining.tuples import mining_tuples
 from train_embed.run.distributed import gather_with_gradient
 from train_embed.run.model import keep_statistics, project
 
-__all__ = ["Losses", "Objective", "mining_options"]
-
 
 class Losses(NamedTuple):
     """A batch's loss with its graph, and its parts without: "loss", "loss_ml", and others as there are, "loss_sm"."""

@@ -13,8 +13,6 @@ from fewshot_seg.errors import ConfigError
 from fewshot_seg.network.embedder import Embedder
 from train_embed.config.schema import OptimizerConfig
 
-__all__ = ["build_optimizer", "rate_factor", "set_rates"]
-
 
 def build_optimizer(
     config: OptimizerConfig, embedder: Embedder, extra: Sequence[nn.Module] = ()

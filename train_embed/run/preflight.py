@@ -7,8 +7,6 @@ import importlib.util
 from fewshot_seg.errors import ConfigError, DataError
 from train_embed.config.run_config import RunConfig
 
-__all__ = ["check_ready"]
-
 
 def check_ready(config: RunConfig) -> None:
     """Check `config` against this machine: the images' place, device, arithmetic, backbone, optional libraries.

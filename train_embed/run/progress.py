@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-__all__ = ["Progress"]
-
 PLAIN_EVERY = 30.0  # seconds between lines where stderr is no terminal
 
 

@@ -19,8 +19,6 @@ from train_embed.data.samplers import BatchSampler, PairSampler, PKSampler, Quad
 from train_embed.run.distributed import local_rank
 from train_embed.run.validation import Roles
 
-__all__ = ["build_sampler", "process_group", "roles", "run_device", "seeded", "training_and_validation"]
-
 TUPLE_SAMPLERS = {"pair": PairSampler, "triplet": TripletSampler, "quadruplet": QuadrupletSampler}
 
 

@@ -23,8 +23,6 @@ from train_embed.mining.erasing import soft_mask
 from train_embed.mining.similarity import tuple_attention
 from train_embed.run.validation import Validator
 
-__all__ = ["write_sheet"]
-
 ROLES = {2: ("anchor", "positive"), 3: ("anchor", "positive", "negative"), 4: ("anchor", "positive", "n1", "n2")}
 TILE = 150
 

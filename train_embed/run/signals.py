@@ -10,8 +10,6 @@ from types import FrameType
 
 from fewshot_seg.errors import FewShotError
 
-__all__ = ["Interrupted", "StopSignal", "stop_on_signals"]
-
 
 class Interrupted(FewShotError):  # noqa: N818 - as KeyboardInterrupt is none
     """A run that was stopped by a signal, its state saved."""

@@ -26,8 +26,6 @@ from fewshot_seg.errors import CheckpointError, OutputError
 from fewshot_seg.imaging.export import temporary_path
 from fewshot_seg.network.weights import first_line
 
-__all__ = ["Position", "load_state", "optimizer_tensors", "part", "restore_module", "restore_optimizer", "save_state"]
-
 KEY = "train_embed"
 FORMAT = 1
 UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)

@@ -40,8 +40,6 @@ from train_embed.run.signals import Interrupted, StopSignal, stop_on_signals
 from train_embed.run.state import Position, load_state, save_state
 from train_embed.run.validation import Validator
 
-__all__ = ["export", "train"]
-
 LOGS = 10
 """Records of losses in an epoch."""
 

@@ -21,8 +21,6 @@ from train_embed.data.loading import EvaluationLoader
 from train_embed.mining.similarity import MiningOptions, erased_similarities, similarity_survival
 from train_embed.mining.tuples import mining_tuples
 
-__all__ = ["Roles", "Validator", "reid_scores"]
-
 PROBES = 128
 """Tuples that the survival is measured on."""
 _AT_ONCE = 8

@@ -23,8 +23,6 @@ from train_embed.run.curves import MAP, SURVIVAL, kept_record, read_metrics, val
 from train_embed.run.signals import Interrupted
 from train_embed.studies.ablation_table import LOSSES, Result, write_tables
 
-__all__ = ["Job", "plan", "run_ablation"]
-
 RESERVED = ("loss.name", "mining.enabled", "run.seed", "data.root")
 """Keys that the ablation sets itself."""
 HOPELESS = (CheckpointError, ConfigError, DataError, ImageError, Interrupted, OutputError)

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LOSSES", "PaperLoss", "Result", "markdown", "summary", "write_tables"]
-
 
 @dataclass(frozen=True)
 class PaperLoss:

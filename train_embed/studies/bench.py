@@ -19,8 +19,6 @@ from train_embed.run.learner import Learner
 from train_embed.run.memory import keep_freed_memory
 from train_embed.run.setup import run_device, seeded
 
-__all__ = ["VARIANTS", "Cost", "step_costs"]
-
 VARIANTS: dict[str, tuple[str, ...]] = {
     "without mining": ("mining.enabled=false",),
     "with mining": ("mining.enabled=true", "mining.rival=none"),

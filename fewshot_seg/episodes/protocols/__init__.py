@@ -18,22 +18,10 @@ from typing import Final
 
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
-from fewshot_seg.episodes.protocols.base import EpisodeProtocol, small_classes
+from fewshot_seg.episodes.protocols.base import EpisodeProtocol
 from fewshot_seg.episodes.protocols.native import Native
 from fewshot_seg.episodes.protocols.published import Hsnet, Panet, Pfenet
 from fewshot_seg.errors import ConfigError
-
-__all__ = [
-    "PROTOCOLS",
-    "EpisodeProtocol",
-    "Hsnet",
-    "Native",
-    "Panet",
-    "Pfenet",
-    "build_protocol",
-    "draw_episodes",
-    "small_classes",
-]
 
 _MOST: Final = 1_000_000
 

@@ -12,8 +12,6 @@ from fewshot_seg.datasets import Entry, SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import ConfigError, DataError
 
-__all__ = ["CLASS_STREAM", "QUERY_STREAM", "EpisodeProtocol", "draw", "small_classes"]
-
 T = TypeVar("T")
 
 MAX_SEED: Final = 2**63 - 1

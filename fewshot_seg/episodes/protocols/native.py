@@ -9,8 +9,6 @@ from fewshot_seg.datasets import Entry, SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.episodes.protocols.base import EpisodeProtocol, draw
 
-__all__ = ["Native"]
-
 
 class Native(EpisodeProtocol):
     """All pairs (query, support) in a fixed design, for small data: nothing is left to luck but the start.

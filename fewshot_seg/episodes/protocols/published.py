@@ -8,8 +8,6 @@ from fewshot_seg.datasets import Entry, SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.episodes.protocols.base import CLASS_STREAM, QUERY_STREAM, EpisodeProtocol, draw
 
-__all__ = ["Hsnet", "Panet", "Pfenet"]
-
 
 class Hsnet(EpisodeProtocol):
     """HSNet's (Min, Kang, Cho, ICCV 2021): 1,000 episodes; query n is entry n mod len.

@@ -18,8 +18,6 @@ from fewshot_seg.matching.features import Features
 from fewshot_seg.matching.rounds import Known
 from fewshot_seg.prompts.hints import Marks, known_on_grid
 
-__all__ = ["Example", "Located", "Locator", "QueryView", "known_of", "to_numpy"]
-
 
 class Example(NamedTuple):
     """A support, encoded.

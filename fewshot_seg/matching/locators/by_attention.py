@@ -13,8 +13,6 @@ from fewshot_seg.matching.locators import Example, Located, QueryView, to_numpy
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.hints import share_of
 
-__all__ = ["AttentionLocator"]
-
 
 @dataclass(frozen=True, eq=False)
 class AttentionLocator:

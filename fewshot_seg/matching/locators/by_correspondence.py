@@ -16,8 +16,6 @@ from fewshot_seg.matching.training_free import Rival, Scene, locate, scene_of
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.hints import Marks
 
-__all__ = ["CorrespondenceLocator"]
-
 
 class _Shots(NamedTuple):
     scene: Scene  # of K images

@@ -15,8 +15,6 @@ from fewshot_seg.matching.locators import Example, Located, QueryView, known_of,
 from fewshot_seg.matching.matcher import Encoded, Matcher
 from fewshot_seg.matching.rounds import Known, Matched, View, decide_with, match, rival_keys, with_known
 
-__all__ = ["MatchingLocator", "Shots"]
-
 
 class Shots(NamedTuple):
     """One class's shots.

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from fewshot_seg.matching.locators import Example, Located, Locator, QueryView
 from fewshot_seg.prompts.hints import Marks
 
-__all__ = ["MirroredLocator"]
-
 
 @dataclass(frozen=True, eq=False)
 class MirroredLocator:

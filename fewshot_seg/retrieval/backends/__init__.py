@@ -18,8 +18,6 @@ from fewshot_seg.errors import ConfigError
 from fewshot_seg.retrieval.exact import TopK
 from fewshot_seg.retrieval.vectors import Vectors
 
-__all__ = ["EXACT", "KINDS", "Backend", "Kind", "load_library", "rescored"]
-
 EXACT: Final = "exact"
 
 Kind: TypeAlias = Literal["faiss-flat", "faiss-ivfpq", "faiss-hnsw", "milvus"]

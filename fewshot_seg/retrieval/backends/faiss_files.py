@@ -17,8 +17,6 @@ from fewshot_seg.retrieval.backends import Kind, load_library
 from fewshot_seg.retrieval.ingest import Track
 from fewshot_seg.retrieval.vectors import Vectors
 
-__all__ = ["FaissBackend", "build_faiss", "read_faiss", "write_faiss"]
-
 LEAST_FOR_IVFPQ: Final = 2000  # fewer vectors can't train 256 centroids for each part; and exact search is fast
 _CHUNK: Final = 16_384  # rows at once
 _LINKS, _BREADTH = 16, 80  # of an HNSW graph, while it is built

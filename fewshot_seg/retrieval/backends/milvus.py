@@ -15,8 +15,6 @@ from fewshot_seg.retrieval.backends import load_library
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.ingest import Track
 
-__all__ = ["MOST", "MilvusBackend", "drop", "fill", "open_milvus"]
-
 MOST: Final = 16_384  # rows that Milvus gives a query
 _ROWS: Final = 1000  # in a message
 _PATH_BYTES: Final = 65_535
