@@ -35,6 +35,11 @@ class Marks(NamedTuple):
     inside: NDArray[np.bool_] | None = None
 
     @property
+    def complete(self) -> bool:
+        """Whether every pixel is said to be the object or not, as a mask does."""
+        return bool((self.foreground | self.background).all())
+
+    @property
     def says_present(self) -> bool:
         """Whether the object is in the image for sure: some of it is marked, or there is a box around it."""
         return self.inside is not None or bool(self.foreground.any())

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.matching import appearance
 from fewshot_seg.matching.files import matcher_for
 from fewshot_seg.matching.locators import Locator
 from fewshot_seg.matching.locators.by_attention import AttentionLocator
 from fewshot_seg.matching.locators.by_correspondence import CorrespondenceLocator
 from fewshot_seg.matching.locators.by_matching import MatchingLocator
+from fewshot_seg.matching.locators.by_meaning import MeaningLocator
 from fewshot_seg.matching.locators.mirrored import MirroredLocator
 from fewshot_seg.matching.matcher import Matcher
 from fewshot_seg.matching.training_free import LAYERS
@@ -38,8 +40,17 @@ def choose_locator(embedder: Embedder, options: SegmenterOptions) -> Choice:
         ConfigError: matching is asked for, but no matcher was trained for this embedder's weights.
         CheckpointError: the matcher's file is bad.
     """
-    choice = _choose(embedder, options)
+    choice = _with_meaning(_choose(embedder, options), options)
     return choice._replace(locator=MirroredLocator(choice.locator)) if options.mirrored else choice
+
+
+def _with_meaning(choice: Choice, options: SegmenterOptions) -> Choice:
+    """The locator with appearance beside it, where it has a use for it."""
+    knows_things = isinstance(choice.locator, MatchingLocator) or options.meaning == "thing"
+    if options.locate_by == "attention" or not knows_things:
+        return choice
+    layers = tuple(dict.fromkeys((*choice.layers, *appearance.LAYERS)))
+    return choice._replace(locator=MeaningLocator(choice.locator, options.meaning), layers=layers)
 
 
 def _choose(embedder: Embedder, options: SegmenterOptions) -> Choice:

@@ -129,6 +129,7 @@ def _objects(
             label=i + 1,
             label_map=labels,
             refined=cuts[i].refined,
+            meaning="thing" if sum(target.located.meanings[i : i + 1]) >= _SURE else "kind",
         )
         for i, name in enumerate(classes)
     )

@@ -13,6 +13,7 @@ from fewshot_seg.cutting.seeds import SeedOptions
 from fewshot_seg.errors import ConfigError
 
 Refine = Literal["grabcut", "random-walk", "none"]
+Meaning = Literal["auto", "kind", "thing"]
 LocateBy = Literal["auto", "matching", "correspondence", "attention"]
 Quality = Literal["fast", "default", "best"]
 
@@ -32,6 +33,9 @@ class SegmenterOptions:
     Attributes:
         locate_by: "matching" by a trained matcher, "correspondence" without training, or "attention" alone;
             "auto" takes the matcher where there is one for the embedder's weights, else correspondence.
+        meaning: "thing": this very thing is looked for, by appearance; "kind": this kind of thing; "auto": the
+            thing where the supports' scene comes again in the query, else the kind.
+            Attention, and correspondence with "auto", know kinds alone.
         matcher: "auto", the name of one that the package holds, a file, or "none" (see `matcher_files`).
         rounds: of matching and correspondence, from 1 up.
         mirrored: each query is located a second time in its mirror image, and the mean of both counts.
@@ -55,6 +59,7 @@ class SegmenterOptions:
     """
 
     locate_by: LocateBy = "auto"
+    meaning: Meaning = "auto"
     matcher: str = "auto"
     rounds: int = 2
     mirrored: bool = False
@@ -71,7 +76,8 @@ class SegmenterOptions:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("locate_by", LocateBy), ("weighting", Variant), ("refine", Refine)):
+        choices_of = {"locate_by": LocateBy, "meaning": Meaning, "weighting": Variant, "refine": Refine}
+        for name, kind in choices_of.items():
             if getattr(self, name) not in (choices := get_args(kind)):
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
         if type(self.rounds) is not int or not 1 <= self.rounds <= _MOST_ROUNDS:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fewshot_seg.matching.ambiguity import AMBIGUOUS, likeness_of_parts
 from fewshot_seg.matching.features import FeatureExtractor, Loaded
@@ -18,6 +20,8 @@ from fewshot_seg.prompts.supports import Support, support_marks
 from fewshot_seg.streams import read_then, worker_pool
 
 _BATCH = 8
+_CLOSE = 1.5  # sides of the object's box: the part of a support that is seen from close by
+_LEAST_PART = 0.25  # of the image's longer side: less than this would be blown up beyond what it shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,23 +69,43 @@ def encode_examples(
         ImageError, ShapeError, DataError: a shot or what is known of it can't be read or used.
     """
 
-    def read(shot: Support) -> tuple[Loaded, Marks | None]:
-        loaded = extractor.load(shot.image, pixels=False)
-        return loaded, support_marks(shot, loaded.size)
+    def read(shot: Support) -> list[tuple[Loaded, Marks | None]]:
+        """The image, and where a mask says what is meant the part around it, too."""
+        has_mask = shot.mask is not None and bool(extractor.layers)
+        loaded = extractor.load(shot.image, pixels=has_mask)
+        marks = support_marks(shot, loaded.size)
+        if not has_mask or marks is None:
+            return [(loaded, marks)]
+        rows, columns = _around(marks.foreground)
+        near = Marks(marks.foreground[rows, columns], marks.background[rows, columns])
+        return [(loaded, marks), (extractor.load(np.ascontiguousarray(loaded.pixels[rows, columns]), False), near)]
 
-    def encode(batch: list[tuple[Loaded, Marks | None]]) -> list[Example]:
-        features = extractor.features([loaded for loaded, _ in batch])
-        return [Example(one, marks) for one, (_, marks) in zip(features, batch, strict=True)]
+    def encode(batch: list[list[tuple[Loaded, Marks | None]]]) -> list[Example]:
+        features = iter(extractor.features([loaded for parts in batch for loaded, _ in parts]))
+        parts = [[Example(next(features), marks) for _, marks in one] for one in batch]
+        return [one[0]._replace(close=one[1] if len(one) > 1 else None) for one in parts]
 
     alone = extractor.embedder.device.type == "cpu"
     with worker_pool(workers, threads) as pool:
         return list(read_then(pool, read, encode, shots, batch_size=_BATCH, workers=workers, alone=alone))
 
 
+def _around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of a square around a mask (H,W), cut to the image: so near that the object fills the grid."""
+    ends = [np.flatnonzero(mask.any(axis))[[0, -1]] for axis in (1, 0)]
+    half = max(_CLOSE * max(int(last - first) + 1 for first, last in ends), _LEAST_PART * max(mask.shape)) / 2
+
+    def span(first: int, last: int) -> slice:
+        middle = (first + last + 1) / 2
+        return slice(max(0, int(middle - half)), int(np.ceil(middle + half)))
+
+    return span(int(ends[0][0]), int(ends[0][1])), span(int(ends[1][0]), int(ends[1][1]))
+
+
 def _notes_of(images: Sequence[str], examples: Sequence[Example]) -> tuple[str, ...]:
     """Which examples, of which nothing is known, seem to show two different things."""
     found = []
-    for image, (features, marks) in zip(images, examples, strict=True):
+    for image, (features, marks, _) in zip(images, examples, strict=True):
         if marks is None and features.encoded is not None and likeness_of_parts(features.encoded) < AMBIGUOUS:
             found.append(f"{image}: may show two different things; a point, box or mask says which is meant")
     return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ class ObjectResult:
         trimap: (h',w') uint8 at working size, values as in `fewshot_seg.cutting.seeds`.
         label: the class's number in `label_map`, from 1.
         label_map: the query's, shared with the other classes' results.
+        meaning: "thing": this very thing was looked for, by appearance; "kind": this kind of thing.
         refined: whether the mask is the refined one; False where refinement was not asked for, or not kept.
     """
 
@@ -32,6 +34,7 @@ class ObjectResult:
     label: int
     label_map: NDArray[np.int32] = field(repr=False)
     refined: bool = False
+    meaning: Literal["kind", "thing"] = "kind"
 
     @property
     def mask(self) -> NDArray[np.bool_]:

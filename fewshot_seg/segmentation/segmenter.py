@@ -285,11 +285,12 @@ class Segmenter:
         """Maps and scores of the classes, after the negatives have had their say."""
         several = len(prepared.classes)
         marks = query.marks + (None,) * (prepared.groups - several)
-        maps, scores, probable = self._locator.locate(QueryView(query.features, marks), prepared.state)
-        if probable and prepared.groups > several:  # what is rather "not this" is nothing of the classes
+        located = self._locator.locate(QueryView(query.features, marks), prepared.state)
+        maps = located.maps
+        if located.probable and prepared.groups > several:  # what is rather "not this" is nothing of the classes
             maps = maps * (maps >= maps[several:].max(0))
         told = [apply_to_map(map_, known) if known else map_ for map_, known in zip(maps, query.marks, strict=False)]
-        return Located(np.stack(told), scores[:several], probable)
+        return located._replace(maps=np.stack(told), scores=located.scores[:several], shots=())
 
     def _cut(self, query: Target | FewShotError, classes: tuple[str, ...]) -> _Outcome:
         return query if isinstance(query, FewShotError) else self._cutter.cut(query, classes)

@@ -25,10 +25,12 @@ class Example(NamedTuple):
     Attributes:
         features: of its image.
         marks: what is known of its object; None for nothing.
+        close: the same, of the part of the image around the object, where that is known.
     """
 
     features: Features
     marks: Marks | None = None
+    close: Example | None = None
 
 
 class QueryView(NamedTuple):
@@ -50,11 +52,15 @@ class Located(NamedTuple):
         maps: (N,h,w) float32 in [0, 1].
         scores: (N,) float32 in [0, 1]: how sure it is that each class is there.
         probable: whether maps are probabilities, that add up to at most 1 over classes; attention is only scaled.
+        shots: each class's shots' foreground (K,h,w) in [0, 1] as it was taken, where the locator knows it.
+        meanings: of each class, how far it was looked for as this very thing, in [0, 1], not as a kind of thing.
     """
 
     maps: NDArray[np.float32]
     scores: NDArray[np.float32]
     probable: bool
+    shots: tuple[Tensor, ...] = ()
+    meanings: tuple[float, ...] = ()
 
 
 class Locator(Protocol):

@@ -41,14 +41,15 @@ class CorrespondenceLocator:
     def locate(self, query: QueryView, prepared: tuple[_Shots, ...]) -> Located:
         """Maps in [0, 1]; a score is the cosine between query and shots, each seen through its map."""
         scene = _scene([query.features])
-        maps, scores = [], []
+        maps, scores, softs = [], [], []
         for place, shots in enumerate(prepared):
             rivals = [Rival(other.scene) for other in (*prepared[:place], *prepared[place + 1 :])]
             told = _known([query.marks[place]], scene)
             found = locate(self.embedder, scene, shots.scene, rivals, shots.known, told, self.rounds)
             maps.append(found.query[0])
+            softs.append(found.shots[0])
             scores.append(self._score(scene, found.query, shots.scene, found.shots[0]))
-        return Located(to_numpy(torch.stack(maps)), to_numpy(torch.stack(scores)), probable=False)
+        return Located(to_numpy(torch.stack(maps)), to_numpy(torch.stack(scores)), probable=False, shots=tuple(softs))
 
     def _score(self, query: Scene, map_: Tensor, shots: Scene, maps: Tensor) -> Tensor:
         seen, shown = (

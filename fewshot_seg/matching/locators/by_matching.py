@@ -55,7 +55,8 @@ class MatchingLocator:
         if len(prepared) > 1:
             logits = self._against_rivals(view, prepared, found, known)
         scores = [self._presence(view, shots, one) for shots, one in zip(prepared, found, strict=True)]
-        return Located(to_numpy(_joint(logits)), to_numpy(torch.stack(scores)), probable=True)
+        softs = tuple(_soft(shots, one) for shots, one in zip(prepared, found, strict=True))
+        return Located(to_numpy(_joint(logits)), to_numpy(torch.stack(scores)), probable=True, shots=softs)
 
     def _match(self, view: View, shots: Shots, told: Known | None) -> Matched:
         return match(self.matcher, self.classifier, view, shots.view, shots.known, told, self.rounds)[-1]

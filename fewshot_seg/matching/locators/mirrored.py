@@ -36,7 +36,7 @@ class MirroredLocator:
         marks = tuple(_mirrored(one) for one in query.marks)
         turned = self.locator.locate(QueryView(other, marks), prepared)
         maps = _mean(plain.maps, turned.maps[:, :, ::-1])
-        return Located(maps, _mean(plain.scores, turned.scores), plain.probable)
+        return plain._replace(maps=maps, scores=_mean(plain.scores, turned.scores))
 
 
 def _mean(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
