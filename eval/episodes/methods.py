@@ -32,6 +32,8 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "random-walk": {"refine": "random-walk"},
     "keep-all": {"keep": 0.0},
     "one-round": {"rounds": 1},
+    "kind": {"meaning": "kind"},
+    "thing": {"meaning": "thing"},
     "no-rivals": {},
     "presence-check": {"always": False},
     "no-presence-check": {"always": True},

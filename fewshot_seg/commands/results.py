@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fewshot_seg.segmentation.segmenter import Segmentation
 
-COLUMNS = ("image", "class", "area %", "score")
+COLUMNS = ("image", "class", "meaning", "area %", "score")
 
 
 def mask_name(stem: str) -> str:
@@ -60,20 +60,20 @@ def failed_entry(path: str, error: str) -> dict[str, Any]:
     return {"path": path, "size": None, "error": error} | nothing
 
 
-def table_rows(entries: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+def table_rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Rows for `COLUMNS`, one per object found, and one per class that was not.
 
     Control characters in names are written as escapes: a file's name must not steer the terminal.
     """
-    rows: list[tuple[str, str, str, str]] = []
+    rows: list[tuple[str, ...]] = []
     for entry in entries:
         path = describe(entry["path"])
         if entry["error"] is not None:
-            rows.append((path, "error", "", ""))
+            rows.append((path, "error", "", "", ""))
         for found in entry["objects"]:
             share = 100 * found["area"] / (entry["size"][0] * entry["size"][1])
-            rows.append((path, describe(found["class"]), f"{share:.1f}", f"{found['score']:.2f}"))
-        rows += [(path, describe(one["class"]), "absent", f"{one['score']:.2f}") for one in entry["absent"]]
+            rows.append((path, describe(found["class"]), found["meaning"], f"{share:.1f}", f"{found['score']:.2f}"))
+        rows += [(path, describe(one["class"]), "", "absent", f"{one['score']:.2f}") for one in entry["absent"]]
     return rows
 
 
@@ -88,6 +88,7 @@ def _objects(result: Segmentation) -> list[dict[str, Any]]:
                     "class": found.name,
                     "area": area,
                     "score": _rounded(found.score),
+                    "meaning": found.meaning,
                     "refined": found.refined,
                     "bbox": bounding_box(mask),
                     "segmentation": encode_rle(mask),

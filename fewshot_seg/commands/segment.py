@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from fewshot_seg.commands.supports import Shot
 from fewshot_seg.commands.way import Way
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
 from fewshot_seg.imaging.export import make_folder, remove_leftovers, write_json
+from fewshot_seg.imaging.video import FRAMES_PER_SECOND, frames_per_second, is_video, write_frames, write_video
 from fewshot_seg.locks import sole_user
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from fewshot_seg.segmentation.segmenter import Prepared, Segmentation, Segmenter, Support
 
 MOST_CLASSES = 255  # an 8-bit label map
+OVERLAY_VIDEO = "overlay.mp4"
+_NOTED_FRAMES = 200
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ def run_segment(request: SegmentRequest) -> Report:
     """
     if len(request.supports) > MOST_CLASSES:
         raise ConfigError(f"{len(request.supports)} classes: an 8-bit label map holds at most {MOST_CLASSES}")
+    _check_sequence(request)
+    request = replace(request, queries=[name for query in request.queries for name in _frames(query, request.out)])
     queries = _with_hints(_find_queries(request.queries, request.recursive), request)
     _named(request, queries)  # before the folder is touched
     out = make_folder(request.out)
@@ -120,7 +126,44 @@ def _run_in(out: Path, request: SegmentRequest, queries: list[_Query]) -> Report
             write_json(out / "results.json", report.to_json())
         raise
     write_json(out / "results.json", report.to_json())
+    if request.way.sequence and not report.interrupted:
+        _write_overlay_video(out, request, report)
     return report
+
+
+def _check_sequence(request: SegmentRequest) -> None:
+    videos = [query for query in request.queries if is_video(query)]
+    if videos and not request.way.sequence:
+        raise ConfigError(f"{videos[0]}: is a video; add --sequence")
+    if request.way.sequence and request.way.joint:
+        raise ConfigError("--sequence and --joint: choose one; in a sequence the frames help each other in their order")
+    if len(videos) > 1:
+        raise ConfigError(f"{videos[1]}: one video is one sequence; give each an --out of its own")
+    if request.way.sequence:
+        ours = bool(read_results(request.out).images)
+        refuse_foreign([request.out / OVERLAY_VIDEO], lambda _: ours)
+
+
+def _frames(query: str, out: Path) -> list[str]:
+    """A video's frames, written beside the results; any other query is as it is."""
+    if not is_video(query):
+        return [query]
+    folder = make_folder(out) / "frames"
+    with sole_user(out):
+        count = 0
+        for count, _ in enumerate(write_frames(query, folder), start=1):
+            if count % _NOTED_FRAMES == 0:
+                complain(f"{query}: {count} frames read", kind="note")
+    return [str(folder / f"{Path(query).stem}_{number:06d}.jpg") for number in range(count)]
+
+
+def _write_overlay_video(out: Path, request: SegmentRequest, report: Report) -> None:
+    """All overlays as one film, in the frames' order."""
+    shown = [out / entry["overlay"] for entry in report.entries if entry["overlay"] is not None]
+    manifest = out / "frames" / "video.json"
+    fps = frames_per_second(json.loads(manifest.read_text("utf-8"))["video"]) if manifest.is_file() else None
+    if shown:
+        write_video(shown, out / OVERLAY_VIDEO, fps or FRAMES_PER_SECOND)
 
 
 def _find_queries(patterns: Sequence[str], recursive: bool) -> list[_Query]:
@@ -202,8 +245,11 @@ def _segment(
     segmenter: Segmenter, prepared: Prepared, queries: list[_Query], request: SegmentRequest
 ) -> Iterator[Segmentation | FewShotError]:
     asked: Iterator[Any] = (_as_query(query) for query in queries if query.error is None)
-    segment = segmenter.segment_jointly if request.way.joint else segmenter.segment_many
-    outcomes = segment(asked, prepared, batch_size=request.batch_size, on_error="yield")
+    if request.way.sequence:
+        outcomes = segmenter.segment_sequence(asked, prepared, on_error="yield")
+    else:
+        segment = segmenter.segment_jointly if request.way.joint else segmenter.segment_many
+        outcomes = segment(asked, prepared, batch_size=request.batch_size, on_error="yield")
     for query in queries:
         yield DataError(query.error) if query.error is not None else next(outcomes)
 

@@ -30,6 +30,14 @@ class Quality(StrEnum):
     best = "best"
 
 
+class Meaning(StrEnum):
+    """What is looked for: this very thing, or its kind."""
+
+    auto = "auto"
+    kind = "kind"
+    thing = "thing"
+
+
 class LocateBy(StrEnum):
     """What says where the object is."""
 
@@ -48,6 +56,14 @@ class Refine(StrEnum):
 
 
 _QUALITY = "fast: no clean edges; best: each query also in its mirror image, and cut at a larger size."
+_MEANING = (
+    "thing: the very thing that the example shows; kind: things of its kind; auto: the thing where the example's "
+    "scene comes again, as in a video, else the kind."
+)
+_SEQUENCE = (
+    "The queries are frames of one scene, in the order given, or one video: what was found helps in the next "
+    "frame. Writes overlay.mp4, too."
+)
 _JOINT = "All queries together: the surest of them become further examples for the others. Takes twice the time."
 _NOT = "An image, or a folder of them, of what is not meant: what it shows gets no mask. Repeat it for more."
 _LOCATE = (
@@ -67,6 +83,8 @@ class Way:
     """How objects are found and cut, as `SegmenterOptions` has it; what is None is as the quality has it."""
 
     quality: Annotated[Quality, _option("--quality -q", _QUALITY)] = Quality.default
+    meaning: Annotated[Meaning, _option("--meaning", _MEANING)] = Meaning.auto
+    sequence: Annotated[bool, _option("--sequence", _SEQUENCE)] = False
     joint: Annotated[bool, _option("--joint", _JOINT)] = False
     unlike: Annotated[list[str] | None, _option("--not", _NOT, metavar="PATH")] = None
     locate_by: Annotated[LocateBy, _option("--locate-by", _LOCATE)] = LocateBy.auto
@@ -78,7 +96,7 @@ class Way:
     def changes(self) -> dict[str, Any]:
         """The options of a `SegmenterOptions` that were chosen, but for the quality."""
         chosen = {name: value for name, value in asdict(self).items() if value is not None}
-        for other in ("quality", "joint"):
+        for other in ("quality", "joint", "sequence"):
             del chosen[other]
         chosen.pop("unlike", None)
         return chosen

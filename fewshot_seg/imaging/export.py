@@ -143,7 +143,7 @@ def temporary_path(target: Path) -> Path:
 
 def is_temporary(name: str) -> bool:
     """Whether a file's name is one that `temporary_path` gives."""
-    return re.fullmatch(r"\.fewshot-seg-\d+-[0-9a-f]{8}\.tmp", name) is not None
+    return re.fullmatch(r"\.fewshot-seg-\d+-[0-9a-f]{8}\.(tmp|mp4)", name) is not None
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -41,6 +41,19 @@ class Keys(NamedTuple):
     outside: Tensor
 
 
+class Past(NamedTuple):
+    """What earlier frames of a sequence say of one object.
+
+    Attributes:
+        keys: of the frames that are remembered, on the grid of `FINE`.
+        distance: (h,w) >= 0, of each position from where the object was last, in lengths of the image's longer side;
+            None where that is not known, or a scene has changed.
+    """
+
+    keys: Keys
+    distance: Tensor | None
+
+
 def joined(maps: Mapping[str, Tensor], names: Iterable[str]) -> Tensor | None:
     """An image's layers (C_i,h_i,w_i) as one map (m,h,w) of unit norm on the first one's grid; each counts alike.
 
@@ -63,12 +76,17 @@ def keys_of(vectors: Tensor, foreground: Tensor) -> Keys:
         foreground: (h,w) in [0, 1]; where it is nowhere half, its largest value is the object.
     """
     inside = foreground >= min(_OBJECT, float(foreground.max()))
+    return keys_where(vectors, inside, ~inside)
+
+
+def keys_where(vectors: Tensor, inside: Tensor, outside: Tensor) -> Keys:
+    """Positions (m,h,w) as keys where they are known: (h,w) bool of the object, (h,w) bool of all else."""
     near = F.max_pool2d(inside[None].float(), _NEAR, 1, _NEAR // 2)[0] > 0
     fine = vectors.flatten(1)
     pooled = unit(F.avg_pool2d(vectors[None], 2))[0].flatten(1)
-    far = F.avg_pool2d(near[None].float(), 2)[0] == 0
-    outside = torch.cat([fine[:, (near & ~inside).flatten()], pooled[:, far.flatten()]], 1)
-    return Keys(fine[:, inside.flatten()].T, outside.T)
+    far = F.avg_pool2d((outside & ~near)[None].float(), 2)[0] == 1
+    kept = torch.cat([fine[:, (near & outside).flatten()], pooled[:, far.flatten()]], 1)
+    return Keys(fine[:, inside.flatten()].T, kept.T)
 
 
 def together(keys: Iterable[Keys]) -> Keys:

@@ -24,6 +24,7 @@ from fewshot_seg.segmentation.joint import Enlarged, Helpers
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.prepared import Prepared, encode_examples
 from fewshot_seg.segmentation.results import ObjectResult, Segmentation
+from fewshot_seg.segmentation.sequence import Memory
 from fewshot_seg.streams import ordered_map, read_then, worker_pool
 
 __all__ = ["ObjectResult", "Prepared", "Query", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
@@ -192,6 +193,19 @@ class Segmenter:
         run = self._checked(batch_size, workers, on_error)
         return self._jointly(list(_several(queries)), self._ready(prepared), run)
 
+    def segment_sequence(
+        self,
+        frames: Iterable[QueryInput] | QueryInput,
+        prepared: Supports | Prepared,
+        on_error: Literal["raise", "yield"] = "raise",
+    ) -> Iterator[Segmentation | FewShotError]:
+        """As `segment_many`, for frames of one scene in order: what was found helps in the frames to come.
+
+        Frames are drawn as they are needed, and memory stays flat (see `sequence`). A frame that can't be read
+        is passed over, with on_error="yield".
+        """
+        return self._sequence(_several(frames), self._ready(prepared), self._checked(1, None, on_error))
+
     def _checked(self, batch_size: int, workers: int | None, on_error: str) -> _Run:
         workers = self._workers() if workers is None else workers
         if not all(type(count) is int and count >= 1 for count in (batch_size, workers)):
@@ -222,6 +236,22 @@ class Segmenter:
                     helpers.add(*seen)
         enlarged = Enlarged(helpers, lambda more: prepared.with_more(self._locator, more))
         yield from self._stream(queries, prepared.classes, enlarged, run)
+
+    def _sequence(self, frames: Iterable[QueryInput], prepared: Prepared, run: _Run) -> Iterator[_Outcome]:
+        memory, classes = Memory(len(prepared.classes)), prepared.classes
+        with worker_pool(run.workers, self.options.threads) as pool:
+            for one in self._each(pool, torch.inference_mode()(self._encoded), frames, classes, run):
+                if isinstance(one, FewShotError):
+                    if run.strict:
+                        raise one
+                    yield one
+                    continue
+                with torch.inference_mode():
+                    read, features = one
+                    located = self._find(QueryView(features, read.marks, memory.past(features)), prepared)
+                    found = self._cutter.cut(Target(read.source, read.loaded.pixels, located, read.marks), classes)
+                    memory.remember(features, located, found)
+                yield found
 
     @torch.inference_mode()
     def _look(self, batch: list[_Read | FewShotError], prepared: Prepared) -> list[tuple[Features, Located] | None]:
@@ -285,7 +315,8 @@ class Segmenter:
         """Maps and scores of the classes, after the negatives have had their say."""
         several = len(prepared.classes)
         marks = query.marks + (None,) * (prepared.groups - several)
-        located = self._locator.locate(QueryView(query.features, marks), prepared.state)
+        past = query.past + (None,) * (len(marks) - len(query.past)) if query.past else ()
+        located = self._locator.locate(QueryView(query.features, marks, past), prepared.state)
         maps = located.maps
         if located.probable and prepared.groups > several:  # what is rather "not this" is nothing of the classes
             maps = maps * (maps >= maps[several:].max(0))

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fewshot_seg.matching.appearance import Past
 from fewshot_seg.matching.features import Features
 from fewshot_seg.matching.rounds import Known
 from fewshot_seg.prompts.hints import Marks, known_on_grid
@@ -39,10 +40,12 @@ class QueryView(NamedTuple):
     Attributes:
         features: of its image.
         marks: what is known of each class's object.
+        past: what earlier frames of a sequence say of each class's object; empty for a query that stands alone.
     """
 
     features: Features
     marks: tuple[Marks | None, ...]
+    past: tuple[Past | None, ...] = ()
 
 
 class Located(NamedTuple):

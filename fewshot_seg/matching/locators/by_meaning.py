@@ -16,7 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_seg.matching.appearance import COARSE, FINE, Keys, joined, keys_of, likeness, margin, sure_mean, together
+from fewshot_seg.matching.appearance import (
+    COARSE,
+    FINE,
+    Keys,
+    Past,
+    joined,
+    keys_of,
+    likeness,
+    margin,
+    sure_mean,
+    together,
+)
 from fewshot_seg.matching.features import Features
 from fewshot_seg.matching.locators import Example, Located, Locator, QueryView, to_numpy
 from fewshot_seg.prompts.marks import share_of
@@ -30,6 +41,8 @@ _LEAST_MARGIN = 0.05  # of the surest positions, for a thing to be as likely the
 _OF_KIND = 0.6  # how much of the other locator's logit counts beside appearance, where a mask tells kinds apart
 _OF_GUESS = 0.5  # the same for a thing of which no mask is given
 _SCENE = (0.42, 0.52)  # likeness of scenes from which on a thing may, and must, be meant
+_MEMORY = 0.5  # the share of earlier frames in a sequence's logits
+_JUMP, _NEAR = 40.0, 0.05  # a logit for a jump as long as the image; jumps up to the second are free
 _SURE = 1e-3  # probabilities are kept this far from 0 and 1
 
 
@@ -78,8 +91,9 @@ class MeaningLocator:
                 has_mask = prepared.masked[place] is not None
                 kind, score = _decided(kind, query.features, own, others, share, has_mask)
                 scores[place] += share * (score - scores[place]) if has_mask else 0
-            logits.append(kind)
-        changed = any(meanings) or any(prepared.masked)
+            past = query.past[place] if query.past else None
+            logits.append(kind if past is None else _with_past(kind, query.features, past))
+        changed = any(meanings) or any(prepared.masked) or any(query.past)
         maps = _joint(logits) if changed else located.maps
         return located._replace(maps=maps, scores=scores, meanings=tuple(meanings))
 
@@ -107,6 +121,17 @@ def _decided(
     score = float(torch.sigmoid(torch.tensor(_SHARPNESS * (sure_mean(found) - _LEAST_MARGIN))))
     thing = _SHARPNESS * found + (0 if has_mask else _OF_GUESS * _resized(guess, found.shape))
     return share * thing + (1 - share) * _resized(kind, thing.shape), score
+
+
+def _with_past(logits: Tensor, query: Features, past: Past) -> Tensor:
+    """A class's logits (h,w) with what earlier frames say: what the object looked like then, and where it was."""
+    seen = joined(query.maps, FINE)
+    assert seen is not None
+    remembered = _SHARPNESS * margin(seen, past.keys, _FLOOR)
+    both = (1 - _MEMORY) * _resized(logits, remembered.shape) + _MEMORY * remembered
+    if past.distance is None:
+        return both
+    return both - _JUMP * (_resized(past.distance.to(both), both.shape) - _NEAR).clamp(min=0)
 
 
 def _margin(
