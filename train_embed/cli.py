@@ -52,7 +52,7 @@ train-embed run --config my.yaml --set mining.gamma=0.5 --set optimizer.trunk_lr
 train-embed run --out runs/first --resume
 
 torchrun --nproc-per-node 2 -m train_embed run --config paper-reid --set data.root=Market-1501 --out runs/reid
-""",
+"""
 )
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run's folder.", show_default=False)],
@@ -93,7 +93,7 @@ train-embed presets
 train-embed presets folder-quick > my.yaml
 
 train-embed presets folder-quick --full
-""",
+"""
 )
 def presets(
     name: Annotated[str | None, typer.Argument(help="Print this preset's YAML.", show_default=False)] = None,
@@ -118,7 +118,7 @@ def presets(
 train-embed export runs/first -o birds.safetensors
 
 fewshot-seg segment query.jpg --support bird=a.jpg --weights birds.safetensors --out result
-""",
+"""
 )
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
@@ -143,7 +143,7 @@ train-embed ablation --root photos --out ablation
 train-embed ablation --root photos --out ablation --seeds 0,1,2,3,4 --set run.epochs=10 --set mining.gamma=0.5
 
 train-embed ablation --root people --out reid --config reid-quick --own-loss
-""",
+"""
 )
 def ablation(
     root: Annotated[Path, typer.Option(metavar="DIR", help="The images: data.root.", show_default=False)],
@@ -179,7 +179,7 @@ def ablation(
 train-embed bench
 
 train-embed bench --config paper-triplet --set model.weights=random --set run.device=cuda
-""",
+"""
 )
 def bench(
     config: Annotated[str, _config("Its network, loss and batch.")] = "folder-quick",

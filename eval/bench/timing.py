@@ -96,8 +96,7 @@ def write_bench(
     """
     rows = [asdict(one) for one in timings]
     write_json(
-        path,
-        {"bench": name, "machine": describe_machine(), "settings": {**settings}, **results, "timings": rows},
+        path, {"bench": name, "machine": describe_machine(), "settings": {**settings}, **results, "timings": rows}
     )
 
 

@@ -40,13 +40,11 @@ def ablation(
     network: Network,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a folder for each run.")],
     table: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.md", help="The table.", show_default="DIR/ablation.md"),
+        Path | None, typer.Option(metavar="FILE.md", help="The table.", show_default="DIR/ablation.md")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many: 0, 1, 2 and so on.")] = 3,
     setting: Annotated[
-        list[str] | None,
-        typer.Option(metavar="WAYSxSHOTS", help="May be repeated.", show_default="1x1, 1x5, 2x1"),
+        list[str] | None, typer.Option(metavar="WAYSxSHOTS", help="May be repeated.", show_default="1x1, 1x5, 2x1")
     ] = None,
     episodes: Annotated[
         int | None,

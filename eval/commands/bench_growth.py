@@ -34,8 +34,7 @@ def growth(
         ),
     ] = None,
     root: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Images in VOC's layout.", show_default="scikit-image's own"),
+        Path | None, typer.Option(metavar="DIR", help="Images in VOC's layout.", show_default="scikit-image's own")
     ] = None,
     weights: Weights = "default",
     device: Device = "auto",

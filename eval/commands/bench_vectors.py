@@ -84,8 +84,7 @@ def ann(
     dim: Dim = 512,
     centres: Annotated[int, typer.Option(min=1, help="That the vectors lie around.")] = 2000,
     kinds: Annotated[
-        list[FaissKind] | None,
-        typer.Option("--with", help="May be repeated.", show_default="faiss-hnsw, faiss-ivfpq"),
+        list[FaissKind] | None, typer.Option("--with", help="May be repeated.", show_default="faiss-hnsw, faiss-ivfpq")
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many nearest.")] = 10,
 ) -> None:

@@ -53,8 +53,7 @@ def hints(
     fold: Annotated[list[Fold] | None, typer.Option(help="May be repeated.", show_default="0, 1, 2, 3")] = None,
     shot: Shots = 1,
     episodes: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many for each fold.", show_default="one for each entry of the list"),
+        int | None, typer.Option(min=1, help="How many for each fold.", show_default="one for each entry of the list")
     ] = None,
     seed: Seed = 0,
 ) -> None:

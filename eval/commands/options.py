@@ -62,12 +62,10 @@ CacheMemory = Annotated[int, typer.Option(min=0, metavar="MIB", help="Memory for
 Boundary = Annotated[bool, typer.Option("--boundary", help="Boundary F too, within 0.75 % of the diagonal.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same episodes and results.")]
 RootNow = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="The data's folder now.", show_default="where it was for the run"),
+    Path | None, typer.Option(metavar="DIR", help="The data's folder now.", show_default="where it was for the run")
 ]
 SplitListNow = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="The split list now.", show_default="where it was for the run"),
+    Path | None, typer.Option(metavar="FILE", help="The split list now.", show_default="where it was for the run")
 ]
 FinishedRun = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")]
@@ -134,8 +132,7 @@ class Network:
     weights: Weights = "default"
     device: Device = "auto"
     skip_small_classes: Annotated[
-        bool,
-        typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing."),
+        bool, typer.Option("--skip-small-classes", help="Leave out classes with too few images, instead of refusing.")
     ] = False
     workers: Annotated[
         int | None,

@@ -27,8 +27,7 @@ fewshot-eval region-search --root coco --dataset masks --candidates 25 --candida
 def region_search(
     data: Data,
     candidates: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Images that are looked at. May be repeated.", show_default="50"),
+        list[int] | None, typer.Option(min=1, help="Images that are looked at. May be repeated.", show_default="50")
     ] = None,
     support_masks: Annotated[bool, typer.Option("--support-masks", help="The example's mask is given.")] = False,
     weights: Weights = "default",

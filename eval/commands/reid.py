@@ -103,8 +103,7 @@ CameraRule = Annotated[
     typer.Option(help="Of the query's own camera: keep other identities, as benchmarks do, or drop everything."),
 ]
 AllowMissing = Annotated[
-    bool,
-    typer.Option("--allow-missing", help="Take a published set that is not complete, or another in its layout."),
+    bool, typer.Option("--allow-missing", help="Take a published set that is not complete, or another in its layout.")
 ]
 
 

@@ -47,8 +47,7 @@ def sweep(
     shot: Shots = 1,
     protocol: Annotated[Protocol, typer.Option(help="How episodes are drawn.")] = Protocol.hsnet,
     episodes: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many for each point.", show_default="one for each entry of the list"),
+        int | None, typer.Option(min=1, help="How many for each point.", show_default="one for each entry of the list")
     ] = None,
     seed: Seed = 0,
     groups: Annotated[int, typer.Option(min=2, help="Of classes, for cross-validation.")] = 4,

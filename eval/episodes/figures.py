@@ -169,11 +169,7 @@ def _of_scores(counts: RunCounts, method: str, present: NDArray[np.bool_], sampl
     if shown.all() or not shown.any() or np.isnan(scores).any():
         return dict(_NOTHING)
     threshold, accuracy = best_threshold(scores, shown)
-    figures = {
-        "auroc": float(auroc(scores, shown)[0]),
-        "best_threshold": threshold,
-        "best_accuracy": accuracy,
-    }
+    figures = {"auroc": float(auroc(scores, shown)[0]), "best_threshold": threshold, "best_accuracy": accuracy}
     if not samples:
         return figures
     groups = number_groups(counts.queries)[episodes]  # (P,)

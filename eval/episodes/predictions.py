@@ -13,16 +13,7 @@ from numpy.typing import NDArray
 
 from eval.episodes.methods import Method
 from eval.runs.folder import append_lines, read_lines
-from eval.runs.shards import (
-    ALONE,
-    PLACE,
-    Shard,
-    drop_parts,
-    mark_done,
-    part_file,
-    read_parts,
-    wait_for_others,
-)
+from eval.runs.shards import ALONE, PLACE, Shard, drop_parts, mark_done, part_file, read_parts, wait_for_others
 from eval.runs.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode

@@ -78,10 +78,7 @@ def identities(images: RetrievalImages, dataset: str) -> tuple[Identities, Ident
     names, cameras = images.images.names, images.images.cameras
     distractor = names.index(DISTRACTORS) if dataset == "market" and DISTRACTORS in names else None
     everyone = Identities(
-        images.labels,
-        None if cameras is None else torch.tensor(cameras),
-        torch.arange(len(images.images)),
-        distractor,
+        images.labels, None if cameras is None else torch.tensor(cameras), torch.arange(len(images.images)), distractor
     )
     return everyone.take(images.queries), everyone.take(images.gallery)
 

@@ -56,12 +56,7 @@ _TABLE_3: Final = (
     Published("OSLSM", 40.8, backbone="VGG-16", protocol=_OSLSM, folds=(33.6, 55.3, 40.9, 33.5)),
     Published("co-FCN", 41.1, backbone="VGG-16", protocol=_OSLSM, folds=(36.7, 50.6, 44.9, 32.4)),
     Published(
-        "PAN-init",
-        35.3,
-        training="training-free",
-        backbone="VGG-16",
-        protocol="panet",
-        folds=(30.8, 40.7, 38.3, 31.4),
+        "PAN-init", 35.3, training="training-free", backbone="VGG-16", protocol="panet", folds=(30.8, 40.7, 38.3, 31.4)
     ),
     Published(THE_PAPER, 41.6, support="nothing", folds=(37.9, 50.3, 44.4, 33.8)),
     Published("PL", 39.7, way=2, metric="binary_iou", note=_BINARY_NOTE),

@@ -10,13 +10,7 @@ from fewshot_seg.attention.maps import (
     similarity_maps,
     tuple_maps,
 )
-from fewshot_seg.attention.weighting import (
-    Weighting,
-    pair_weights,
-    quadruplet_weights,
-    shot_weights,
-    triplet_weights,
-)
+from fewshot_seg.attention.weighting import Weighting, pair_weights, quadruplet_weights, shot_weights, triplet_weights
 
 __all__ = [
     "Method",

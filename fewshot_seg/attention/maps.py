@@ -164,11 +164,7 @@ def attention_maps(
 
 
 def tuple_maps(
-    embedder: Embedder,
-    tuples: Sequence[Embedding],
-    w: Tensor,
-    method: Method = "auto",
-    through_norm: bool = True,
+    embedder: Embedder, tuples: Sequence[Embedding], w: Tensor, method: Method = "auto", through_norm: bool = True
 ) -> tuple[Tensor, ...]:
     """Maps of every image of B tuples, in one call: 2 images for a pair, 3 for a triplet, 4 for a quadruplet.
 

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from fewshot_seg.retrieval.index import Index
 
 reid_app = typer.Typer(
-    name="reid",
-    help="Find people or vehicles again in other cameras.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
+    name="reid", help="Find people or vehicles again in other cameras.", no_args_is_help=True, rich_markup_mode="rich"
 )
 
 SEARCH_EPILOG = """
@@ -73,9 +70,7 @@ Camera = Annotated[
 Pattern = Annotated[
     str | None,
     typer.Option(
-        metavar="REGEX",
-        help="Of a folder: groups id and camera in a path.",
-        show_default="NAME_c1..., NAME_cam1...",
+        metavar="REGEX", help="Of a folder: groups id and camera in a path.", show_default="NAME_c1..., NAME_cam1..."
     ),
 ]
 OwnWeights = Annotated[

@@ -54,8 +54,7 @@ Queries = Annotated[
 Hits = Annotated[int, typer.Option("-k", min=1, help="Hits of a query, at most.")]
 Threshold = Annotated[float | None, typer.Option(min=-1, max=1, help="Least score of a hit.", show_default=False)]
 Box = Annotated[
-    str | None,
-    typer.Option(metavar="X,Y,W,H", help="What of the one QUERY is meant, in pixels.", show_default=False),
+    str | None, typer.Option(metavar="X,Y,W,H", help="What of the one QUERY is meant, in pixels.", show_default=False)
 ]
 Combined = Annotated[
     Together | None,
@@ -87,8 +86,7 @@ Regions = Annotated[
     typer.Option("--regions", help="Find the object of each QUERY inside larger scenes: with a box, masks by --out."),
 ]
 Candidates = Annotated[
-    int | None,
-    typer.Option(min=1, help="With --regions: images that are looked at.", show_default="50"),
+    int | None, typer.Option(min=1, help="With --regions: images that are looked at.", show_default="50")
 ]
 RegionsOut = Annotated[
     Path | None,

@@ -57,9 +57,7 @@ _CUHK03_INNER: Final = ("cuhk03-np", "CUHK03-NP", "cuhk03")
 _CUHK03_LAYOUT: Final = "cuhk03-np/{detected, labeled}/{bounding_box_train, query, bounding_box_test}/ID_cCAMERA_N.png"
 # Wei et al., CVPR 2018: 1,041 people to train on, 3,060 to test with, 15 cameras; four lists say which.
 MSMT17: Final = _Set(
-    "MSMT17",
-    ("MSMT17_V1", "MSMT17_V2", "MSMT17", "msmt17"),
-    {"train": 32621, "query": 11659, "gallery": 82161},
+    "MSMT17", ("MSMT17_V1", "MSMT17_V2", "MSMT17", "msmt17"), {"train": 32621, "query": 11659, "gallery": 82161}
 )
 # Training and validation images are of the same people; published figures are of training with both.
 _LISTS: Final = {

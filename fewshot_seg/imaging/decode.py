@@ -83,10 +83,7 @@ def opened(source: str | os.PathLike[str] | PIL.Image.Image, max_pixels: int) ->
             raise ImageError(f"{name}: not an image; give a path, a PIL image or an (H, W, 3) uint8 array")
     except FewShotError:
         raise
-    except (
-        MemoryError,
-        PIL.Image.DecompressionBombError,
-    ) as error:  # a few of Pillow's decoders have their own limit
+    except (MemoryError, PIL.Image.DecompressionBombError) as error:  # a few of Pillow's decoders have their own limit
         raise ImageError(f"{name}: too large to decode ({_one_line(error)}); make it smaller") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         reason = f"cannot be decoded ({_one_line(error)})"

@@ -11,21 +11,7 @@ from typing import Final
 
 from fewshot_seg.errors import PATH_TYPES, DataError, describe
 
-_USUAL: Final = (
-    "jpg",
-    "jpeg",
-    "jpe",
-    "jfif",
-    "png",
-    "apng",
-    "gif",
-    "bmp",
-    "dib",
-    "tif",
-    "tiff",
-    "webp",
-    "avif",
-)
+_USUAL: Final = ("jpg", "jpeg", "jpe", "jfif", "png", "apng", "gif", "bmp", "dib", "tif", "tiff", "webp", "avif")
 _RARE: Final = ("jp2", "j2k", "jpx", "mpo", "ppm", "pgm", "pbm", "pnm", "pfm")
 # Most installations cannot read these, but a message about each is better than photographs left out unseen.
 _PHONES: Final = ("heic", "heif")

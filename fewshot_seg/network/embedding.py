@@ -63,9 +63,7 @@ class ModelInfo:
 
 
 def load_embedder(
-    name_or_path: str | os.PathLike[str] = "default",
-    device: str | torch.device = "auto",
-    precision: str = "fp32",
+    name_or_path: str | os.PathLike[str] = "default", device: str | torch.device = "auto", precision: str = "fp32"
 ) -> Embedder:
     """A pretrained embedder, in eval mode and frozen.
 

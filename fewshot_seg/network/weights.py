@@ -190,11 +190,7 @@ def _download(url: str, path: Path, what: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(sys.stderr):  # a command's stdout may be JSON
             torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=sys.stderr.isatty())
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # no network: URLError, an OSError; wrong hash: RuntimeError
+    except (OSError, RuntimeError, ValueError) as error:  # no network: URLError, an OSError; wrong hash: RuntimeError
         raise CheckpointError(
             f"could not download the weights of {what} ({first_line(error)}): "
             f"get {url} on another machine and put it at {path}"

@@ -12,14 +12,7 @@ from fewshot_seg.errors import FewShotError
 from fewshot_seg.imaging.images import ImageInput
 from fewshot_seg.matching.features import FeatureCache
 from fewshot_seg.prompts.supports import ClassSupports
-from fewshot_seg.retrieval.accelerators import (
-    Accelerator,
-    accelerate,
-    check_kind,
-    fingerprint,
-    open_backend,
-    proposals,
-)
+from fewshot_seg.retrieval.accelerators import Accelerator, accelerate, check_kind, fingerprint, open_backend, proposals
 from fewshot_seg.retrieval.backends import EXACT, Backend, Kind, rescored
 from fewshot_seg.retrieval.collection import Collection
 from fewshot_seg.retrieval.contents import Contents

@@ -55,8 +55,7 @@ class Found:
 
 
 def find_items(
-    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
-    columns: Mapping[str, Sequence[str]] | None = None,
+    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], columns: Mapping[str, Sequence[str]] | None = None
 ) -> Found:
     """The images that files, folders (searched through) and patterns stand for, each once; see `Found.counted_from`.
 

@@ -72,11 +72,7 @@ def pair_bce_loss(classifier: nn.Module, f: Tensor, labels: Tensor) -> Tensor:
 
 
 def grad_cam(
-    embedder: Embedder,
-    classifier: nn.Module,
-    emb: Embedding,
-    tuples: Tensor,
-    options: MiningOptions = MiningOptions(),
+    embedder: Embedder, classifier: nn.Module, emb: Embedding, tuples: Tensor, options: MiningOptions = MiningOptions()
 ) -> Tensor:
     """Grad-CAM maps of the true answer for every image of every tuple.
 

@@ -29,12 +29,7 @@ PROTOCOLS: Final[Mapping[str, type[EpisodeProtocol]]] = {one.name: one for one i
 
 
 def build_protocol(
-    name: str,
-    dataset: SegmentationDataset,
-    classes: Iterable[int],
-    shot: int,
-    way: int = 1,
-    seed: int | None = None,
+    name: str, dataset: SegmentationDataset, classes: Iterable[int], shot: int, way: int = 1, seed: int | None = None
 ) -> EpisodeProtocol:
     """The protocol called `name`; for the others see `EpisodeProtocol`.
 

@@ -46,12 +46,7 @@ class EpisodeProtocol(ABC):
     scoring_size: ClassVar[tuple[int, int] | None] = None
 
     def __init__(
-        self,
-        dataset: SegmentationDataset,
-        classes: Iterable[int],
-        shot: int,
-        way: int = 1,
-        seed: int | None = None,
+        self, dataset: SegmentationDataset, classes: Iterable[int], shot: int, way: int = 1, seed: int | None = None
     ) -> None:
         self.dataset, self.shot, self.way = dataset, shot, way
         self.seed = self.default_seed if seed is None else seed

@@ -25,12 +25,7 @@ class Native(EpisodeProtocol):
     name = "native"
 
     def __init__(
-        self,
-        dataset: SegmentationDataset,
-        classes: Iterable[int],
-        shot: int,
-        way: int = 1,
-        seed: int | None = None,
+        self, dataset: SegmentationDataset, classes: Iterable[int], shot: int, way: int = 1, seed: int | None = None
     ) -> None:
         super().__init__(dataset, classes, shot, way, seed)
         self._circles = {label: draw(images, None, self.seed, 0, stream=label) for label, images in self._pools.items()}

@@ -48,12 +48,7 @@ class Pfenet(EpisodeProtocol):
         return 20_000 if self.dataset.name == "coco20i" else 5000
 
     def __init__(
-        self,
-        dataset: SegmentationDataset,
-        classes: Iterable[int],
-        shot: int,
-        way: int = 1,
-        seed: int | None = None,
+        self, dataset: SegmentationDataset, classes: Iterable[int], shot: int, way: int = 1, seed: int | None = None
     ) -> None:
         super().__init__(dataset, classes, shot, way, seed)
         by_image: dict[str, list[int]] = {}
