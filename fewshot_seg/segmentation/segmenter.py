@@ -4,50 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Literal, NamedTuple, TypeAlias, TypeVar, overload
+from typing import Literal, TypeAlias, overload
 
 import numpy as np
 import torch
 
 from fewshot_seg.errors import ConfigError, FewShotError, describe
-from fewshot_seg.imaging.images import ImageInput, is_one
-from fewshot_seg.matching.features import FeatureCache, FeatureExtractor, Features, Loaded
+from fewshot_seg.imaging.images import is_one
+from fewshot_seg.matching.features import FeatureCache, FeatureExtractor, Features
 from fewshot_seg.matching.locators import Located, QueryView
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.prompts.hints import Marks, Query, apply_to_map, query_marks
+from fewshot_seg.prompts.hints import Query, apply_to_map
 from fewshot_seg.prompts.supports import ClassSupports, Support, Supports, as_shots, group_supports
 from fewshot_seg.segmentation.choice import choose_locator
 from fewshot_seg.segmentation.cutter import Cutter, Target
 from fewshot_seg.segmentation.joint import Enlarged, Helpers
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.prepared import Prepared, encode_examples
+from fewshot_seg.segmentation.reading import Batch, QueryInput, QueryReader, Run
 from fewshot_seg.segmentation.results import ObjectResult, Segmentation
 from fewshot_seg.segmentation.sequence import Memory
-from fewshot_seg.streams import ordered_map, read_then, worker_pool
+from fewshot_seg.streams import ordered_map, worker_pool
 
 __all__ = ["ObjectResult", "Prepared", "Query", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
 
 _MOST_WORKERS = 8
-QueryInput: TypeAlias = ImageInput | Query
 _Outcome: TypeAlias = Segmentation | FewShotError
-
-T = TypeVar("T")
-
-
-class _Read(NamedTuple):
-    source: str
-    loaded: Loaded  # with its pixels
-    marks: tuple[Marks | None, ...]  # one for each class
-
-
-class _Run(NamedTuple):
-    """How queries are worked through: as `segment_many` says; `strict` raises errors."""
-
-    batch_size: int
-    workers: int
-    strict: bool
 
 
 class Segmenter:
@@ -71,6 +55,7 @@ class Segmenter:
         choice = choose_locator(self.embedder, self.options)
         self._locator = choice.locator
         self._extractor = FeatureExtractor(self.embedder, cache, choice.matcher, choice.layers, self.options.mirrored)
+        self._reader = QueryReader(self._extractor)
         self._cutter = Cutter(self.options)
 
     @torch.inference_mode()
@@ -113,12 +98,12 @@ class Segmenter:
         Raises:
             FewShotError: as `prepare`, or ImageError for the query.
         """
-        if isinstance(supports, Prepared) or self._workers() == 1 or not self._on_cpu:
+        if isinstance(supports, Prepared) or self._workers() == 1 or not self._reader.on_cpu:
             return next(self.segment_many([query], supports, batch_size=1, workers=1))
         classes = tuple(group_supports(supports))
         with ThreadPoolExecutor(1) as beside:  # the query is encoded while the supports are
             prepared = beside.submit(self.prepare, supports)
-            found = next(self._stream([query], classes, lambda _: prepared.result(), _Run(1, 1, strict=False)))
+            found = next(self._stream([query], classes, lambda _: prepared.result(), Run(1, 1, strict=False)))
             prepared.result()  # where both can't be read, the support is named
         if isinstance(found, FewShotError):
             raise found
@@ -206,17 +191,13 @@ class Segmenter:
         """
         return self._sequence(_several(frames), self._ready(prepared), self._checked(1, None, on_error))
 
-    def _checked(self, batch_size: int, workers: int | None, on_error: str) -> _Run:
+    def _checked(self, batch_size: int, workers: int | None, on_error: str) -> Run:
         workers = self._workers() if workers is None else workers
         if not all(type(count) is int and count >= 1 for count in (batch_size, workers)):
             raise ConfigError(f"batch_size {batch_size} and workers {workers} must be whole numbers and at least 1")
         if on_error not in ("raise", "yield"):
             raise ConfigError(f"unknown on_error {on_error!r}: choose raise or yield")
-        return _Run(batch_size, workers, on_error == "raise")
-
-    @property
-    def _on_cpu(self) -> bool:
-        return self.embedder.device.type == "cpu"
+        return Run(batch_size, workers, on_error == "raise")
 
     def _workers(self) -> int:
         return min(self.options.threads or os.cpu_count() or 1, _MOST_WORKERS)
@@ -227,20 +208,20 @@ class Segmenter:
             raise ConfigError("the supports were prepared by another embedder; call this segmenter's own `prepare`")
         return prepared
 
-    def _jointly(self, queries: list[QueryInput], prepared: Prepared, run: _Run) -> Iterator[_Outcome]:
+    def _jointly(self, queries: list[QueryInput], prepared: Prepared, run: Run) -> Iterator[_Outcome]:
         helpers = Helpers(prepared.examples[: len(prepared.classes)])
         with worker_pool(run.workers, self.options.threads) as pool:
             look = partial(self._look, prepared=prepared)
-            for seen in self._each(pool, look, queries, prepared.classes, run):
+            for seen in self._reader.each(pool, look, queries, prepared.classes, run):
                 if seen is not None:
                     helpers.add(*seen)
         enlarged = Enlarged(helpers, lambda more: prepared.with_more(self._locator, more))
         yield from self._stream(queries, prepared.classes, enlarged, run)
 
-    def _sequence(self, frames: Iterable[QueryInput], prepared: Prepared, run: _Run) -> Iterator[_Outcome]:
+    def _sequence(self, frames: Iterable[QueryInput], prepared: Prepared, run: Run) -> Iterator[_Outcome]:
         memory, classes = Memory(len(prepared.classes)), prepared.classes
         with worker_pool(run.workers, self.options.threads) as pool:
-            for one in self._each(pool, torch.inference_mode()(self._encoded), frames, classes, run):
+            for one in self._reader.each(pool, torch.inference_mode()(self._reader.encoded), frames, classes, run):
                 if isinstance(one, FewShotError):
                     if run.strict:
                         raise one
@@ -254,49 +235,28 @@ class Segmenter:
                 yield found
 
     @torch.inference_mode()
-    def _look(self, batch: list[_Read | FewShotError], prepared: Prepared) -> list[tuple[Features, Located] | None]:
+    def _look(self, batch: Batch, prepared: Prepared) -> list[tuple[Features, Located] | None]:
         """What each of a batch of queries has to say to all the others; nothing from one that can't be read."""
         return [
             None if isinstance(one, FewShotError) else (one[1], self._find(QueryView(one[1], one[0].marks), prepared))
-            for one in self._encoded(batch)
+            for one in self._reader.encoded(batch)
         ]
 
     def _stream(
-        self, queries: Iterable[QueryInput], classes: tuple[str, ...], ready: Callable[[Features], Prepared], run: _Run
+        self, queries: Iterable[QueryInput], classes: tuple[str, ...], ready: Callable[[Features], Prepared], run: Run
     ) -> Iterator[_Outcome]:
         with worker_pool(run.workers, self.options.threads) as pool:
-            located = self._each(pool, partial(self._locate, prepared=ready), queries, classes, run)
+            located = self._reader.each(pool, partial(self._locate, prepared=ready), queries, classes, run)
             for result in ordered_map(pool, lambda one: self._cut(one, classes), located, run.workers + 1):
                 if run.strict and isinstance(result, FewShotError):
                     raise result
                 yield result
 
-    def _each(
-        self,
-        pool: Executor,
-        work: Callable[[list[_Read | FewShotError]], list[T]],
-        queries: Iterable[QueryInput],
-        classes: tuple[str, ...],
-        run: _Run,
-    ) -> Iterator[T]:
-        read = partial(self._read, classes=classes)
-        return read_then(pool, read, work, queries, batch_size=run.batch_size, workers=run.workers, alone=self._on_cpu)
-
-    def _read(self, query: QueryInput, classes: tuple[str, ...]) -> _Read | FewShotError:
-        image = query.image if isinstance(query, Query) else query
-        try:
-            loaded = self._extractor.load(image, pixels=True)
-            return _Read(describe(image), loaded, query_marks(query, classes, loaded.size))
-        except FewShotError as error:
-            return error
-
     @torch.inference_mode()
-    def _locate(
-        self, batch: list[_Read | FewShotError], prepared: Callable[[Features], Prepared]
-    ) -> list[Target | FewShotError]:
+    def _locate(self, batch: Batch, prepared: Callable[[Features], Prepared]) -> list[Target | FewShotError]:
         """Maps of every readable query of a batch, with one pass through the network."""
         found: list[Target | FewShotError] = []
-        for one in self._encoded(batch):
+        for one in self._reader.encoded(batch):
             if isinstance(one, FewShotError):
                 found.append(one)
                 continue
@@ -304,12 +264,6 @@ class Segmenter:
             located = self._find(QueryView(features, query.marks), prepared(features))
             found.append(Target(query.source, query.loaded.pixels, located, query.marks))
         return found
-
-    def _encoded(self, batch: list[_Read | FewShotError]) -> list[tuple[_Read, Features] | FewShotError]:
-        """Every readable query of a batch with its features, by one pass through the network; errors stay."""
-        queries = [query for query in batch if isinstance(query, _Read)]
-        features = iter(self._extractor.features([query.loaded for query in queries]) if queries else [])
-        return [(one, next(features)) if isinstance(one, _Read) else one for one in batch]
 
     def _find(self, query: QueryView, prepared: Prepared) -> Located:
         """Maps and scores of the classes, after the negatives have had their say."""
