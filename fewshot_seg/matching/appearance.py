@@ -109,6 +109,11 @@ def likeness(query: Tensor, keys: Keys) -> float:
     return float(torch.maximum(*_nearest(query, keys)).median())
 
 
+def found_again(query: Tensor, keys: Keys) -> float:
+    """The mean over the object's keys of the cosine to the position (m,h,w) of the query that is nearest to each."""
+    return float((keys.inside @ query.flatten(1)).amax(1).mean())
+
+
 def sure_mean(values: Tensor) -> float:
     """The mean of the largest few values (h,w)."""
     flat = values.flatten()

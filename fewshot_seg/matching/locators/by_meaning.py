@@ -21,6 +21,7 @@ from fewshot_seg.matching.appearance import (
     FINE,
     Keys,
     Past,
+    found_again,
     joined,
     keys_of,
     likeness,
@@ -43,6 +44,8 @@ _OF_GUESS = 0.5  # the same for a thing of which no mask is given
 _SCENE = (0.42, 0.52)  # likeness of scenes from which on a thing may, and must, be meant
 _MEMORY = 0.5  # the share of earlier frames in a sequence's logits
 _JUMP, _NEAR = 40.0, 0.05  # a logit for a jump as long as the image; jumps up to the second are free
+_PRESENCE = {False: (0.3, 12.0, -4.3), True: (0.5, 15.0, -5.0)}
+"""Of a guessed foreground and of a mask: what a score's logit counts, what parts that come again count, and a bias."""
 _SURE = 1e-3  # probabilities are kept this far from 0 and 1
 
 
@@ -87,6 +90,7 @@ class MeaningLocator:
             share = 0.0 if own is None else self._share(seen, own)
             meanings.append(share)
             if own is not None:
+                scores[place] = _presence(scores[place], found_again(seen, own.coarse), bool(prepared.masked[place]))
                 others = [keys for at, keys in enumerate(prepared.masked) if at != place and keys is not None]
                 has_mask = prepared.masked[place] is not None
                 kind, score = _decided(kind, query.features, own, others, share, has_mask)
@@ -103,6 +107,13 @@ class MeaningLocator:
             return float(self.meaning == "thing")
         least, most = _SCENE
         return min(1.0, max(0.0, (likeness(seen, own.coarse) - least) / (most - least)))
+
+
+def _presence(score: float, again: float, has_mask: bool) -> float:
+    """How sure it is that the object is there: the other locator's probability, and whether its parts come again."""
+    of_score, of_parts, bias = _PRESENCE[has_mask]
+    logit = torch.logit(torch.tensor(float(score)), eps=1e-4)
+    return float(torch.sigmoid(of_score * logit + of_parts * again + bias))
 
 
 def _decided(

@@ -80,17 +80,15 @@ def test_what_cannot_be_a_sequence_is_refused_before_anything_is_written(example
 
 def test_no_video_a_foreign_film_and_foreign_frames_are_refused(example, video, tmp_path):
     (broken := tmp_path / "broken.mp4").write_bytes(b"no video")
-    assert "can't read it as a video" in error_line(
-        fewshot("segment", broken, "--sequence", *example, "--out", tmp_path / "a")
-    )
-    assert "no such video" in error_line(
-        fewshot("segment", tmp_path / "no.mp4", "--sequence", *example, "--out", tmp_path / "b")
-    )
+
+    def refused(query: Path, out: str) -> str:
+        return error_line(fewshot("segment", query, "--sequence", *example, "--out", tmp_path / out))
+
+    assert "can't read it as a video" in refused(broken, "a")
+    assert "no such video" in refused(tmp_path / "no.mp4", "b")
     (theirs := tmp_path / "c" / "overlay.mp4").parent.mkdir()
     theirs.write_bytes(b"theirs")
-    assert "no result of an earlier run" in error_line(
-        fewshot("segment", video, "--sequence", *example, "--out", tmp_path / "c")
-    )
+    assert "no result of an earlier run" in refused(video, "c")
     assert theirs.read_bytes() == b"theirs"
     (frames := tmp_path / "d" / "frames").mkdir(parents=True)
     (frames / "clip_000000.jpg").write_bytes(b"theirs")
