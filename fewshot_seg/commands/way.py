@@ -55,7 +55,7 @@ class Refine(StrEnum):
     none = "none"
 
 
-_QUALITY = "fast: no clean edges; best: each query also in its mirror image, and cut at a larger size."
+_QUALITY = "fast: no clean edges; best: what was found is looked at a second time, from close by."
 _MEANING = (
     "thing: the very thing that the example shows; kind: things of its kind; auto: the thing where the example's "
     "scene comes again, as in a video, else the kind."

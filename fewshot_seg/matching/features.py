@@ -10,7 +10,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -37,20 +37,18 @@ class Features:
         vector: f (D,), unit norm.
         size: (H, W), the image's native size.
         encoded: what the matcher says of it, each part without the batch; None without a matcher.
-        mirrored: the same of the image with left and right changed over, where it was asked for.
     """
 
     maps: Mapping[str, Tensor] = field(repr=False)
     vector: Tensor = field(repr=False)
     size: tuple[int, int]
     encoded: Encoded | None = field(default=None, repr=False)
-    mirrored: Features | None = field(default=None, repr=False)
 
     @property
     def nbytes(self) -> int:
         """What the tensors take, in bytes."""
         own: int = sum(tensor.nbytes for tensor in (self.vector, *self.maps.values(), *(self.encoded or ())))
-        return own + (0 if self.mirrored is None else self.mirrored.nbytes)
+        return own
 
 
 class Loaded(NamedTuple):
@@ -182,7 +180,6 @@ class FeatureExtractor:
         cache: None keeps nothing.
         matcher: encodes each image, too; None doesn't.
         layers: names of earlier layers to be kept.
-        mirrored: whether the mirrored image is encoded, too.
     """
 
     def __init__(
@@ -191,11 +188,9 @@ class FeatureExtractor:
         cache: FeatureCache | None = None,
         matcher: Matcher | None = None,
         layers: Sequence[str] = (),
-        mirrored: bool = False,
     ) -> None:
         self.embedder = embedder
         self.cache = cache
-        self.mirrored = mirrored
         self.matcher = None if matcher is None else matcher.eval()
         self.layers = tuple(layers)
 
@@ -232,13 +227,8 @@ class FeatureExtractor:
         return cache.get_or_make(one.key, lambda: self._encode([one])[0])
 
     def _encode(self, loaded: Sequence[Loaded]) -> list[Features]:
-        """One pass through the network, and one more of the mirrored images where those are wanted."""
         batch = torch.stack([one.tensor for one in loaded if one.tensor is not None])
-        sizes = [one.size for one in loaded]
-        found = self._pass(batch, sizes)
-        if not self.mirrored:
-            return found
-        return [replace(one, mirrored=of) for one, of in zip(found, self._pass(batch.flip(3), sizes), strict=True)]
+        return self._pass(batch, [one.size for one in loaded])
 
     def _pass(self, batch: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Features]:
         wanted = dict.fromkeys((*self.layers, *(self.matcher.spec.layers if self.matcher is not None else ())))
@@ -265,7 +255,7 @@ class FeatureExtractor:
     def _owned(self, key: Hashable | None) -> Hashable:
         """The key together with everything else that features depend on."""
         embedder = self.embedder
-        reads = self.matcher, self.layers, self.mirrored
+        reads = self.matcher, self.layers
         runs = str(embedder.device), str(embedder.dtype), embedder.precision, embedder.preprocessing
         return embedder, runs, reads, key
 

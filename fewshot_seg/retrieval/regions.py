@@ -130,7 +130,7 @@ class RegionSearcher:
         self._options = replace(options or SegmenterOptions(), always=True)
         choice = choose_locator(embedder, self._options)
         self._locator = choice.locator
-        self._extractor = FeatureExtractor(embedder, cache, choice.matcher, choice.layers, self._options.mirrored)
+        self._extractor = FeatureExtractor(embedder, cache, choice.matcher, choice.layers)
 
     @torch.inference_mode()
     def prepare(self, supports: ClassSupports) -> Wanted:

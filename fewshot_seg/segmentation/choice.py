@@ -12,7 +12,6 @@ from fewshot_seg.matching.locators.by_attention import AttentionLocator
 from fewshot_seg.matching.locators.by_correspondence import CorrespondenceLocator
 from fewshot_seg.matching.locators.by_matching import MatchingLocator
 from fewshot_seg.matching.locators.by_meaning import MeaningLocator
-from fewshot_seg.matching.locators.mirrored import MirroredLocator
 from fewshot_seg.matching.matcher import Matcher
 from fewshot_seg.matching.training_free import LAYERS
 from fewshot_seg.network.embedding import Embedder
@@ -40,8 +39,7 @@ def choose_locator(embedder: Embedder, options: SegmenterOptions) -> Choice:
         ConfigError: matching is asked for, but no matcher was trained for this embedder's weights.
         CheckpointError: the matcher's file is bad.
     """
-    choice = _with_meaning(_choose(embedder, options), options)
-    return choice._replace(locator=MirroredLocator(choice.locator)) if options.mirrored else choice
+    return _with_meaning(_choose(embedder, options), options)
 
 
 def _with_meaning(choice: Choice, options: SegmenterOptions) -> Choice:

@@ -20,7 +20,7 @@ Quality = Literal["fast", "default", "best"]
 _QUALITIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "fast": {"refine": "none", "rounds": 1},
     "default": {},
-    "best": {"mirrored": True, "grabcut": GrabCutOptions(iterations=3, working_size=512)},
+    "best": {"look_twice": True},
 }
 _MOST_THREADS = 1024
 _MOST_ROUNDS = 10
@@ -38,7 +38,7 @@ class SegmenterOptions:
             Attention, and correspondence with "auto", know kinds alone.
         matcher: "auto", the name of one that the package holds, a file, or "none" (see `matcher_files`).
         rounds: of matching and correspondence, from 1 up.
-        mirrored: each query is located a second time in its mirror image, and the mean of both counts.
+        look_twice: the part of a query where something was found is seen a second time, from close by.
         weighting: for attention: its variant (see `attention.similarity_maps`).
         through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
         rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
@@ -62,7 +62,7 @@ class SegmenterOptions:
     meaning: Meaning = "auto"
     matcher: str = "auto"
     rounds: int = 2
-    mirrored: bool = False
+    look_twice: bool = False
     weighting: Variant = "overlap"
     through_norm: bool = False
     rejection: float = 0.5
@@ -82,7 +82,7 @@ class SegmenterOptions:
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
         if type(self.rounds) is not int or not 1 <= self.rounds <= _MOST_ROUNDS:
             raise ConfigError(f"rounds {self.rounds!r}: must be a whole number, 1 to {_MOST_ROUNDS}")
-        for name in ("through_norm", "mirrored", "always"):
+        for name in ("through_norm", "look_twice", "always"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigError(f"{name} {getattr(self, name)!r}: must be true or false")
         for name in ("presence", "keep", "rejection"):
@@ -103,7 +103,7 @@ class SegmenterOptions:
     def of_quality(cls, quality: str, **changes: Any) -> SegmenterOptions:
         """The options that a quality stands for, and `changes` of them, which come first.
 
-        "fast" leaves GrabCut and the second round out; "best" locates mirrored queries, too, and cuts at a larger size.
+        "fast" leaves GrabCut and the second round out; "best" looks twice.
 
         Raises:
             ConfigError: no such quality, or as the class itself.

@@ -23,8 +23,9 @@ from fewshot_seg.segmentation.cutter import Cutter, Target
 from fewshot_seg.segmentation.joint import Enlarged, Helpers
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.prepared import Prepared, encode_examples
-from fewshot_seg.segmentation.reading import Batch, QueryInput, QueryReader, Run
+from fewshot_seg.segmentation.reading import Batch, QueryInput, QueryReader, Read, Run
 from fewshot_seg.segmentation.results import ObjectResult, Segmentation
+from fewshot_seg.segmentation.second_look import both_looks, marks_of_part, part_to_see
 from fewshot_seg.segmentation.sequence import Memory
 from fewshot_seg.streams import ordered_map, worker_pool
 
@@ -54,7 +55,7 @@ class Segmenter:
         self.options = options or SegmenterOptions()
         choice = choose_locator(self.embedder, self.options)
         self._locator = choice.locator
-        self._extractor = FeatureExtractor(self.embedder, cache, choice.matcher, choice.layers, self.options.mirrored)
+        self._extractor = FeatureExtractor(self.embedder, cache, choice.matcher, choice.layers)
         self._reader = QueryReader(self._extractor)
         self._cutter = Cutter(self.options)
 
@@ -229,7 +230,7 @@ class Segmenter:
                     continue
                 with torch.inference_mode():
                     read, features = one
-                    located = self._find(QueryView(features, read.marks, memory.past(features)), prepared)
+                    located = self._located(read, QueryView(features, read.marks, memory.past(features)), prepared)
                     found = self._cutter.cut(Target(read.source, read.loaded.pixels, located, read.marks), classes)
                     memory.remember(features, located, found)
                 yield found
@@ -261,9 +262,22 @@ class Segmenter:
                 found.append(one)
                 continue
             query, features = one
-            located = self._find(QueryView(features, query.marks), prepared(features))
+            located = self._located(query, QueryView(features, query.marks), prepared(features))
             found.append(Target(query.source, query.loaded.pixels, located, query.marks))
         return found
+
+    def _located(self, query: Read, view: QueryView, prepared: Prepared) -> Located:
+        """What `_find` gives, and a second look from close by where that is wanted."""
+        first = self._find(view, prepared)
+        size = query.loaded.size
+        part = part_to_see(first.maps, size) if self.options.look_twice else None
+        if part is None:
+            return first
+        loaded = self._extractor.load(np.ascontiguousarray(query.loaded.pixels[part]), pixels=False)
+        (features,) = self._extractor.features([loaded])
+        marks = tuple(marks_of_part(one, part) for one in view.marks)
+        past = tuple(None if one is None else one._replace(distance=None) for one in view.past)
+        return both_looks(first, self._find(QueryView(features, marks, past), prepared), part, size)
 
     def _find(self, query: QueryView, prepared: Prepared) -> Located:
         """Maps and scores of the classes, after the negatives have had their say."""

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from fewshot_seg.matching.features import LAST, Features
 from fewshot_seg.matching.locators import Example, Located, QueryView
 from fewshot_seg.matching.locators.by_matching import MatchingLocator
-from fewshot_seg.matching.locators.mirrored import MirroredLocator
 from fewshot_seg.matching.matcher import Encoded, Matcher, MatcherSpec
 from fewshot_seg.prompts.hints import Marks
 
@@ -37,7 +36,7 @@ def features(locator: MatchingLocator, seed: int) -> Features:
 
 
 def locate(
-    locator: MatchingLocator | MirroredLocator,
+    locator: MatchingLocator,
     query: Features,
     classes: Sequence[Sequence[Example]],
     marks: Sequence[Marks | None] = (),
@@ -85,19 +84,3 @@ def test_the_same_class_twice_is_shared_equally(locator: MatchingLocator) -> Non
     found = locate(locator, features(locator, 0), [own, own])
     np.testing.assert_allclose(found.maps[0], found.maps[1], atol=1e-6)
     assert found.maps.max() <= 0.5
-
-
-def test_the_mirrored_locator_gives_the_mean_of_both(locator: MatchingLocator) -> None:
-    classes = [examples(locator, 1), examples(locator, 2, 3)]
-    one, other = features(locator, 0), features(locator, 9)
-    both = Features(one.maps, one.vector, one.size, one.encoded, mirrored=other)
-    left = np.zeros((64, 64), bool)
-    left[10:20, 5:20] = True
-    nothing = np.zeros_like(left)
-    here, there = Marks(left, nothing), Marks(np.ascontiguousarray(left[:, ::-1]), nothing)
-    mirrored = MirroredLocator(locator)
-    found = locate(mirrored, both, classes, [here, None])
-    plain, turned = locate(locator, one, classes, [here, None]), locate(locator, other, classes, [there, None])
-    np.testing.assert_allclose(found.maps, (plain.maps + turned.maps[:, :, ::-1]) / 2, atol=1e-6)
-    np.testing.assert_allclose(found.scores, (plain.scores + turned.scores) / 2, atol=1e-6)
-    np.testing.assert_array_equal(locate(mirrored, one, classes).maps, locate(locator, one, classes).maps)
