@@ -32,6 +32,7 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "random-walk": {"refine": "random-walk"},
     "keep-all": {"keep": 0.0},
     "one-round": {"rounds": 1},
+    "second-look": {"look_twice": True},
     "kind": {"meaning": "kind"},
     "thing": {"meaning": "thing"},
     "no-rivals": {},
