@@ -39,14 +39,24 @@ Meaning: TypeAlias = Literal["auto", "kind", "thing"]
 _SHARPNESS = 25.0  # of a margin, as a logit
 _FLOOR = 0.45  # the least cosine that counts for what is not the thing
 _LEAST_MARGIN = 0.05  # of the surest positions, for a thing to be as likely there as not
-_OF_KIND = 0.6  # how much of the other locator's logit counts beside appearance, where a mask tells kinds apart
-_OF_GUESS = 0.5  # the same for a thing of which no mask is given
 _SCENE = (0.42, 0.52)  # likeness of scenes from which on a thing may, and must, be meant
 _MEMORY = 0.5  # the share of earlier frames in a sequence's logits
 _JUMP, _NEAR = 40.0, 0.05  # a logit for a jump as long as the image; jumps up to the second are free
-_PRESENCE = {False: (0.3, 12.0, -4.3), True: (0.5, 15.0, -5.0)}
-"""Of a guessed foreground and of a mask: what a score's logit counts, what parts that come again count, and a bias."""
 _SURE = 1e-3  # probabilities are kept this far from 0 and 1
+
+
+class _Trust(NamedTuple):
+    """How much appearance and the other locator count, by what is known of a class's shots."""
+
+    margin: float  # as a logit, where the kind is looked for
+    kind: float  # of the other locator's logit, there
+    thing: float  # of the same, where the thing is looked for
+    presence: tuple[float, float, float]  # of the score's logit, of parts that come again, and a bias
+
+
+_MASK = _Trust(25.0, 0.6, 0.0, (0.5, 15.0, -5.0))
+_HINT = _Trust(15.0, 0.8, 0.5, (0.3, 12.0, -4.3))
+_NOTHING = _Trust(0.0, 1.0, 0.5, (0.3, 12.0, -4.3))
 
 
 class _ByDepth(NamedTuple):
@@ -60,6 +70,17 @@ class _Prepared(NamedTuple):
     state: Any  # the other locator's
     classes: tuple[Sequence[Example], ...]
     masked: tuple[_ByDepth | None, ...]  # of each class, from the shots that have masks; None where there are none
+
+    def trust(self, place: int) -> _Trust:
+        """By what is known of a class's shots."""
+        if self.masked[place] is not None:
+            return _MASK
+        said = (one.marks is not None and one.marks.says_present for one in self.classes[place])
+        return _HINT if any(said) else _NOTHING
+
+    def others(self, place: int) -> list[_ByDepth]:
+        """What other classes' masks show: one more counter-example."""
+        return [keys for at, keys in enumerate(self.masked) if at != place and keys is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,20 +105,19 @@ class MeaningLocator:
         seen = joined(query.features.maps, COARSE)
         if seen is None:
             return located
-        logits, scores, meanings = [], located.scores.copy(), []
+        logits, scores, meanings, changed = [], located.scores.copy(), [], any(query.past)
         for place, kind in enumerate(_logits(torch.from_numpy(located.maps).to(seen))):
             own = prepared.masked[place] or _guessed(prepared.classes[place], located, place)
             share = 0.0 if own is None else self._share(seen, own)
             meanings.append(share)
             if own is not None:
-                scores[place] = _presence(scores[place], found_again(seen, own.coarse), bool(prepared.masked[place]))
-                others = [keys for at, keys in enumerate(prepared.masked) if at != place and keys is not None]
-                has_mask = prepared.masked[place] is not None
-                kind, score = _decided(kind, query.features, own, others, share, has_mask)
-                scores[place] += share * (score - scores[place]) if has_mask else 0
+                trust = prepared.trust(place)
+                changed |= share > 0 or trust.margin > 0
+                scores[place] = _presence(scores[place], found_again(seen, own.coarse), trust)
+                kind, score = _decided(kind, query.features, own, prepared.others(place), share, trust)
+                scores[place] += share * (score - scores[place]) if trust is _MASK else 0
             past = query.past[place] if query.past else None
             logits.append(kind if past is None else _with_past(kind, query.features, past))
-        changed = any(meanings) or any(prepared.masked) or any(query.past)
         maps = _joint(logits) if changed else located.maps
         return located._replace(maps=maps, scores=scores, meanings=tuple(meanings))
 
@@ -109,28 +129,25 @@ class MeaningLocator:
         return min(1.0, max(0.0, (likeness(seen, own.coarse) - least) / (most - least)))
 
 
-def _presence(score: float, again: float, has_mask: bool) -> float:
+def _presence(score: float, again: float, trust: _Trust) -> float:
     """How sure it is that the object is there: the other locator's probability, and whether its parts come again."""
-    of_score, of_parts, bias = _PRESENCE[has_mask]
+    of_score, of_parts, bias = trust.presence
     logit = torch.logit(torch.tensor(float(score)), eps=1e-4)
     return float(torch.sigmoid(of_score * logit + of_parts * again + bias))
 
 
 def _decided(
-    kind: Tensor, query: Features, own: _ByDepth, others: Sequence[_ByDepth], share: float, has_mask: bool
+    kind: Tensor, query: Features, own: _ByDepth, others: Sequence[_ByDepth], share: float, trust: _Trust
 ) -> tuple[Tensor, float]:
-    """A class's logits, on the finer grid where a thing is looked for, and how sure it is that the thing is there.
-
-    What other classes' masks show is one more counter-example.
-    """
+    """A class's logits, on the finer grid where a thing is looked for, and how sure it is that the thing is there."""
     guess, score = kind, 0.0
-    if share < 1 and has_mask:
-        kind = _OF_KIND * guess + _SHARPNESS * _margin(query, own, others, fine=False, size=guess.shape)
+    if share < 1 and trust.margin > 0:
+        kind = trust.kind * guess + trust.margin * _margin(query, own, others, fine=False, size=guess.shape)
     if share == 0:
         return kind, score
     found = _margin(query, own, others, fine=True)
     score = float(torch.sigmoid(torch.tensor(_SHARPNESS * (sure_mean(found) - _LEAST_MARGIN))))
-    thing = _SHARPNESS * found + (0 if has_mask else _OF_GUESS * _resized(guess, found.shape))
+    thing = _SHARPNESS * found + trust.thing * _resized(guess, found.shape)
     return share * thing + (1 - share) * _resized(kind, thing.shape), score
 
 
