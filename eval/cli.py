@@ -27,6 +27,8 @@ from eval.commands.score import EPILOG as SCORE_EPILOG
 from eval.commands.score import score
 from eval.commands.segment import EPILOG as SEGMENT_EPILOG
 from eval.commands.segment import segment
+from eval.commands.sequences import EPILOG as SEQUENCES_EPILOG
+from eval.commands.sequences import sequences
 from eval.commands.split_list import EPILOG as SPLIT_LIST_EPILOG
 from eval.commands.split_list import split_list
 from eval.commands.sweep import EPILOG as SWEEP_EPILOG
@@ -38,6 +40,7 @@ app = make_app(COMMAND, "Measure few-shot segmentation on episodes of a data set
 app.command(epilog=SEGMENT_EPILOG)(segment)
 app.command(epilog=SCORE_EPILOG)(score)
 app.command(epilog=COMPARE_EPILOG)(compare)
+app.command(epilog=SEQUENCES_EPILOG)(sequences)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog=DEV_EPILOG)(dev)
 app.command(epilog=ABLATION_EPILOG)(ablation)
