@@ -24,9 +24,8 @@ from fewshot_seg.episodes.protocols import (
     Pfenet,
     build_protocol,
     draw_episodes,
-    small_classes,
 )
-from fewshot_seg.episodes.protocols.base import Without, draw
+from fewshot_seg.episodes.protocols.base import Without, draw, small_classes
 from fewshot_seg.errors import ConfigError, DataError
 from tests.fewshot_seg.datasets.voc_files import make_voc, sixteen
 from tests.fewshot_seg.imaging.mask_files import make_class_folders, make_coco, make_images_and_masks
