@@ -56,7 +56,7 @@ def pairs_attention(embedder: Embedder, batch: Tensor) -> Tensor:
     return attention_maps(embedder, emb, _weights(emb.vector))
 
 
-class Rival:
+class Baseline:
     """The same maps by pytorch-grad-cam: forward, backward through the whole network, scaled, at the images' size.
 
     Its network is a copy whose weights take part in the gradient, as in its own examples.
@@ -102,16 +102,16 @@ def _of_model(model: _Model, setting: Setting) -> list[Finding]:
     embedder = model.embedder
     batch = torch.randn(setting.batch, 3, model.size, model.size, generator=torch.Generator().manual_seed(0))
     batch = batch.to(embedder.device)
-    rival = Rival(embedder)
+    baseline = Baseline(embedder)
     device = str(embedder.device)
     variants = {
         FORWARD: on_device(lambda: _forward(embedder, batch), device),
         ATTENTION: on_device(lambda: pairs_attention(embedder, batch), device),
-        GRAD_CAM: on_device(lambda: rival(batch), device),
+        GRAD_CAM: on_device(lambda: baseline(batch), device),
     }
-    differs = _difference(pairs_attention(embedder, batch), rival(batch))
+    differs = _difference(pairs_attention(embedder, batch), baseline(batch))
     timed = {one.variant: one for one in side_by_side(variants, setting.batch, setting.rounds, setting.progress)}
-    rival.close()
+    baseline.close()
     path, items = f"{ATTENTION}, {model.title}", f"{setting.batch} images"
     own = timed[ATTENTION]
     note = f"its map and Grad-CAM's, both in [0, 1], differ by at most {differs:.1g}"
@@ -137,7 +137,7 @@ def _score(output: Tensor) -> Tensor:
 
 
 def _difference(maps: Tensor, scaled: NDArray[np.float32]) -> float:
-    """The largest difference of maps (B,h,w), brought to [0, 1] and to the images' size, from the rival's (B,H,W)."""
+    """The largest difference of maps (B,h,w), brought to [0, 1] and the images' size, from the baseline's (B,H,W)."""
     worst = 0.0
     for own, other in zip(maps.float().cpu().numpy(), scaled, strict=True):
         own = own - own.min()

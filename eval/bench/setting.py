@@ -54,7 +54,7 @@ class Setting:
         """For what takes a minute a round: half as many."""
         return max(1, self.rounds // 2)
 
-    def told(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """JSON values for bench.json: what was asked for, and of whose images."""
         names = ("weights", "device", "rounds", "batch", "pairs", "queries", "images", "cached", "limit_mib")
         return {"root": None if self.root is None else str(self.root)} | {name: getattr(self, name) for name in names}

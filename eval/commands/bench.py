@@ -112,10 +112,10 @@ def episodes(
         progress=partial(tracked, command=COMMAND),
     )
     if out is not None:
-        told = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(task).items()}
-        told = {key: value for key, value in told.items() if key not in ("out", "scoring")} | {"rounds": rounds}
+        settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(task).items()}
+        settings = {key: value for key, value in settings.items() if key not in ("out", "scoring")} | {"rounds": rounds}
         found = {"images": result.images, "differing_predictions": result.differing, "passes": result.passes}
-        write_bench(out, "episodes", told, found, result.timings)
+        write_bench(out, "episodes", settings, found, result.timings)
     _report(result)
 
 

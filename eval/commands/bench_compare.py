@@ -61,7 +61,7 @@ def compare(
     findings = run_comparisons(wanted, setting, lambda name: typer.echo(f"{COMMAND}: {name}", err=True))
     if out is not None:
         found = {"comparisons": [one.to_dict() for one in findings]}
-        write_bench(out, ", ".join(wanted), setting.told(), found, timings_of(findings))
+        write_bench(out, ", ".join(wanted), setting.settings(), found, timings_of(findings))
     table = findings_table(findings)
     if table_file is not None:
         with atomic_file(table_file) as stream:

@@ -62,8 +62,8 @@ def growth(
     setting = Setting(root, weights, device, progress=partial(tracked, command=COMMAND))
     curves = measure_growth(setting, names, most)
     tables = growth_tables(curves)
-    told = {"root": None if root is None else str(root), "weights": weights, "device": device}
-    write_bench(out / "growth.json", "growth", told, {"curves": to_json(curves)}, [])
+    settings = {"root": None if root is None else str(root), "weights": weights, "device": device}
+    write_bench(out / "growth.json", "growth", settings, {"curves": to_json(curves)}, [])
     with atomic_file(out / "growth.md") as stream:
         stream.write(markdown(tables).encode())
     for (name, points), table in zip(curves.items(), tables, strict=True):

@@ -61,11 +61,13 @@ class Measuring:
         """What a bench's function is told."""
         return {"threads": self.threads, "rounds": self.rounds, "progress": partial(tracked, command=COMMAND)}
 
-    def write(self, name: str, told: Mapping[str, Any], found: Mapping[str, Any], timings: Sequence[Timing]) -> None:
+    def write(
+        self, name: str, settings: Mapping[str, Any], found: Mapping[str, Any], timings: Sequence[Timing]
+    ) -> None:
         """bench.json, if it is wanted."""
         if self.out is not None:
             how = {"threads": self.threads, "rounds": self.rounds}
-            write_bench(self.out, name, {**how, **told}, found, timings)
+            write_bench(self.out, name, {**how, **settings}, found, timings)
 
 
 class FaissKind(StrEnum):
@@ -169,9 +171,9 @@ def retrieval(
 
     crowd = Crowd(size, queries, dim, seed=measuring.seed)
     result = bench_search(crowd, k=k, memory=memory, **measuring.how())
-    told = {**asdict(crowd), "k": k, "threads": result.threads}
+    settings = {**asdict(crowd), "k": k, "threads": result.threads}
     found = {"over_mib": result.over_mib, "same": result.same, "furthest": result.furthest, "vectors_mib": crowd.mib}
-    measuring.write("retrieval", told, found, result.timings)
+    measuring.write("retrieval", settings, found, result.timings)
     rows = [
         (
             one.variant,

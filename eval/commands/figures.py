@@ -53,12 +53,12 @@ def _print_presence(methods: dict[str, dict[str, Any]]) -> None:
     columns = ("present or absent", "AUROC", "accuracy", "found", "left empty", "IoU if there", "best threshold")
     rows = []
     for name, scores in methods.items():
-        told = scores["presence"]
-        if told.get("auroc") is None:
+        presence = scores["presence"]
+        if presence.get("auroc") is None:
             continue
-        spread = {"auroc": told["auroc"], "intervals": {"auroc": told.get("auroc_interval")}}
-        shares = [percent(told[key]) for key in ("accuracy", "present_found", "absent_left_empty")]
-        threshold = f"{told['best_threshold']:.3f} ({percent(told['best_accuracy'])})"
+        spread = {"auroc": presence["auroc"], "intervals": {"auroc": presence.get("auroc_interval")}}
+        shares = [percent(presence[key]) for key in ("accuracy", "present_found", "absent_left_empty")]
+        threshold = f"{presence['best_threshold']:.3f} ({percent(presence['best_accuracy'])})"
         rows.append([name, with_interval(spread, "auroc"), *shares, percent(scores["holding_all"]["miou"]), threshold])
     print_table(columns, rows, names=1)
 

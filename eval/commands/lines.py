@@ -51,7 +51,7 @@ def segment_line(command: Command, config: Mapping[str, Any], metrics: Mapping[s
 
     What no option of `segment` can change, as a sweep does, is named in a comment behind it.
     """
-    told = {
+    settings = {
         **config,
         "out": out,
         "method": None if config["methods"] == ["ours"] else config["methods"],
@@ -62,7 +62,7 @@ def segment_line(command: Command, config: Mapping[str, Any], metrics: Mapping[s
         "bootstrap": (metrics.get("bootstrap") or {}).get("samples"),
     }
     changed = _changed_options(config)
-    return _line(command, told) + (f"  # with {', '.join(changed)}" if changed else "")
+    return _line(command, settings) + (f"  # with {', '.join(changed)}" if changed else "")
 
 
 def retrieval_line(command: Command, config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> str:
@@ -70,7 +70,7 @@ def retrieval_line(command: Command, config: Mapping[str, Any], metrics: Mapping
     from eval.retrieval.run import default_ks
 
     weights = [one["source"] for one in config["weights"]]
-    told = {
+    settings = {
         **config,
         "out": out,
         "weights": None if weights == ["default"] else weights,
@@ -79,14 +79,14 @@ def retrieval_line(command: Command, config: Mapping[str, Any], metrics: Mapping
         "k": None if tuple(config["ks"]) == default_ks(config["dataset"]) else config["ks"],
         "bootstrap": metrics["bootstrap"]["samples"],
     }
-    return _line(command, told) + (" --no-nmi" if metrics["nmi"] is None else "")
+    return _line(command, settings) + (" --no-nmi" if metrics["nmi"] is None else "")
 
 
 def reid_line(command: Command, config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> str:
     """The command that makes a re-identification run of this config and these metrics: options but the defaults."""
     protocol, weights = config["protocol"], [one["source"] for one in config["weights"]]
     reranking, expansion = (next((way[kind] for way in config["ways"] if way[kind]), None) for kind in _WAYS)
-    told = {
+    settings = {
         **config,
         "out": out,
         "weights": None if weights == ["default"] else weights,
@@ -102,10 +102,10 @@ def reid_line(command: Command, config: Mapping[str, Any], metrics: Mapping[str,
         "same_camera": "drop" if protocol["cross"] else "keep",
         "bootstrap": metrics["bootstrap"]["samples"],
     }
-    if isinstance(told["train_classes"], list):
-        told["train_classes"] = ",".join(told["train_classes"])
+    if isinstance(settings["train_classes"], list):
+        settings["train_classes"] = ",".join(settings["train_classes"])
     own = None if reranking is None or reranking["own"] == _LAMBDA else reranking["own"]
-    return _line(command, told) + ("" if own is None else f" --lambda {own}")
+    return _line(command, settings) + ("" if own is None else f" --lambda {own}")
 
 
 _WAYS = ("rerank", "expansion")
@@ -116,11 +116,11 @@ def _shot(single: bool) -> str:
     return "one" if single else "all"
 
 
-def _line(command: Command, told: Mapping[str, Any]) -> str:
+def _line(command: Command, settings: Mapping[str, Any]) -> str:
     """A subcommand with the options of its function that were told other than their defaults."""
     words = [COMMAND, command.__name__]
     for option, parameter in inspect.signature(command).parameters.items():
-        value = told.get(option)
+        value = settings.get(option)
         flag = f"--{option.replace('_', '-')}" if len(option) > 1 else f"-{option}"
         if value is None or _plain(value) == _plain(parameter.default) or value is False:
             continue

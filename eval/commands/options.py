@@ -159,8 +159,8 @@ class Hints:
         """As fields of a `SegmentationTask`. ConfigError: the two options of supports contradict each other."""
         if self.support_masks and self.support_hint not in (None, Hint.mask):
             raise ConfigError(f"--support-masks and --support-hint {self.support_hint}: give one of them")
-        told = Hint.mask if self.support_masks else self.support_hint
-        return {"support_hint": told and told.value, "query_hint": self.query_hint and self.query_hint.value}
+        settings = Hint.mask if self.support_masks else self.support_hint
+        return {"support_hint": settings and settings.value, "query_hint": self.query_hint and self.query_hint.value}
 
 
 def fold_of(fold: Fold) -> int | Literal["all"]:

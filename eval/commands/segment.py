@@ -50,7 +50,7 @@ class Method(StrEnum):
     second_look = "second-look"
     kind = "kind"
     thing = "thing"
-    no_rivals = "no-rivals"
+    class_by_class = "class-by-class"
     presence_check = "presence-check"
     no_presence_check = "no-presence-check"
     correspondence = "correspondence"
@@ -111,9 +111,9 @@ def segment(
         list[Method] | None,
         typer.Option(
             help="May be repeated: every method gets the same episodes. Parts switched off or changed: no-grabcut, "
-            "random-walk, keep-all, one-round, second-look, kind, thing, no-rivals, no-presence-check; other ways: "
-            "correspondence, attention, contributions, class-evidence, grad-cam, paper, paper-letter; with a hint: "
-            "support-mask, query-box and so on; blind: all-foreground, centre-box.",
+            "random-walk, keep-all, one-round, second-look, kind, thing, class-by-class, no-presence-check; other "
+            "ways: correspondence, attention, contributions, class-evidence, grad-cam, paper, paper-letter; with a "
+            "hint: support-mask, query-box and so on; blind: all-foreground, centre-box.",
             show_default="ours",
         ),
     ] = None,

@@ -118,8 +118,8 @@ def presence_figures(counts: RunCounts, method: str, samples: int = 0, seed: int
     """
     present = counts.present(method)  # (E, N)
     absent = (counts.labels > 0) & ~present
-    told = counts.confusion[method].sum(1)[:, 1:] > 0
-    found, left = _share(told, present), _share(~told, absent)
+    hints_for = counts.confusion[method].sum(1)[:, 1:] > 0
+    found, left = _share(hints_for, present), _share(~hints_for, absent)
     figures: dict[str, Any] = {
         "present": int(present.sum()),
         "absent": int(absent.sum()),

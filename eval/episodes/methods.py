@@ -35,7 +35,7 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "second-look": {"look_twice": True},
     "kind": {"meaning": "kind"},
     "thing": {"meaning": "thing"},
-    "no-rivals": {},
+    "class-by-class": {},
     "presence-check": {"always": False},
     "no-presence-check": {"always": True},
     "correspondence": {"locate_by": "correspondence"},
@@ -76,7 +76,7 @@ class Prediction(NamedTuple):
 Method = Callable[[SegmentationDataset, Episode], Prediction]
 
 
-class Told(NamedTuple):
+class HintKinds(NamedTuple):
     """Kinds of hints (`episodes.hints.HINTS`) that come with supports and with the query; None for none."""
 
     supports: str | None = None
@@ -96,7 +96,7 @@ class Engine:
     """
 
     embedder: Embedder
-    hints: Told = field(default_factory=Told)
+    hints: HintKinds = field(default_factory=HintKinds)
     seed: int = 0
     cache: FeatureCache | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -107,21 +107,21 @@ class Engine:
 
         return SegmenterOptions.from_dict({"seed": self.seed, **self.changes, **CHANGES.get(method, {})})
 
-    def told(self, method: str) -> Told:
-        """The hints that a method gets; see `told`."""
-        return told(method, self.hints)
+    def hints_for(self, method: str) -> HintKinds:
+        """The hints that a method gets; see `hints_for`."""
+        return hints_for(method, self.hints)
 
 
-def told(method: str, hints: Told) -> Told:
+def hints_for(method: str, hints: HintKinds) -> HintKinds:
     """The hints that a method gets in a run with these `hints`: its own, and these where it says nothing."""
     side, kind = HINTED.get(method, ("", None))
-    return Told(kind if side == "support" else hints.supports, kind if side == "query" else hints.query)
+    return HintKinds(kind if side == "support" else hints.supports, kind if side == "query" else hints.query)
 
 
-def told_in(config: Mapping[str, Any], method: str) -> Told:
+def hints_in(config: Mapping[str, Any], method: str) -> HintKinds:
     """The hints that a method got in the run with this config.json."""
     masks = "mask" if config.get("support_masks") else None  # so it was called before there were other hints
-    return told(method, Told(config.get("support_hint", masks), config.get("query_hint")))
+    return hints_for(method, HintKinds(config.get("support_hint", masks), config.get("query_hint")))
 
 
 def needs_network(method: str) -> bool:
@@ -133,7 +133,7 @@ def build_method(name: str, engine: Engine | None) -> Method:
     """The method called `name`.
 
     - "ours": the segmenter by default. Parts of it switched off or changed, one by one: "no-grabcut", "random-walk"
-      (GrabCut's rival), "keep-all" (every refined mask is kept, whatever its map says of it), "one-round", "no-rivals"
+      (for GrabCut), "keep-all" (every refined mask is kept, whatever its map says of it), "one-round", "class-by-class"
       (each class is cut out by itself; of masks that overlap the one with the strongest map wins), "presence-check"
       and "no-presence-check" (a class whose score is low counts as absent, or none does).
     - Other ways of locating objects, all else as in "ours": "correspondence", without training; "attention", by
@@ -194,7 +194,7 @@ def _segmenting(name: str, engine: Engine) -> Method:
     from fewshot_seg.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter(engine.embedder, engine.options(name), engine.cache)
-    hints = engine.told(name)
+    hints = engine.hints_for(name)
 
     def segment(dataset: SegmentationDataset, episode: Episode) -> Segmentation:
         supports = episode_supports(dataset, episode, hints.supports)
@@ -209,7 +209,7 @@ def _segmenting(name: str, engine: Engine) -> Method:
         found = [segment(dataset, one).objects[0] for one in alone]
         return Prediction(_pasted(found), {one.name: one.score for one in found})
 
-    return apart if name == "no-rivals" else together
+    return apart if name == "class-by-class" else together
 
 
 def _pasted(found: Sequence[ObjectResult]) -> NDArray[np.int32]:

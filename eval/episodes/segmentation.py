@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.episodes.matchers import choose_matcher
-from eval.episodes.methods import Engine, Told, build_method, needs_network
+from eval.episodes.methods import Engine, HintKinds, build_method, needs_network
 from eval.episodes.plan import Plan, SegmentationTask, plan_episodes
 from eval.episodes.predictions import predict_run
 from eval.episodes.scoring import EPISODES, score_run
@@ -60,7 +60,7 @@ def run_segmentation(
     matcher = None
     if engine is not None:
         matcher = choose_matcher(task.matcher_choice, task.fold, dataset, plan.classes(dataset), engine.embedder)
-        hints = Told(task.support_hint, task.query_hint)
+        hints = HintKinds(task.support_hint, task.query_hint)
         changes = {"always": plan.knows_presence, **task.options, "matcher": matcher.option}
         engine = replace(engine, hints=hints, seed=plan.seed, changes=changes)
     methods = {name: build_method(name, engine) for name in task.methods}
@@ -86,7 +86,7 @@ def build_engine(task: SegmentationTask, shard: Shard = ALONE) -> Engine | None:
     from fewshot_seg.network.embedding import load_embedder
 
     embedder = load_embedder(task.weights, device=_device(task.device, shard))
-    hints = Told(task.support_hint, task.query_hint)
+    hints = HintKinds(task.support_hint, task.query_hint)
     return Engine(embedder, hints, task.seed or 0, FeatureCache(task.cache_memory * 2**20), task.options)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.episodes.matchers import KNOWN, matcher_words
-from eval.episodes.methods import told_in
+from eval.episodes.methods import hints_in
 from eval.episodes.predictions import decode, predictions_file
 from eval.episodes.scoring import EPISODES, EpisodeScore, episode_table, open_run_dataset
 from eval.report.cases import MOST_SUPPORTS, VOID_COLOUR, Case, Drawn, draw_case, frame_for
@@ -76,7 +76,7 @@ def write_report(task: ReportTask, track: Track = untracked) -> Path:
         "segmentation.html",
         config,
         metrics,
-        hints=told_in(config, run.method),
+        hints=hints_in(config, run.method),
         matcher=matcher_words(config, run.method),
         known=KNOWN,
         problem=steps.problem,
@@ -122,7 +122,7 @@ def _groups(run: _Run, groups: Sequence[Group], drawn: Mapping[int, Drawn]) -> l
         [drawn[place].episode for group in groups for place in group.places],
         steps=any(one.steps for one in drawn.values()),
     )
-    masks = told_in(run.config, run.method).supports == "mask"
+    masks = hints_in(run.config, run.method).supports == "mask"
     seen: set[int] = set()
 
     def case(place: int) -> Case:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eval.episodes.methods import episode_query, episode_supports, told_in
+from eval.episodes.methods import episode_query, episode_supports, hints_in
 from eval.report.task import Network
 from eval.runs.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
@@ -64,7 +64,7 @@ def recompute(
         segmenter = Segmenter(embedder, SegmenterOptions.from_dict(options))
     except FewShotError as error:
         return Steps(problem=str(error))
-    hints = told_in(config, method)
+    hints = hints_in(config, method)
 
     def segment(place: int) -> Segmentation:
         supports = episode_supports(dataset, episodes[place], hints.supports)

@@ -1,6 +1,6 @@
 """Published retrieval figures to stand beside a run's: Table 1 of the paper (arXiv 2008.06035), and later marks.
 
-In per cent, on the data sets' published test classes. The networks differ, so read them as marks, not as rivals alike.
+In per cent, on the data sets' published test classes. The networks differ, so read them as marks, not as equals.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ SETTINGS: Final = ((1, 1), (1, 5), (2, 1))
 """(ways, shots)."""
 
 _ONE_WAY_ONLY: Final = ("presence-check",)
-_SEVERAL_WAYS_ONLY: Final = ("no-rivals", "no-presence-check")
+_SEVERAL_WAYS_ONLY: Final = ("class-by-class", "no-presence-check")
 
 _WORDS: Final[Mapping[str, str]] = {
     "ours": "everything, as by default",
@@ -36,7 +36,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "random-walk": "a random walk in place of GrabCut",
     "keep-all": "without the check of refined masks",
     "one-round": "one round of matching",
-    "no-rivals": "each class by itself",
+    "class-by-class": "each class by itself",
     "presence-check": "objects may count as absent",
     "no-presence-check": "no object counts as absent",
     "correspondence": "correspondence without training",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from eval.episodes.counts import RunCounts
 from eval.episodes.matchers import matcher_words
-from eval.episodes.methods import told_in
+from eval.episodes.methods import hints_in
 from eval.episodes.scoring import read_config, stored_counts
 from eval.measures.bootstrap import number_groups, resample_tally
 from eval.measures.metrics import means
@@ -79,7 +79,7 @@ class System:
     @property
     def given(self) -> str:
         """What comes with a support, a kind of hint or "nothing", and with the query, if anything."""
-        hints = told_in(self.config, self.first.method)
+        hints = hints_in(self.config, self.first.method)
         return (hints.supports or "nothing") + (f", query {hints.query}" if hints.query else "")
 
     @property
@@ -162,7 +162,7 @@ def _key(part: Part) -> str:
     if options is not None and used is not None:  # each fold may have a matcher of its own
         own = Path(used["choice"]).parent if used["held_out"] else used["choice"]
         options = {**options, "matcher": [str(own), used["held_out"]]}
-    told = told_in(part.config, part.method)
+    told = hints_in(part.config, part.method)
     return json.dumps([part.method, options, told, *(part.config.get(name) for name in _SAME)], sort_keys=True)
 
 

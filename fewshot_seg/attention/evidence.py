@@ -1,4 +1,4 @@
-"""What two images have in common, position by position, without a gradient: rivals of equation 1's maps.
+"""What two images have in common, position by position, without a gradient: alternatives to equation 1's maps.
 
 Pure functions. Shapes: B images, C channels and h x w positions of the last convolutional map, L classes of the
 backbone's own classifier.

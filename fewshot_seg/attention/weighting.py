@@ -140,9 +140,9 @@ def shot_weights(
         w = agreement(a, shots[0]).mean(1)  # (B,D)
         if len(shots) == 1:
             return w
-        rivals = torch.stack([agreement(a, group).mean(1) for group in shots[1:]])  # (classes,B,D)
-        strongest = rivals.abs().argmax(0, keepdim=True)
-        return w - rejection * rivals.gather(0, strongest)[0]
+        others = torch.stack([agreement(a, group).mean(1) for group in shots[1:]])  # (classes,B,D)
+        strongest = others.abs().argmax(0, keepdim=True)
+        return w - rejection * others.gather(0, strongest)[0]
     raise ConfigError(f"unknown weighting {weighting!r}: choose {', '.join(get_args(Weighting))}")
 
 

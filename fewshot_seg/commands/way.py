@@ -74,7 +74,7 @@ _PRESENCE = (
     "An object whose score is below this is not there, and its mask is empty. The default is measured; it needs a "
     "matcher, for only its score is a probability."
 )
-_REFINE = "grabcut: clean edges; random-walk: its rival; none: faster. By default what --quality says."
+_REFINE = "grabcut: clean edges; random-walk: the alternative; none: faster. By default what --quality says."
 _MATCHER = "auto, none, a name, or a file from 'train-embed matcher'."
 
 

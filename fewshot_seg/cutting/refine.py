@@ -1,6 +1,6 @@
 """Refinement: a trimap and the image's colours to a mask, at a working size.
 
-GrabCut is cv2's (Rother, Kolmogorov, Blake, "GrabCut", SIGGRAPH 2004); its rival, the random walker, scikit-image's
+GrabCut is cv2's (Rother, Kolmogorov, Blake, "GrabCut", SIGGRAPH 2004); the random walker is scikit-image's
 (Grady, "Random Walks for Image Segmentation", TPAMI 2006). `upsample.upsample_mask` is the way back.
 """
 

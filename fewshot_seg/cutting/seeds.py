@@ -1,4 +1,4 @@
-"""Seeds: from an attention map to a trimap, what GrabCut and its rivals start from (paper, section 3.3)."""
+"""Seeds: from an attention map to a trimap, what refinement starts from (paper, section 3.3)."""
 
 from __future__ import annotations
 

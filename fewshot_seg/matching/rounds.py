@@ -48,7 +48,7 @@ class View(NamedTuple):
         return View(self.feature_map[index], Encoded(*(part[index] for part in self.encoded)))
 
 
-class Known(NamedTuple):
+class Prior(NamedTuple):
     """What a user knows of B images.
 
     Attributes:
@@ -77,8 +77,8 @@ def match(
     classifier: Tensor,
     query: View,
     shots: View,
-    known_shots: Known | None = None,
-    known_query: Known | None = None,
+    shot_prior: Prior | None = None,
+    query_prior: Prior | None = None,
     rounds: int = ROUNDS,
 ) -> list[Matched]:
     """Logits of every round; the last is the result.
@@ -88,22 +88,22 @@ def match(
         classifier: (L,C) weights of the backbone's own last layer.
         query: B images.
         shots: B*K images, K to each query, in order.
-        known_shots: of the B*K shots.
-        known_query: of the queries.
+        shot_prior: of the B*K shots.
+        query_prior: of the queries.
         rounds: at least 1. Each matches the shots first, then the query.
     """
     b = len(query.feature_map)
     k = len(shots.feature_map) // b
     ahead = _guess(matcher, classifier, query, shots, k)
-    softs = [with_known(ahead[0], known_query), with_known(ahead[1], known_shots)]
+    softs = [with_prior(ahead[0], query_prior), with_prior(ahead[1], shot_prior)]
     outcome = []
     for _ in range(rounds):
-        around = _around_shots(query, shots, softs[0], softs[1], k, known_shots)
+        around = _around_shots(query, shots, softs[0], softs[1], k, shot_prior)
         shown = _partners(query, shots, softs[0], softs[1], k)
         shot_logits = matcher.decide(shots.encoded, common(shots, shown, classifier), around)
-        softs[1] = with_known(torch.sigmoid(shot_logits), known_shots)
-        query_logits = decide_with(matcher, classifier, query, shots, softs[1], known_query=known_query)
-        softs[0] = with_known(torch.sigmoid(query_logits), known_query)
+        softs[1] = with_prior(torch.sigmoid(shot_logits), shot_prior)
+        query_logits = decide_with(matcher, classifier, query, shots, softs[1], query_prior=query_prior)
+        softs[0] = with_prior(torch.sigmoid(query_logits), query_prior)
         outcome.append(Matched(query_logits, shot_logits.view(b, k, *shot_logits.shape[1:])))
     return outcome
 
@@ -115,7 +115,7 @@ def decide_with(
     shots: View,
     soft_shots: Tensor,
     others: Sequence[Keys] = (),
-    known_query: Known | None = None,
+    query_prior: Prior | None = None,
 ) -> Tensor:
     """Logits (B,h,w) of queries where the shots' soft foreground is there already, and other keys beside them.
 
@@ -126,18 +126,18 @@ def decide_with(
         shots: B*K images.
         soft_shots: (B*K,h,w) in [0, 1].
         others: keys of other classes, or of other images of the same class.
-        known_query: as in `match`.
+        query_prior: as in `match`.
     """
     b = len(query.feature_map)
     k = len(shots.feature_map) // b
     keys = join(_of_shots(shots, soft_shots, b, k), *others)
-    if known_query is not None:
-        keys = join(keys, keys_of(query.encoded.vectors, known_query.foreground, known_query.where))
+    if query_prior is not None:
+        keys = join(keys, keys_of(query.encoded.vectors, query_prior.foreground, query_prior.where))
     shown = _mean_of_shots(shown_by(shots, soft_shots), k, query.feature_map.shape[1])
     return matcher.decide(query.encoded, common(query, shown, classifier), keys)
 
 
-def rival_keys(shots: View, soft_shots: Tensor) -> Keys:
+def negative_keys(shots: View, soft_shots: Tensor) -> Keys:
     """Another class's foreground as background: (1, of all its shots). What else its shots show says nothing."""
     keys = _of_shots(shots, soft_shots, 1, len(soft_shots))
     return Keys(keys.vectors, torch.zeros_like(keys.foreground), keys.foreground)
@@ -208,9 +208,9 @@ def _guess(matcher: Matcher, classifier: Tensor, query: View, shots: View, k: in
     return guesses[0], guesses[1]
 
 
-def with_known(soft: Tensor, known: Known | None) -> Tensor:
+def with_prior(soft: Tensor, prior: Prior | None) -> Tensor:
     """A soft foreground (B,h,w) with what is known in place of the guess."""
-    return soft if known is None else soft + known.where * (known.foreground - soft)
+    return soft if prior is None else soft + prior.where * (prior.foreground - soft)
 
 
 def _partners(query: View, shots: View, soft_query: Tensor, soft_shots: Tensor, k: int) -> Tensor:
@@ -251,7 +251,7 @@ def _of_shots(shots: View, soft: Tensor, b: int, k: int) -> Keys:
 
 
 def _around_shots(
-    query: View, shots: View, soft_query: Tensor, soft_shots: Tensor, k: int, known: Known | None
+    query: View, shots: View, soft_query: Tensor, soft_shots: Tensor, k: int, prior: Prior | None
 ) -> Keys:
     """For each of B*K shots the keys of its query, of the other shots, and of what is known of itself."""
     keys = keys_of(shots.encoded.vectors, soft_shots)
@@ -261,8 +261,8 @@ def _around_shots(
     for step in range(1, k):  # shot j beside shot j + step
         turned = [torch.roll(part, -step, 1).flatten(0, 1) for part in own]
         parts.append(Keys(*turned))
-    if known is not None:
-        parts.append(keys_of(shots.encoded.vectors, known.foreground, known.where))
+    if prior is not None:
+        parts.append(keys_of(shots.encoded.vectors, prior.foreground, prior.where))
     return join(*parts)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from fewshot_seg.attention.maps import Shots, Variant, shots_of, similarity_maps
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.matching.correspondence import Keys, join, similarities, unit
-from fewshot_seg.matching.rounds import Known, with_known
+from fewshot_seg.matching.rounds import Prior, with_prior
 from fewshot_seg.network.embedding import Embedding
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Scene(NamedTuple):
         return Scene(emb, self.stacked[index], self.salience[index])
 
 
-class Rival(NamedTuple):
+class Negative(NamedTuple):
     """Images of something else: other classes' shots, or what the user says is not it.
 
     Attributes:
@@ -100,9 +100,9 @@ def locate(
     embedder: Embedder,
     query: Scene,
     shots: Scene,
-    rivals: Sequence[Rival] = (),
-    known_shots: Known | None = None,
-    known_query: Known | None = None,
+    negatives: Sequence[Negative] = (),
+    shot_prior: Prior | None = None,
+    query_prior: Prior | None = None,
     rounds: int = 2,
 ) -> Located:
     """Where each query shows what its shots show.
@@ -116,9 +116,9 @@ def locate(
         embedder: that the scenes are of. Its classifier gives class evidence, where it keeps one.
         query: B images.
         shots: B*K images, K to each query, in order.
-        rivals: background for all queries.
-        known_shots: of the B*K shots, (B*K,h,w).
-        known_query: of the queries, (B,h,w).
+        negatives: background for all queries.
+        shot_prior: of the B*K shots, (B*K,h,w).
+        query_prior: of the queries, (B,h,w).
         rounds: between the two, at least 1.
 
     Raises:
@@ -130,48 +130,48 @@ def locate(
         raise ShapeError(f"{shown} shots cannot be shared equally by {b} queries")
     if rounds < 1:
         raise ConfigError(f"rounds {rounds}: must be at least 1")
-    episode = _Episode(embedder, query, shots, [_with_foreground(rival) for rival in rivals])
-    soft_query, soft_shots = with_known(query.salience, known_query), with_known(shots.salience, known_shots)
+    episode = _Episode(embedder, query, shots, [_with_foreground(negative) for negative in negatives])
+    soft_query, soft_shots = with_prior(query.salience, query_prior), with_prior(shots.salience, shot_prior)
     for _ in range(rounds):
-        soft_shots = with_known(episode.of_shots(soft_query, soft_shots, known_shots), known_shots)
-        soft_query = with_known(episode.of_query(soft_shots, known_query), known_query)
+        soft_shots = with_prior(episode.of_shots(soft_query, soft_shots, shot_prior), shot_prior)
+        soft_query = with_prior(episode.of_query(soft_shots, query_prior), query_prior)
     return Located(soft_query, soft_shots.view(b, -1, *soft_shots.shape[1:]))
 
 
 class _Episode:
-    """B queries, K shots of each, and what the rivals show."""
+    """B queries, K shots of each, and what other classes show."""
 
-    def __init__(self, embedder: Embedder, query: Scene, shots: Scene, rivals: Sequence[Rival]) -> None:
+    def __init__(self, embedder: Embedder, query: Scene, shots: Scene, negatives: Sequence[Negative]) -> None:
         self.embedder, self.query, self.shots = embedder, query, shots
         self.b, self.k = len(query.stacked), len(shots.stacked) // len(query.stacked)
         self.variant: Variant = "contributions" if embedder.classifier is None else "class-evidence"
         centre = self._centre()  # (B,m,1,1)
         self.vectors = unit(query.stacked - centre), unit(shots.stacked - centre.repeat_interleave(self.k, 0))
-        self.rivals = [self._rival_keys(rival, centre) for rival in rivals]
-        self.negatives = [_shown(embedder, rival.scene, rival.foreground) for rival in rivals]
+        self.negatives = [self._keys_of_negative(negative, centre) for negative in negatives]
+        self.shown_by_negatives = [_shown(embedder, negative.scene, negative.foreground) for negative in negatives]
 
-    def of_shots(self, soft_query: Tensor, soft_shots: Tensor, known: Known | None) -> Tensor:
+    def of_shots(self, soft_query: Tensor, soft_shots: Tensor, prior: Prior | None) -> Tensor:
         """(B*K,h,w): where each shot shows what its query and the other shots show."""
         asked = _shown(self.embedder, self.query, soft_query)
         own = _shown(self.embedder, self.shots, soft_shots)
         partners = Shots(*(self._partners(*pair) for pair in zip(asked, own, strict=True)))
         keys = [self._asked(soft_query), *self._other_shots(soft_shots)]
-        return self._combined(1, partners, keys, known)
+        return self._combined(1, partners, keys, prior)
 
-    def of_query(self, soft_shots: Tensor, known: Known | None) -> Tensor:
+    def of_query(self, soft_shots: Tensor, prior: Prior | None) -> Tensor:
         """(B,h,w): where each query shows what its shots show."""
         shown = Shots(*(part.view(self.b, self.k, -1) for part in _shown(self.embedder, self.shots, soft_shots)))
         keys = Keys(*(self._of_episode(part) for part in _parts(_keys(self.vectors[1], soft_shots))))
-        return self._combined(0, shown, [keys, *self.rivals], known)
+        return self._combined(0, shown, [keys, *self.negatives], prior)
 
-    def _combined(self, which: int, shown: Shots, keys: list[Keys], known: Known | None) -> Tensor:
+    def _combined(self, which: int, shown: Shots, keys: list[Keys], prior: Prior | None) -> Tensor:
         """What stands out, what is shared, and what the keys say, as one map."""
         scene, vectors = (self.query, self.shots)[which], self.vectors[which]
-        if known is not None:
-            keys = [*keys, _keys(vectors, known.foreground, known.where)]
+        if prior is not None:
+            keys = [*keys, _keys(vectors, prior.foreground, prior.where)]
         alike = similarities(vectors, join(*keys), _SHARPNESS)[:, 0]
-        negatives = self.negatives if which == 0 else []
-        shared = similarity_maps(self.embedder, scene.emb, shown, negatives, self.variant)
+        shown_by_negatives = self.shown_by_negatives if which == 0 else []
+        shared = similarity_maps(self.embedder, scene.emb, shown, shown_by_negatives, self.variant)
         parts = _stretched(alike), _stretched(_resized(shared[:, None], alike.shape[1:])[:, 0])
         return _stretched((scene.salience * parts[0] * parts[1]) ** _POWER)
 
@@ -200,11 +200,11 @@ class _Episode:
         """(B*K,...,n) -> (B,...,K*n)."""
         return part.view(self.b, self.k, *part.shape[1:]).movedim(1, -2).flatten(-2)
 
-    def _rival_keys(self, rival: Rival, centre: Tensor) -> Keys:
-        """What a rival's J images show, as background for all queries: (B,m,J*n)."""
-        assert rival.foreground is not None
-        stacked = rival.scene.stacked.transpose(0, 1).flatten(1)[None, :, :]  # (1,m,J*n)
-        background = rival.foreground.reshape(1, -1).expand(self.b, -1)
+    def _keys_of_negative(self, negative: Negative, centre: Tensor) -> Keys:
+        """What another class's J images show, as background for all queries: (B,m,J*n)."""
+        assert negative.foreground is not None
+        stacked = negative.scene.stacked.transpose(0, 1).flatten(1)[None, :, :]  # (1,m,J*n)
+        background = negative.foreground.reshape(1, -1).expand(self.b, -1)
         return Keys(unit(stacked - centre[:, :, :, 0]), torch.zeros_like(background), background)
 
 
@@ -226,8 +226,8 @@ def _shown(embedder: Embedder, scene: Scene, soft: Tensor | None) -> Shots:
     return shots_of(embedder, scene.emb, _resized(soft[:, None], scene.emb.feature_map.shape[2:])[:, 0])
 
 
-def _with_foreground(rival: Rival) -> Rival:
-    return rival if rival.foreground is not None else Rival(rival.scene, rival.scene.salience)
+def _with_foreground(negative: Negative) -> Negative:
+    return negative if negative.foreground is not None else Negative(negative.scene, negative.scene.salience)
 
 
 def _resized(maps: Tensor, size: torch.Size) -> Tensor:

@@ -1,6 +1,6 @@
 """Hints: what a user knows of where an object is in an image, from a mask down to a single point.
 
-A hint is what the user gives (`Hint`); `marks` says what it means for each pixel, and uses it.
+A hint is what the user gives (`Hint`); `constraints` says what it means for each pixel, and uses it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,26 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.images import ImageInput, read_mask
-from fewshot_seg.prompts.marks import Marks, apply_to_map, apply_to_mask, apply_to_trimap, known_on_grid, share_of
+from fewshot_seg.prompts.constraints import (
+    Constraints,
+    apply_to_map,
+    apply_to_mask,
+    apply_to_trimap,
+    share_of,
+)
 from fewshot_seg.prompts.scribbles import read_scribble
 
 __all__ = [
     "Box",
+    "Constraints",
     "Hint",
-    "Marks",
     "Point",
     "Query",
     "apply_to_map",
     "apply_to_mask",
     "apply_to_trimap",
-    "known_on_grid",
-    "query_marks",
-    "read_marks",
+    "query_constraints",
+    "read_constraints",
     "share_of",
 ]
 
@@ -121,7 +126,7 @@ def hint_of(
         raise ConfigError(f"{describe(image)}: {error}") from error
 
 
-def read_marks(hint: Hint | None, size: tuple[int, int], image: object = None) -> Marks | None:
+def read_constraints(hint: Hint | None, size: tuple[int, int], image: object = None) -> Constraints | None:
     """What a hint says of an image of size (H,W); None where there is no hint.
 
     Args:
@@ -137,7 +142,7 @@ def read_marks(hint: Hint | None, size: tuple[int, int], image: object = None) -
         return None
     if hint.mask is not None:
         mask = read_mask(hint.mask, size, image=image)
-        return Marks(mask, ~mask)
+        return Constraints(mask, ~mask)
     foreground, background = np.zeros(size, bool), np.zeros(size, bool)
     name = "the image" if image is None else describe(image)
     if hint.scribble is not None:
@@ -151,10 +156,12 @@ def read_marks(hint: Hint | None, size: tuple[int, int], image: object = None) -
             raise DataError(f"{name}: the object is marked outside of its box {hint.box}; the box must hold all of it")
         foreground &= inside
         background |= ~inside
-    return Marks(foreground, background, inside)
+    return Constraints(foreground, background, inside)
 
 
-def query_marks(query: ImageInput | Query, classes: Sequence[str], size: tuple[int, int]) -> tuple[Marks | None, ...]:
+def query_constraints(
+    query: ImageInput | Query, classes: Sequence[str], size: tuple[int, int]
+) -> tuple[Constraints | None, ...]:
     """What is known of each class's object in a query: one class's object is background to the others.
 
     Args:
@@ -167,7 +174,7 @@ def query_marks(query: ImageInput | Query, classes: Sequence[str], size: tuple[i
 
     Raises:
         ConfigError: a hint of no class where there are several, or of an unknown class.
-        DataError, ShapeError, ImageError: as `read_marks`.
+        DataError, ShapeError, ImageError: as `read_constraints`.
     """
     if not isinstance(query, Query):
         return (None,) * len(classes)
@@ -179,8 +186,8 @@ def query_marks(query: ImageInput | Query, classes: Sequence[str], size: tuple[i
     for name in hints:
         if name not in classes:
             raise ConfigError(f"{describe(query.image)}: a hint of {name!r}, which is no class of the supports")
-    own = [read_marks(hints.get(name), size, query.image) for name in classes]
-    return tuple(_beside(marks, own[:i] + own[i + 1 :]) for i, marks in enumerate(own))
+    own = [read_constraints(hints.get(name), size, query.image) for name in classes]
+    return tuple(_beside(constraints, own[:i] + own[i + 1 :]) for i, constraints in enumerate(own))
 
 
 def box_mask(box: Box, size: tuple[int, int], name: str) -> NDArray[np.bool_]:
@@ -193,15 +200,19 @@ def box_mask(box: Box, size: tuple[int, int], name: str) -> NDArray[np.bool_]:
     return mask
 
 
-def _beside(marks: Marks | None, others: Sequence[Marks | None]) -> Marks | None:
+def _beside(constraints: Constraints | None, others: Sequence[Constraints | None]) -> Constraints | None:
     """A class's marks, and the other classes' objects as background; where both claim a pixel it is unknown."""
     claimed = [other.foreground for other in others if other is not None]
     if not claimed:
-        return marks
+        return constraints
     theirs = np.logical_or.reduce(claimed)
-    if marks is None:
-        return Marks(np.zeros_like(theirs), theirs)
-    return Marks(marks.foreground & ~theirs, marks.background | (theirs & ~marks.foreground), marks.inside)
+    if constraints is None:
+        return Constraints(np.zeros_like(theirs), theirs)
+    return Constraints(
+        constraints.foreground & ~theirs,
+        constraints.background | (theirs & ~constraints.foreground),
+        constraints.inside,
+    )
 
 
 def _draw_points(

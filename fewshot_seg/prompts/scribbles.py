@@ -102,7 +102,7 @@ def _by_colour(values: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool
     seen = np.ones(values.shape[:2], bool) if values.shape[2:] != (4,) else np.asarray(values[:, :, 3] >= 128)
     white, black = _near(colours, _WHITE) & seen, _near(colours, _BLACK) & seen
     on_layer = not seen.all()
-    on_white, on_black = (2 * ground.sum() > ground.size for ground in (white, black))
+    on_white, on_black = (2 * canvas.sum() > canvas.size for canvas in (white, black))
     grey = bool((colours == colours[:, :, :1]).all())
     foreground, background = np.zeros_like(seen), np.zeros_like(seen)
     if not grey:

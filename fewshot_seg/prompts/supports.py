@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import PATH_TYPES, ConfigError, describe
 from fewshot_seg.imaging.images import ImageInput
-from fewshot_seg.prompts.hints import Box, Hint, Marks, Point, hint_of, read_marks, share_of
+from fewshot_seg.prompts.hints import Box, Constraints, Hint, Point, hint_of, read_constraints, share_of
 
 DEFAULT_NAME = "object"
 
@@ -87,13 +87,13 @@ def as_shots(shots: ClassSupports) -> tuple[Support, ...]:
     return tuple(shot if isinstance(shot, Support) else Support(shot) for shot in _as_list(shots))
 
 
-def support_marks(support: Support, size: tuple[int, int]) -> Marks | None:
+def support_constraints(support: Support, size: tuple[int, int]) -> Constraints | None:
     """What is known of the pixels of a support's image of size (H,W), or None.
 
     Raises:
-        DataError, ShapeError, ImageError: as `hints.read_marks`.
+        DataError, ShapeError, ImageError: as `hints.read_constraints`.
     """
-    return read_marks(support.hint, size, support.image)
+    return read_constraints(support.hint, size, support.image)
 
 
 def support_mask(support: Support, size: tuple[int, int]) -> NDArray[np.bool_] | None:
@@ -102,14 +102,14 @@ def support_mask(support: Support, size: tuple[int, int]) -> NDArray[np.bool_] |
     A mask; else what a box holds, without what is marked as background; else what points or strokes mark.
 
     Raises:
-        DataError, ShapeError, ImageError: as `hints.read_marks`.
+        DataError, ShapeError, ImageError: as `hints.read_constraints`.
     """
-    marks = support_marks(support, size)
-    if marks is None:
+    constraints = support_constraints(support, size)
+    if constraints is None:
         return None
-    if marks.inside is not None:
-        return np.asarray(marks.inside & ~marks.background)
-    return marks.foreground if marks.foreground.any() else None
+    if constraints.inside is not None:
+        return np.asarray(constraints.inside & ~constraints.background)
+    return constraints.foreground if constraints.foreground.any() else None
 
 
 def mask_on_map(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -22,10 +22,10 @@ from torch import Tensor
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
 from fewshot_seg.imaging.images import read_image, resize_map
 from fewshot_seg.matching.features import LAST, FeatureCache, FeatureExtractor, Loaded
-from fewshot_seg.matching.locators import Example, Located, QueryView
+from fewshot_seg.matching.locators import EncodedQuery, Example, Located
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.hints import apply_to_map
-from fewshot_seg.prompts.supports import ClassSupports, as_shots, support_marks
+from fewshot_seg.prompts.supports import ClassSupports, as_shots, support_constraints
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import TopK
 from fewshot_seg.retrieval.ingest import Track
@@ -143,9 +143,9 @@ class RegionSearcher:
         if not shots:
             raise DataError("no example was given; give at least one image")
         loaded = [self._extractor.load(shot.image, pixels=False) for shot in shots]
-        marks = [support_marks(shot, one.size) for shot, one in zip(shots, loaded, strict=True)]
+        constraints = [support_constraints(shot, one.size) for shot, one in zip(shots, loaded, strict=True)]
         features = [one for batch in in_batches(loaded, 8) for one in self._extractor.features(batch)]
-        examples = [Example(one, known) for one, known in zip(features, marks, strict=True)]
+        examples = [Example(one, known) for one, known in zip(features, constraints, strict=True)]
         state = self._locator.prepare([examples])
         # Located in itself, an example shows what of it is meant, told or not.
         soft = torch.stack([self._soft(self._find(one, state)) for one in examples])
@@ -244,10 +244,10 @@ class RegionSearcher:
 
     def _find(self, example: Example, state: object) -> Located:
         """Where an image shows the object, what is known of it told."""
-        found = self._locator.locate(QueryView(example.features, (example.marks,)), state)
-        if example.marks is None:
+        found = self._locator.locate(EncodedQuery(example.features, (example.constraints,)), state)
+        if example.constraints is None:
             return found
-        return found._replace(maps=apply_to_map(found.maps[0], example.marks)[None])
+        return found._replace(maps=apply_to_map(found.maps[0], example.constraints)[None])
 
     def _soft(self, located: Located) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(located.maps[0])).to(self._embedder.device)

@@ -13,7 +13,7 @@ from fewshot_seg.cutting.seeds import BACKGROUND, SeedOptions, foreground_of, tr
 from fewshot_seg.cutting.upsample import upsample_mask
 from fewshot_seg.imaging.images import resize_map
 from fewshot_seg.matching.locators import Located
-from fewshot_seg.prompts.hints import Marks, apply_to_mask, apply_to_trimap
+from fewshot_seg.prompts.hints import Constraints, apply_to_mask, apply_to_trimap
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.results import ObjectResult, Segmentation
 
@@ -32,13 +32,13 @@ class Target(NamedTuple):
         source: its path, or what it was.
         image: (H,W,3) uint8 RGB.
         located: maps and scores of N classes.
-        marks: what is known of each class's object.
+        constraints: what is known of each class's object.
     """
 
     source: str
     image: NDArray[np.uint8]
     located: Located
-    marks: tuple[Marks | None, ...]
+    constraints: tuple[Constraints | None, ...]
 
 
 class _Cut(NamedTuple):
@@ -73,20 +73,20 @@ class Cutter:
 
     def _one(self, target: Target, small: NDArray[np.uint8], place: int) -> _Cut:
         """One class alone, conflicts not yet resolved."""
-        map_, marks = target.located.maps[place], target.marks[place]
+        map_, constraints = target.located.maps[place], target.constraints[place]
         size, h_w = target.image.shape[:2], (small.shape[0], small.shape[1])
         if self._absent(target, place):
             return _Cut(np.zeros(size, bool), np.full(h_w, BACKGROUND, np.uint8), refined=False)
-        seeds = trimap(map_, h_w, self._seeds(map_, target.located.probable))
-        if marks is not None:
-            seeds = apply_to_trimap(seeds, marks)
+        seeds = trimap(map_, h_w, self._seeds(map_, target.located.probabilistic))
+        if constraints is not None:
+            seeds = apply_to_trimap(seeds, constraints)
         start, refined = foreground_of(seeds), False
         if self.options.refine != "none":
             found = self._refine(small, seeds)
             refined = self._better(found, start, map_)
             start = found if refined else start
         mask = upsample_mask(start, small, target.image)
-        return _Cut(mask if marks is None else apply_to_mask(mask, marks), seeds, refined)
+        return _Cut(mask if constraints is None else apply_to_mask(mask, constraints), seeds, refined)
 
     def _refine(self, small: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> NDArray[np.bool_]:
         if self.options.refine == "random-walk":
@@ -99,15 +99,19 @@ class Cutter:
         return expected_iou(found, probability) >= self.options.keep * expected_iou(start, probability)
 
     def _absent(self, target: Target, place: int) -> bool:
-        marks = target.marks[place]
-        if self.options.always or not target.located.probable or (marks is not None and marks.says_present):
+        constraints = target.constraints[place]
+        if (
+            self.options.always
+            or not target.located.probabilistic
+            or (constraints is not None and constraints.says_present)
+        ):
             return False
         return bool(target.located.scores[place] < self.options.presence)
 
-    def _seeds(self, map_: NDArray[np.float32], probable: bool) -> SeedOptions:
+    def _seeds(self, map_: NDArray[np.float32], probabilistic: bool) -> SeedOptions:
         if self.options.seeds is not None:
             return self.options.seeds
-        if not probable:
+        if not probabilistic:
             return SEEDS_OF_ATTENTION
         return SEEDS_OF_PROBABILITIES if map_.max() >= _SURE else SEEDS_OF_DOUBT
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fewshot_seg.cutting.refine import expected_iou
 from fewshot_seg.matching.features import Features
 from fewshot_seg.matching.locators import Example, Located
-from fewshot_seg.prompts.hints import Marks
+from fewshot_seg.prompts.hints import Constraints
 
 MOST = 6
 """Helpers of each class. More were not better, and each makes every query slower."""
@@ -31,9 +31,9 @@ _LEAST_SCORE = 0.5  # a probability: what is probably not there is no example
 Prepared = TypeVar("Prepared")
 
 
-def sure_marks(map_: NDArray[np.float32]) -> Marks:
+def sure_constraints(map_: NDArray[np.float32]) -> Constraints:
     """What is sure in a map (h,w) in [0, 1], on its own grid."""
-    return Marks(map_ >= SURE_OBJECT, map_ <= SURE_OTHER)
+    return Constraints(map_ >= SURE_OBJECT, map_ <= SURE_OTHER)
 
 
 class _Helper(NamedTuple):
@@ -65,11 +65,11 @@ class Helpers:
         digest = digest_of(features)
         for place, best in enumerate(self._best):
             map_, score = located.maps[place], float(located.scores[place])
-            if digest in self._known[place] or (located.probable and score < _LEAST_SCORE):
+            if digest in self._known[place] or (located.probabilistic and score < _LEAST_SCORE):
                 continue
-            marks = sure_marks(map_)
-            if marks.foreground.any():
-                _insert(best, _Helper(expected_iou(map_ >= _HALF, map_), digest, Example(features, marks)))
+            constraints = sure_constraints(map_)
+            if constraints.foreground.any():
+                _insert(best, _Helper(expected_iou(map_ >= _HALF, map_), digest, Example(features, constraints)))
                 del best[self._most :]
 
     def holds(self, features: Features) -> bool:

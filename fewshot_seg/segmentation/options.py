@@ -43,7 +43,7 @@ class SegmenterOptions:
         through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
         rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
         seeds: a map to a trimap; None means what was measured to be best for `locate_by`.
-        refine: "grabcut"; "random-walk", its rival (see `refine`); or "none": the trimap's foreground is the mask.
+        refine: "grabcut"; "random-walk" (see `refine`); or "none": the trimap's foreground is the mask.
         grabcut: how GrabCut runs.
         presence: below this confidence, within [0, 1], an object counts as absent and its mask is empty. Only a
             matcher's confidence is calibrated, so only that is compared with it.

@@ -15,8 +15,8 @@ from fewshot_seg.matching.ambiguity import AMBIGUOUS, likeness_of_parts
 from fewshot_seg.matching.features import FeatureExtractor, Loaded
 from fewshot_seg.matching.locators import Example, Locator
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.prompts.hints import Marks
-from fewshot_seg.prompts.supports import Support, support_marks
+from fewshot_seg.prompts.hints import Constraints
+from fewshot_seg.prompts.supports import Support, support_constraints
 from fewshot_seg.streams import read_then, worker_pool
 
 _BATCH = 8
@@ -69,20 +69,23 @@ def encode_examples(
         ImageError, ShapeError, DataError: a shot or what is known of it can't be read or used.
     """
 
-    def read(shot: Support) -> list[tuple[Loaded, Marks | None]]:
+    def read(shot: Support) -> list[tuple[Loaded, Constraints | None]]:
         """The image, and where a mask says what is meant the part around it, too."""
         has_mask = shot.mask is not None and bool(extractor.layers)
         loaded = extractor.load(shot.image, pixels=has_mask)
-        marks = support_marks(shot, loaded.size)
-        if not has_mask or marks is None:
-            return [(loaded, marks)]
-        rows, columns = _around(marks.foreground)
-        near = Marks(marks.foreground[rows, columns], marks.background[rows, columns])
-        return [(loaded, marks), (extractor.load(np.ascontiguousarray(loaded.pixels[rows, columns]), False), near)]
+        constraints = support_constraints(shot, loaded.size)
+        if not has_mask or constraints is None:
+            return [(loaded, constraints)]
+        rows, columns = _around(constraints.foreground)
+        near = Constraints(constraints.foreground[rows, columns], constraints.background[rows, columns])
+        return [
+            (loaded, constraints),
+            (extractor.load(np.ascontiguousarray(loaded.pixels[rows, columns]), False), near),
+        ]
 
-    def encode(batch: list[list[tuple[Loaded, Marks | None]]]) -> list[Example]:
+    def encode(batch: list[list[tuple[Loaded, Constraints | None]]]) -> list[Example]:
         features = iter(extractor.features([loaded for parts in batch for loaded, _ in parts]))
-        parts = [[Example(next(features), marks) for _, marks in one] for one in batch]
+        parts = [[Example(next(features), constraints) for _, constraints in one] for one in batch]
         return [one[0]._replace(close=one[1] if len(one) > 1 else None) for one in parts]
 
     alone = extractor.embedder.device.type == "cpu"
@@ -105,7 +108,7 @@ def _around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 def _notes_of(images: Sequence[str], examples: Sequence[Example]) -> tuple[str, ...]:
     """Which examples, of which nothing is known, seem to show two different things."""
     found = []
-    for image, (features, marks, _) in zip(images, examples, strict=True):
-        if marks is None and features.encoded is not None and likeness_of_parts(features.encoded) < AMBIGUOUS:
+    for image, (features, constraints, _) in zip(images, examples, strict=True):
+        if constraints is None and features.encoded is not None and likeness_of_parts(features.encoded) < AMBIGUOUS:
             found.append(f"{image}: may show two different things; a point, box or mask says which is meant")
     return tuple(found)

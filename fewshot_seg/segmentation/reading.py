@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from fewshot_seg.errors import FewShotError, describe
 from fewshot_seg.imaging.images import ImageInput
 from fewshot_seg.matching.features import FeatureExtractor, Features, Loaded
-from fewshot_seg.prompts.hints import Query, query_marks
-from fewshot_seg.prompts.marks import Marks
+from fewshot_seg.prompts.constraints import Constraints
+from fewshot_seg.prompts.hints import Query, query_constraints
 from fewshot_seg.streams import read_then
 
 QueryInput: TypeAlias = ImageInput | Query
@@ -25,12 +25,12 @@ class Read(NamedTuple):
     Attributes:
         source: its path, or what it was.
         loaded: with its pixels.
-        marks: what is known of each class's object.
+        constraints: what is known of each class's object.
     """
 
     source: str
     loaded: Loaded
-    marks: tuple[Marks | None, ...]
+    constraints: tuple[Constraints | None, ...]
 
 
 Batch: TypeAlias = list[Read | FewShotError]
@@ -82,6 +82,6 @@ class QueryReader:
         image = query.image if isinstance(query, Query) else query
         try:
             loaded = self._extractor.load(image, pixels=True)
-            return Read(describe(image), loaded, query_marks(query, classes, loaded.size))
+            return Read(describe(image), loaded, query_constraints(query, classes, loaded.size))
         except FewShotError as error:
             return error

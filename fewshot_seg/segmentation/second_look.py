@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fewshot_seg.imaging.images import resize_map
 from fewshot_seg.matching.locators import Located
-from fewshot_seg.prompts.marks import Marks
+from fewshot_seg.prompts.constraints import Constraints
 
 Part: TypeAlias = tuple[slice, slice]
 """Rows and columns of an image."""
@@ -48,9 +48,9 @@ def part_to_see(maps: NDArray[np.float32], size: tuple[int, int]) -> Part | None
     return None if area > _MOST * size[0] * size[1] else (rows, columns)
 
 
-def marks_of_part(marks: Marks | None, part: Part) -> Marks | None:
+def constraints_of_part(constraints: Constraints | None, part: Part) -> Constraints | None:
     """What is known of a part of an image."""
-    return None if marks is None else Marks(*(None if one is None else one[part] for one in marks))  # type: ignore[arg-type]
+    return None if constraints is None else Constraints(*(None if one is None else one[part] for one in constraints))  # type: ignore[arg-type]
 
 
 def both_looks(first: Located, second: Located, part: Part, size: tuple[int, int]) -> Located:

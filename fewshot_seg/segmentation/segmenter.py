@@ -13,8 +13,9 @@ import torch
 
 from fewshot_seg.errors import ConfigError, FewShotError, describe
 from fewshot_seg.imaging.images import is_one
+from fewshot_seg.matching.appearance import Past
 from fewshot_seg.matching.features import FeatureCache, FeatureExtractor, Features
-from fewshot_seg.matching.locators import Located, QueryView
+from fewshot_seg.matching.locators import EncodedQuery, Located
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.hints import Query, apply_to_map
 from fewshot_seg.prompts.supports import ClassSupports, Support, Supports, as_shots, group_supports
@@ -25,7 +26,7 @@ from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.prepared import Prepared, encode_examples
 from fewshot_seg.segmentation.reading import Batch, QueryInput, QueryReader, Read, Run
 from fewshot_seg.segmentation.results import ObjectResult, Segmentation
-from fewshot_seg.segmentation.second_look import both_looks, marks_of_part, part_to_see
+from fewshot_seg.segmentation.second_look import both_looks, constraints_of_part, part_to_see
 from fewshot_seg.segmentation.sequence import Memory
 from fewshot_seg.streams import ordered_map, worker_pool
 
@@ -229,19 +230,21 @@ class Segmenter:
                     yield one
                     continue
                 with torch.inference_mode():
-                    read, features = one
-                    located = self._located(read, QueryView(features, read.marks, memory.past(features)), prepared)
-                    found = self._cutter.cut(Target(read.source, read.loaded.pixels, located, read.marks), classes)
-                    memory.remember(features, located, found)
+                    target = self._target(*one, prepared, memory.past(one[1]))
+                    found = self._cutter.cut(target, classes)
+                    memory.remember(one[1], target.located, found)
                 yield found
 
     @torch.inference_mode()
     def _look(self, batch: Batch, prepared: Prepared) -> list[tuple[Features, Located] | None]:
         """What each of a batch of queries has to say to all the others; nothing from one that can't be read."""
-        return [
-            None if isinstance(one, FewShotError) else (one[1], self._find(QueryView(one[1], one[0].marks), prepared))
-            for one in self._reader.encoded(batch)
-        ]
+        found: list[tuple[Features, Located] | None] = []
+        for one in self._reader.encoded(batch):
+            if isinstance(one, FewShotError):
+                found.append(None)
+            else:
+                found.append((one[1], self._find(EncodedQuery(one[1], one[0].constraints), prepared)))
+        return found
 
     def _stream(
         self, queries: Iterable[QueryInput], classes: tuple[str, ...], ready: Callable[[Features], Prepared], run: Run
@@ -256,40 +259,36 @@ class Segmenter:
     @torch.inference_mode()
     def _locate(self, batch: Batch, prepared: Callable[[Features], Prepared]) -> list[Target | FewShotError]:
         """Maps of every readable query of a batch, with one pass through the network."""
-        found: list[Target | FewShotError] = []
-        for one in self._reader.encoded(batch):
-            if isinstance(one, FewShotError):
-                found.append(one)
-                continue
-            query, features = one
-            located = self._located(query, QueryView(features, query.marks), prepared(features))
-            found.append(Target(query.source, query.loaded.pixels, located, query.marks))
-        return found
+        encoded = self._reader.encoded(batch)
+        return [one if isinstance(one, FewShotError) else self._target(*one, prepared(one[1])) for one in encoded]
 
-    def _located(self, query: Read, view: QueryView, prepared: Prepared) -> Located:
+    def _target(
+        self, query: Read, features: Features, prepared: Prepared, past: tuple[Past | None, ...] = ()
+    ) -> Target:
         """What `_find` gives, and a second look from close by where that is wanted."""
-        first = self._find(view, prepared)
-        size = query.loaded.size
-        part = part_to_see(first.maps, size) if self.options.look_twice else None
-        if part is None:
-            return first
-        loaded = self._extractor.load(np.ascontiguousarray(query.loaded.pixels[part]), pixels=False)
-        (features,) = self._extractor.features([loaded])
-        marks = tuple(marks_of_part(one, part) for one in view.marks)
-        past = tuple(None if one is None else one._replace(distance=None) for one in view.past)
-        return both_looks(first, self._find(QueryView(features, marks, past), prepared), part, size)
+        size, pixels = query.loaded.size, query.loaded.pixels
+        located = self._find(EncodedQuery(features, query.constraints, past), prepared)
+        part = part_to_see(located.maps, size) if self.options.look_twice else None
+        if part is not None:
+            (near,) = self._extractor.features([self._extractor.load(np.ascontiguousarray(pixels[part]), pixels=False)])
+            constraints = tuple(constraints_of_part(one, part) for one in query.constraints)
+            past = tuple(None if one is None else one._replace(distance=None) for one in past)
+            second = self._find(EncodedQuery(near, constraints, past), prepared)
+            located = both_looks(located, second, part, size)
+        return Target(query.source, pixels, located, query.constraints)
 
-    def _find(self, query: QueryView, prepared: Prepared) -> Located:
+    def _find(self, query: EncodedQuery, prepared: Prepared) -> Located:
         """Maps and scores of the classes, after the negatives have had their say."""
         several = len(prepared.classes)
-        marks = query.marks + (None,) * (prepared.groups - several)
-        past = query.past + (None,) * (len(marks) - len(query.past)) if query.past else ()
-        located = self._locator.locate(QueryView(query.features, marks, past), prepared.state)
+        constraints = query.constraints + (None,) * (prepared.groups - several)
+        past = query.past + (None,) * (len(constraints) - len(query.past)) if query.past else ()
+        located = self._locator.locate(EncodedQuery(query.features, constraints, past), prepared.state)
         maps = located.maps
-        if located.probable and prepared.groups > several:  # what is rather "not this" is nothing of the classes
+        if located.probabilistic and prepared.groups > several:  # what is rather "not this" is nothing of the classes
             maps = maps * (maps >= maps[several:].max(0))
-        told = [apply_to_map(map_, known) if known else map_ for map_, known in zip(maps, query.marks, strict=False)]
-        return located._replace(maps=np.stack(told), scores=located.scores[:several], shots=())
+        pairs = zip(maps, query.constraints, strict=False)
+        maps = np.stack([map_ if known is None else apply_to_map(map_, known) for map_, known in pairs])
+        return located._replace(maps=maps, scores=located.scores[:several], shots=())
 
     def _cut(self, query: Target | FewShotError, classes: tuple[str, ...]) -> _Outcome:
         return query if isinstance(query, FewShotError) else self._cutter.cut(query, classes)

@@ -21,7 +21,7 @@ from fewshot_seg.imaging.images import resize_map
 from fewshot_seg.matching.appearance import COARSE, FINE, Keys, Past, joined, keys_where, likeness, together
 from fewshot_seg.matching.features import Features
 from fewshot_seg.matching.locators import Located
-from fewshot_seg.prompts.marks import share_of
+from fewshot_seg.prompts.constraints import share_of
 from fewshot_seg.segmentation.results import Segmentation
 
 _LAST = 2  # frames that are remembered, beside the surest

@@ -30,7 +30,7 @@ def loss_module(name: str) -> nn.Module:
 
 
 def step(name: str, part: slice, ranks: int, shards: int) -> dict[str, Tensor]:
-    """Loss and gradients of one training step on part of the batch, with mining and the rival."""
+    """Loss and gradients of one training step on part of the batch, with mining and the baseline."""
     embedder, loss = tiny_embedder(), loss_module(name)
     torch.manual_seed(2)
     judge = PairClassifier(DIM, hidden=4).double()

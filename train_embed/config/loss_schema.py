@@ -77,7 +77,7 @@ class IdentityConfig(Section):
 
 
 class MiningConfig(Section):
-    """L_sm, similarity mining (equations 2 and 3), or its rival, the Grad-CAM baseline.
+    """L_sm, similarity mining (equations 2 and 3), or what it is compared with, the Grad-CAM baseline.
 
     Attributes:
         enabled: whether there is any; the rest counts only then.
@@ -90,7 +90,7 @@ class MiningConfig(Section):
         weighting: the weight vector, "paper" or "overlap".
         warmup_epochs: gamma grows linearly from 0 over so many.
         every: mining at every n-th step.
-        rival: "gradcam": instead of mining, the same/different classifier with Grad-CAM maps,
+        baseline: "gradcam": instead of mining, the same/different classifier with Grad-CAM maps,
             ``L_ml + gamma1 L_bce + gamma2 L_bce-sm``; "none".
         gamma1, gamma2: its weights.
     """
@@ -106,6 +106,6 @@ class MiningConfig(Section):
     weighting: Literal["paper", "overlap"] = "paper"
     warmup_epochs: NotNegative = 0.0
     every: Count = 1
-    rival: Literal["none", "gradcam"] = "none"
+    baseline: Literal["none", "gradcam"] = "none"
     gamma1: NotNegative = 0.2
     gamma2: NotNegative = 0.2

@@ -95,8 +95,8 @@ def _loss(config: RunConfig) -> Iterator[str]:
 
 def _mining(config: RunConfig) -> Iterator[str]:
     mining = config.mining
-    if mining.rival != "none" and not mining.enabled:
-        yield f"mining.rival {mining.rival} needs mining.enabled: true"
+    if mining.baseline != "none" and not mining.enabled:
+        yield f"mining.baseline {mining.baseline} needs mining.enabled: true"
     if mining.enabled and mining.kind is None and config.loss.name not in TUPLE_OF_LOSS:
         yield f"loss.name {config.loss.name} knows no tuples: set mining.kind to pair, triplet or quadruplet"
     if mining.enabled and mining.warmup_epochs > config.run.epochs:

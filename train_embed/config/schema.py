@@ -153,7 +153,7 @@ class OptimizerConfig(Section):
     Attributes:
         name: "adamw", "adam" or "sgd".
         trunk_lr, head_lr: rates of backbone and head; a trunk_lr of 0 freezes the trunk.
-        loss_lr: of the loss's own parameters (proxies) and the rival's classifier; null: head_lr.
+        loss_lr: of the loss's own parameters (proxies) and the baseline's classifier; null: head_lr.
         weight_decay: of all but biases, batch norms and GeM's exponent.
         momentum: of "sgd".
         schedule: after the warm-up: "constant", "cosine" to 0, or "step".

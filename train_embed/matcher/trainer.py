@@ -21,7 +21,7 @@ from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import FewShotError
 from fewshot_seg.matching.files import MatcherHeader, save_matcher
 from fewshot_seg.matching.matcher import Matcher
-from fewshot_seg.matching.rounds import Known, View, match
+from fewshot_seg.matching.rounds import Prior, View, match
 from train_embed.matcher.data import TrainingData
 from train_embed.matcher.draws import Draws, EpisodeSource, Shares
 from train_embed.matcher.gallery import fold_names
@@ -134,10 +134,10 @@ class _Loop:
             torch.from_numpy(self._labels[index]).to(device).long() for index in (draws.queries, shots)
         )
         shot_classes = classes.repeat_interleave(k)
-        known = _masks(of_shots, shot_classes, self.data.store.grid) if draws.masked else None
+        prior = _masks(of_shots, shot_classes, self.data.store.grid) if draws.masked else None
         use = torch.from_numpy(~draws.absent).to(device).float().repeat_interleave(k)
         loss = torch.zeros((), device=device)
-        outcomes = match(self.matcher, self.data.classifier, query, support, known)
+        outcomes = match(self.matcher, self.data.classifier, query, support, prior)
         for outcome in outcomes:
             loss = loss + map_loss(outcome.query, *one_class(of_query, classes))
             shot_logits = outcome.shots.flatten(0, 1)
@@ -159,11 +159,11 @@ def _forget(views: View, classes: Tensor, k: int, draws: Draws, share: float) ->
     return views._replace(encoded=views.encoded._replace(kinds=kinds))
 
 
-def _masks(labels: Tensor, classes: Tensor, grid: tuple[int, int]) -> Known:
+def _masks(labels: Tensor, classes: Tensor, grid: tuple[int, int]) -> Prior:
     """The masks of one class each, on the grid."""
     target, _ = one_class(labels, classes)
     foreground = F.adaptive_avg_pool2d(target[:, None], grid)[:, 0]
-    return Known(foreground, torch.ones_like(foreground))
+    return Prior(foreground, torch.ones_like(foreground))
 
 
 def _areas(labels: NDArray[np.int16], classes: int) -> NDArray[np.float32]:

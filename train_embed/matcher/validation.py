@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.matching.matcher import Matcher
-from fewshot_seg.matching.rounds import Known, match
+from fewshot_seg.matching.rounds import Prior, match
 from train_embed.matcher.data import TrainingData
 
 _BATCH = 16
@@ -134,13 +134,13 @@ def _predict(
     whole = data.store.whole()
     queries = whole[[episode.query for episode in episodes]]
     shots = whole[np.concatenate([episode.shots for episode in episodes])]
-    known = None
+    prior = None
     if setting.masks:
         classes = np.repeat([episode.label for episode in episodes], setting.shots)
         masks = torch.from_numpy((data.labels[shots] == classes[:, None, None]).astype(np.float32))
         grid = F.adaptive_avg_pool2d(masks[:, None].to(data.embedder.device), data.store.grid)[:, 0]
-        known = Known(grid, torch.ones_like(grid))
-    outcome = match(matcher, data.classifier, data.views(matcher, queries), data.views(matcher, shots), known)
+        prior = Prior(grid, torch.ones_like(grid))
+    outcome = match(matcher, data.classifier, data.views(matcher, queries), data.views(matcher, shots), prior)
     logits = outcome[-1].query[:, None]
     fine = F.interpolate(logits.sigmoid(), data.labels.shape[1:], mode="bilinear", align_corners=False)[:, 0]
     return list((fine > _THRESHOLD).cpu().numpy())

@@ -1,4 +1,4 @@
-"""The rival that the paper compares similarity mining with: a same/different classifier and its Grad-CAM maps.
+"""The baseline that the paper compares similarity mining with: a same/different classifier and its Grad-CAM maps.
 
 ``L = L_ml + gamma1 L_bce + gamma2 L_bce-sm``. `PairClassifier` says from two embeddings whether their images show the
 same class, and L_bce teaches it to. The maps of L_bce-sm are Grad-CAM's: the gradient of its answer's score with

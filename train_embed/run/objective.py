@@ -1,4 +1,4 @@
-"""What a step makes smaller: ``L = L_ml + gamma L_sm`` (equation 3), or the Grad-CAM rival's sum, plus identities.
+"""What a step makes smaller: ``L = L_ml + gamma L_sm`` (equation 3), or the Grad-CAM baseline's sum, plus identities.
 
 The only place that knows how the losses, mining and the ranks come together.
 """
@@ -35,7 +35,7 @@ def mining_options(config: RunConfig) -> MiningOptions:
 
 
 class Objective(nn.Module):
-    """The losses of a run and what they learn themselves (proxies, classifiers of identities, the rival's).
+    """The losses of a run and what they learn themselves (proxies, classifiers of identities, the baseline's).
 
     Raises:
         ConfigError: a loss whose library isn't installed, or a head that identities can't be learnt from.
@@ -47,8 +47,8 @@ class Objective(nn.Module):
         self.options = mining_options(config)
         compared = embedder.dim if config.loss.feature == "embedding" else pooled_length(embedder.head)
         self.metric = make_loss(config.loss, classes, compared)
-        rival = config.mining.enabled and config.mining.rival == "gradcam"
-        self.classifier = PairClassifier(embedder.dim) if rival else None
+        baseline = config.mining.enabled and config.mining.baseline == "gradcam"
+        self.classifier = PairClassifier(embedder.dim) if baseline else None
         own = config.identity
         self.identity = IdentityLoss(classes, part_lengths(embedder.head), own.smoothing) if own.weight else None
         self.center = CenterLoss(classes, compared, own.center_rate) if own.center else None

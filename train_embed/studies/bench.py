@@ -21,9 +21,9 @@ from train_embed.run.setup import run_device, seeded
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "without mining": ("mining.enabled=false",),
-    "with mining": ("mining.enabled=true", "mining.rival=none"),
-    "with mining, maps detached": ("mining.enabled=true", "mining.rival=none", "mining.detach_maps=true"),
-    "with the Grad-CAM rival": ("mining.enabled=true", "mining.rival=gradcam"),
+    "with mining": ("mining.enabled=true", "mining.baseline=none"),
+    "with mining, maps detached": ("mining.enabled=true", "mining.baseline=none", "mining.detach_maps=true"),
+    "with the Grad-CAM baseline": ("mining.enabled=true", "mining.baseline=gradcam"),
 }
 """The first is what the others are compared with. In this order, for the process's peak memory only grows."""
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fewshot_seg.matching.appearance import Past
 from fewshot_seg.matching.features import Features
-from fewshot_seg.matching.rounds import Known
-from fewshot_seg.prompts.hints import Marks, known_on_grid
+from fewshot_seg.matching.rounds import Prior
+from fewshot_seg.prompts.constraints import Constraints, prior_on_grid
 
 
 class Example(NamedTuple):
@@ -25,26 +25,26 @@ class Example(NamedTuple):
 
     Attributes:
         features: of its image.
-        marks: what is known of its object; None for nothing.
+        constraints: what is known of its object; None for nothing.
         close: the same, of the part of the image around the object, where that is known.
     """
 
     features: Features
-    marks: Marks | None = None
+    constraints: Constraints | None = None
     close: Example | None = None
 
 
-class QueryView(NamedTuple):
+class EncodedQuery(NamedTuple):
     """A query, encoded.
 
     Attributes:
         features: of its image.
-        marks: what is known of each class's object.
+        constraints: what is known of each class's object.
         past: what earlier frames of a sequence say of each class's object; empty for a query that stands alone.
     """
 
     features: Features
-    marks: tuple[Marks | None, ...]
+    constraints: tuple[Constraints | None, ...]
     past: tuple[Past | None, ...] = ()
 
 
@@ -54,14 +54,14 @@ class Located(NamedTuple):
     Attributes:
         maps: (N,h,w) float32 in [0, 1].
         scores: (N,) float32 in [0, 1]: how sure it is that each class is there.
-        probable: whether maps are probabilities, that add up to at most 1 over classes; attention is only scaled.
+        probabilistic: whether maps are probabilities, that add up to at most 1 over classes; attention is only scaled.
         shots: each class's shots' foreground (K,h,w) in [0, 1] as it was taken, where the locator knows it.
         meanings: of each class, how far it was looked for as this very thing, in [0, 1], not as a kind of thing.
     """
 
     maps: NDArray[np.float32]
     scores: NDArray[np.float32]
-    probable: bool
+    probabilistic: bool
     shots: tuple[Tensor, ...] = ()
     meanings: tuple[float, ...] = ()
 
@@ -72,7 +72,7 @@ class Locator(Protocol):
     def prepare(self, classes: Sequence[Sequence[Example]]) -> Any:
         """What is to be known of N classes' shots, once for any number of queries."""
 
-    def locate(self, query: QueryView, prepared: Any) -> Located:
+    def locate(self, query: EncodedQuery, prepared: Any) -> Located:
         """Where one query shows them."""
 
 
@@ -81,14 +81,14 @@ def to_numpy(maps: Tensor) -> NDArray[np.float32]:
     return np.asarray(maps.float().cpu().numpy())
 
 
-def known_of(marks: Sequence[Marks | None], like: Tensor) -> Known | None:
+def prior_of(constraints: Sequence[Constraints | None], like: Tensor) -> Prior | None:
     """What is known of B images on the grid of `like` (B,h,w); None where nothing is known of any."""
-    if all(one is None for one in marks):
+    if all(one is None for one in constraints):
         return None
     foreground, where = torch.zeros_like(like), torch.zeros_like(like)
     h, w = like.shape[1:]
-    for place, one in enumerate(marks):
+    for place, one in enumerate(constraints):
         if one is not None:
-            parts = known_on_grid(one, (h, w))
+            parts = prior_on_grid(one, (h, w))
             foreground[place], where[place] = (torch.from_numpy(part).to(like) for part in parts)
-    return Known(foreground, where)
+    return Prior(foreground, where)

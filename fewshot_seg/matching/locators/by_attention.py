@@ -9,7 +9,7 @@ import torch
 
 from fewshot_seg.attention.maps import Shots, Variant, scale_maps, shots_of, similarity_maps
 from fewshot_seg.matching.features import as_embedding
-from fewshot_seg.matching.locators import Example, Located, QueryView, to_numpy
+from fewshot_seg.matching.locators import EncodedQuery, Example, Located, to_numpy
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.hints import share_of
 
@@ -33,7 +33,7 @@ class AttentionLocator:
         each = [[self._shot(shot) for shot in shots] for shots in classes]
         return tuple(Shots(*(torch.cat(parts) for parts in zip(*shots, strict=True))) for shots in each)
 
-    def locate(self, query: QueryView, prepared: tuple[Shots, ...]) -> Located:
+    def locate(self, query: EncodedQuery, prepared: tuple[Shots, ...]) -> Located:
         """Maps scaled to [0, 1]; a score is the cosine between the query seen through its map and the shots."""
         emb = as_embedding([query.features])
         maps, scores = [], []
@@ -52,13 +52,13 @@ class AttentionLocator:
             attended = self.embedder.head(emb.feature_map * attention[:, None])  # (1,D)
             maps.append(attention[0])
             scores.append((attended @ positives.vectors.T).mean(1).clamp(0, 1)[0])
-        return Located(to_numpy(torch.stack(maps)), to_numpy(torch.stack(scores)), probable=False)
+        return Located(to_numpy(torch.stack(maps)), to_numpy(torch.stack(scores)), probabilistic=False)
 
     def _shot(self, shot: Example) -> Shots:
         """One shot, without what is marked as background: (1,D) and (1,C)."""
         emb = as_embedding([shot.features])
-        if shot.marks is None:
+        if shot.constraints is None:
             return shots_of(self.embedder, emb)
         h, w = emb.feature_map.shape[2:]
-        cover = torch.from_numpy(1 - share_of(shot.marks.background, (h, w))).to(emb.feature_map)
+        cover = torch.from_numpy(1 - share_of(shot.constraints.background, (h, w))).to(emb.feature_map)
         return shots_of(self.embedder, emb, cover[None])

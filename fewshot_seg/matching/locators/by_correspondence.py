@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from fewshot_seg.matching.features import LAST, Features, as_embedding
-from fewshot_seg.matching.locators import Example, Located, QueryView, known_of, to_numpy
-from fewshot_seg.matching.rounds import Known
-from fewshot_seg.matching.training_free import Rival, Scene, locate, scene_of
+from fewshot_seg.matching.locators import EncodedQuery, Example, Located, prior_of, to_numpy
+from fewshot_seg.matching.rounds import Prior
+from fewshot_seg.matching.training_free import Negative, Scene, locate, scene_of
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.prompts.hints import Marks
+from fewshot_seg.prompts.hints import Constraints
 
 
 class _Shots(NamedTuple):
     scene: Scene  # of K images
-    known: Known | None
+    prior: Prior | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,18 +38,20 @@ class CorrespondenceLocator:
         """The shots' features together, and what is known of them."""
         return tuple(self._shots(examples) for examples in classes)
 
-    def locate(self, query: QueryView, prepared: tuple[_Shots, ...]) -> Located:
+    def locate(self, query: EncodedQuery, prepared: tuple[_Shots, ...]) -> Located:
         """Maps in [0, 1]; a score is the cosine between query and shots, each seen through its map."""
         scene = _scene([query.features])
         maps, scores, softs = [], [], []
         for place, shots in enumerate(prepared):
-            rivals = [Rival(other.scene) for other in (*prepared[:place], *prepared[place + 1 :])]
-            told = _known([query.marks[place]], scene)
-            found = locate(self.embedder, scene, shots.scene, rivals, shots.known, told, self.rounds)
+            negatives = [Negative(other.scene) for other in (*prepared[:place], *prepared[place + 1 :])]
+            query_prior = _known([query.constraints[place]], scene)
+            found = locate(self.embedder, scene, shots.scene, negatives, shots.prior, query_prior, self.rounds)
             maps.append(found.query[0])
             softs.append(found.shots[0])
             scores.append(self._score(scene, found.query, shots.scene, found.shots[0]))
-        return Located(to_numpy(torch.stack(maps)), to_numpy(torch.stack(scores)), probable=False, shots=tuple(softs))
+        return Located(
+            to_numpy(torch.stack(maps)), to_numpy(torch.stack(scores)), probabilistic=False, shots=tuple(softs)
+        )
 
     def _score(self, query: Scene, map_: Tensor, shots: Scene, maps: Tensor) -> Tensor:
         seen, shown = (
@@ -61,7 +63,7 @@ class CorrespondenceLocator:
 
     def _shots(self, examples: Sequence[Example]) -> _Shots:
         scene = _scene([one.features for one in examples])
-        return _Shots(scene, _known([one.marks for one in examples], scene))
+        return _Shots(scene, _known([one.constraints for one in examples], scene))
 
 
 def _scene(features: Sequence[Features]) -> Scene:
@@ -69,8 +71,8 @@ def _scene(features: Sequence[Features]) -> Scene:
     return scene_of(as_embedding(features), {name: torch.stack([one.maps[name] for one in features]) for name in names})
 
 
-def _known(marks: Sequence[Marks | None], scene: Scene) -> Known | None:
-    return known_of(marks, scene.stacked[:, 0])
+def _known(constraints: Sequence[Constraints | None], scene: Scene) -> Prior | None:
+    return prior_of(constraints, scene.stacked[:, 0])
 
 
 def _resized(soft: Tensor, scene: Scene) -> Tensor:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fewshot_seg.matching.correspondence import Keys, join
 from fewshot_seg.matching.features import LAST, Features
-from fewshot_seg.matching.locators import Example, Located, QueryView, known_of, to_numpy
+from fewshot_seg.matching.locators import EncodedQuery, Example, Located, prior_of, to_numpy
 from fewshot_seg.matching.matcher import Encoded, Matcher
-from fewshot_seg.matching.rounds import Known, Matched, View, decide_with, match, rival_keys, with_known
+from fewshot_seg.matching.rounds import Matched, Prior, View, decide_with, match, negative_keys, with_prior
 
 
 class Shots(NamedTuple):
@@ -21,11 +21,11 @@ class Shots(NamedTuple):
 
     Attributes:
         view: of K images.
-        known: of the K, or None where nothing is known of any.
+        prior: of the K, or None where nothing is known of any.
     """
 
     view: View
-    known: Known | None
+    prior: Prior | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,20 +46,20 @@ class MatchingLocator:
         """The shots' features together, and what is known of them."""
         return tuple(_shots(examples) for examples in classes)
 
-    def locate(self, query: QueryView, prepared: tuple[Shots, ...]) -> Located:
+    def locate(self, query: EncodedQuery, prepared: tuple[Shots, ...]) -> Located:
         """Probabilities of each class, which add up to at most 1, and of its being there at all."""
         view = _view([query.features])
-        known = [known_of([marks], view.encoded.objectness) for marks in query.marks]
-        found = [self._match(view, shots, told) for shots, told in zip(prepared, known, strict=True)]
+        prior = [prior_of([constraints], view.encoded.objectness) for constraints in query.constraints]
+        found = [self._match(view, shots, query_prior) for shots, query_prior in zip(prepared, prior, strict=True)]
         logits = torch.stack([one.query[0] for one in found])  # (N,h,w)
         if len(prepared) > 1:
-            logits = self._against_rivals(view, prepared, found, known)
+            logits = self._against_others(view, prepared, found, prior)
         scores = [self._presence(view, shots, one) for shots, one in zip(prepared, found, strict=True)]
         softs = tuple(_soft(shots, one) for shots, one in zip(prepared, found, strict=True))
-        return Located(to_numpy(_joint(logits)), to_numpy(torch.stack(scores)), probable=True, shots=softs)
+        return Located(to_numpy(_joint(logits)), to_numpy(torch.stack(scores)), probabilistic=True, shots=softs)
 
-    def _match(self, view: View, shots: Shots, told: Known | None) -> Matched:
-        return match(self.matcher, self.classifier, view, shots.view, shots.known, told, self.rounds)[-1]
+    def _match(self, view: View, shots: Shots, query_prior: Prior | None) -> Matched:
+        return match(self.matcher, self.classifier, view, shots.view, shots.prior, query_prior, self.rounds)[-1]
 
     def _presence(self, view: View, shots: Shots, found: Matched) -> Tensor:
         """The probability that one query shows the shots' object."""
@@ -68,17 +68,19 @@ class MatchingLocator:
         kinds = query.encoded.kinds, examples.encoded.kinds[None]
         return torch.sigmoid(self.matcher.presence(query.feature_map, examples.feature_map[None], soft, *kinds))[0]
 
-    def _against_rivals(
-        self, view: View, prepared: Sequence[Shots], found: Sequence[Matched], known: Sequence[Known | None]
+    def _against_others(
+        self, view: View, prepared: Sequence[Shots], found: Sequence[Matched], prior: Sequence[Prior | None]
     ) -> Tensor:
         """(N,h,w) logits, every class once more with the others' foreground among the background's keys."""
         softs = [_soft(shots, one) for shots, one in zip(prepared, found, strict=True)]
-        rivals = [rival_keys(shots.view, soft) for shots, soft in zip(prepared, softs, strict=True)]
+        negatives = [negative_keys(shots.view, soft) for shots, soft in zip(prepared, softs, strict=True)]
         logits = []
         for place, shots in enumerate(prepared):
-            others: list[Keys] = [*rivals[:place], *rivals[place + 1 :]]
-            told = known[place]
-            one = decide_with(self.matcher, self.classifier, view, shots.view, softs[place], [join(*others)], told)
+            others: list[Keys] = [*negatives[:place], *negatives[place + 1 :]]
+            query_prior = prior[place]
+            one = decide_with(
+                self.matcher, self.classifier, view, shots.view, softs[place], [join(*others)], query_prior
+            )
             logits.append(one[0])
         return torch.stack(logits)
 
@@ -90,12 +92,12 @@ def _joint(logits: Tensor) -> Tensor:
 
 def _soft(shots: Shots, found: Matched) -> Tensor:
     """The shots' foreground (K,h,w) as matched, or as known."""
-    return with_known(torch.sigmoid(found.shots[0]), shots.known)
+    return with_prior(torch.sigmoid(found.shots[0]), shots.prior)
 
 
 def _shots(examples: Sequence[Example]) -> Shots:
     view = _view([one.features for one in examples])
-    return Shots(view, known_of([one.marks for one in examples], view.encoded.objectness))
+    return Shots(view, prior_of([one.constraints for one in examples], view.encoded.objectness))
 
 
 def _view(features: Sequence[Features]) -> View:

@@ -30,8 +30,8 @@ from fewshot_seg.matching.appearance import (
     together,
 )
 from fewshot_seg.matching.features import Features
-from fewshot_seg.matching.locators import Example, Located, Locator, QueryView, to_numpy
-from fewshot_seg.prompts.marks import share_of
+from fewshot_seg.matching.locators import EncodedQuery, Example, Located, Locator, to_numpy
+from fewshot_seg.prompts.constraints import share_of
 
 Meaning: TypeAlias = Literal["auto", "kind", "thing"]
 
@@ -75,7 +75,7 @@ class _Prepared(NamedTuple):
         """By what is known of a class's shots."""
         if self.masked[place] is not None:
             return _MASK
-        said = (one.marks is not None and one.marks.says_present for one in self.classes[place])
+        said = (one.constraints is not None and one.constraints.says_present for one in self.classes[place])
         return _HINT if any(said) else _NOTHING
 
     def others(self, place: int) -> list[_ByDepth]:
@@ -99,7 +99,7 @@ class MeaningLocator:
         """As the other locator, and the keys of shots with masks."""
         return _Prepared(self.locator.prepare(classes), tuple(classes), tuple(_masked(shots) for shots in classes))
 
-    def locate(self, query: QueryView, prepared: _Prepared) -> Located:
+    def locate(self, query: EncodedQuery, prepared: _Prepared) -> Located:
         """The other locator's maps as they are where appearance has nothing to say."""
         located = self.locator.locate(query, prepared.state)
         seen = joined(query.features.maps, COARSE)
@@ -176,7 +176,11 @@ def _margin(
 def _masked(shots: Sequence[Example]) -> _ByDepth | None:
     """The keys of those shots that have masks, as a whole and close by."""
     views = [one for shot in shots for one in (shot, shot.close) if one is not None]
-    masks = [(one.features, one.marks.foreground) for one in views if one.marks is not None and one.marks.complete]
+    masks = [
+        (one.features, one.constraints.foreground)
+        for one in views
+        if one.constraints is not None and one.constraints.complete
+    ]
     found = [_by_depth(features, mask) for features, mask in masks if mask.any()]
     return _together([keys for keys in found if keys is not None])
 

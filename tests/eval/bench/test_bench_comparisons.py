@@ -83,9 +83,9 @@ def test_attention_is_that_of_the_pairs_and_of_grad_cam(tiny: Setting, tmp_path:
 
 def test_the_rival_takes_its_hooks_off() -> None:
     embedder = tiny_embedder().requires_grad_(False)
-    rival = attention.Rival(embedder)
-    assert rival(torch.randn(2, 3, 64, 64)).shape == (2, 64, 64)
-    rival.close()
+    baseline = attention.Baseline(embedder)
+    assert baseline(torch.randn(2, 3, 64, 64)).shape == (2, 64, 64)
+    baseline.close()
     assert not any(module._forward_hooks for module in embedder.modules())
     assert not any(p.requires_grad or p.grad is not None for p in embedder.parameters())  # it had a copy
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from eval.episodes.hints import HINTS, make_hint
-from fewshot_seg.prompts.hints import read_marks
+from fewshot_seg.prompts.hints import read_constraints
 
 SIZE = (90, 120)
 
@@ -26,14 +26,14 @@ def two_parts() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 @pytest.mark.parametrize("kind", HINTS)
 def test_a_hint_says_nothing_false_and_is_the_same_each_time(kind: str) -> None:
     mask, void = two_parts()
-    marks, again = (read_marks(make_hint(kind, mask, void), SIZE) for _ in range(2))
-    assert marks is not None
+    constraints, again = (read_constraints(make_hint(kind, mask, void), SIZE) for _ in range(2))
+    assert constraints is not None
     assert again is not None
-    assert not (marks.foreground & ~mask).any()
-    assert not (marks.background & mask).any()
-    assert marks.inside is None or marks.inside[mask].all()
-    np.testing.assert_array_equal(marks.foreground, again.foreground)
-    np.testing.assert_array_equal(marks.background, again.background)
+    assert not (constraints.foreground & ~mask).any()
+    assert not (constraints.background & mask).any()
+    assert constraints.inside is None or constraints.inside[mask].all()
+    np.testing.assert_array_equal(constraints.foreground, again.foreground)
+    np.testing.assert_array_equal(constraints.background, again.background)
 
 
 def test_one_click_is_where_the_object_is_widest() -> None:
@@ -67,7 +67,7 @@ def test_any_mask_has_hints_of_every_kind(boxes: list[tuple[int, int, int, int]]
     for x, y, right, bottom in boxes:
         mask[min(y, bottom) : max(y, bottom) + 1, min(x, right) : max(x, right) + 1] = True
     for kind in HINTS:
-        marks = read_marks(make_hint(kind, mask, np.zeros_like(mask)), (16, 16))
-        assert marks is not None
-        assert not (marks.foreground & ~mask).any()
-        assert not (marks.background & mask).any()
+        constraints = read_constraints(make_hint(kind, mask, np.zeros_like(mask)), (16, 16))
+        assert constraints is not None
+        assert not (constraints.foreground & ~mask).any()
+        assert not (constraints.background & mask).any()

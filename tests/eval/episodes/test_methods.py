@@ -17,12 +17,12 @@ from eval.episodes.methods import (
     CHANGES,
     HINTED,
     Engine,
-    Told,
+    HintKinds,
     build_method,
     episode_query,
     episode_supports,
-    told,
-    told_in,
+    hints_for,
+    hints_in,
 )
 from eval.episodes.segmentation import run_segmentation
 from eval.studies.compare import compare
@@ -77,12 +77,12 @@ def test_every_change_is_an_option_and_is_in_force() -> None:
 
 
 def test_a_method_s_own_hint_goes_before_the_run_s() -> None:
-    run = Told("mask", "point")
-    assert told("ours", run) == run
-    assert told("support-box", run) == Told("box", "point")
-    assert told("query-scribble", run) == Told("mask", "scribble")
-    assert told_in({"support_masks": True}, "ours") == Told("mask")
-    assert told_in({"support_hint": "box", "query_hint": None}, "query-box") == Told("box", "box")
+    run = HintKinds("mask", "point")
+    assert hints_for("ours", run) == run
+    assert hints_for("support-box", run) == HintKinds("box", "point")
+    assert hints_for("query-scribble", run) == HintKinds("mask", "scribble")
+    assert hints_in({"support_masks": True}, "ours") == HintKinds("mask")
+    assert hints_in({"support_hint": "box", "query_hint": None}, "query-box") == HintKinds("box", "box")
 
 
 @pytest.mark.parametrize("kind", sorted({kind for _, kind in HINTED.values()}))
@@ -106,7 +106,7 @@ def test_hints_are_of_the_episode_s_classes(voc: PascalVoc, kind: str) -> None:
 def test_without_rivals_each_class_is_cut_out_by_itself(voc: PascalVoc) -> None:
     embedder = tiny_embedder()
     episode = Episode(0, "both", (6, 7), {label: (_shot(voc, label),) for label in (6, 7)})
-    found = build_method("no-rivals", Engine(embedder))(voc, episode)
+    found = build_method("class-by-class", Engine(embedder))(voc, episode)
     segmenter = Segmenter(embedder)
     alone = {
         label: segmenter.segment(voc.image("both"), {"x": [voc.image(_shot(voc, label))]}).objects[0]

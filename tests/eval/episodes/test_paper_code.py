@@ -84,9 +84,9 @@ def panet(drawn: list[Drawn]) -> tuple[float, float]:
         target[one.labels == 255] = 255
         row = np.full((3, 21), np.nan)
         for place, label in enumerate((0, *one.classes)):
-            told, true = (one.prediction == place) & (target != 255), target == place
+            hints_for, true = (one.prediction == place) & (target != 255), target == place
             if true.any():
-                row[:, label] = (told & true).sum(), (told & ~true).sum(), (true & ~told).sum()
+                row[:, label] = (hints_for & true).sum(), (hints_for & ~true).sum(), (true & ~hints_for).sum()
         rows.append(row)
     hits, wrong, missed = np.nansum(rows, axis=0)
     with np.errstate(invalid="ignore"):

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from eval.episodes.methods import Engine, Told, build_method
+from eval.episodes.methods import Engine, HintKinds, build_method
 from eval.episodes.plan import SegmentationTask
 from eval.episodes.predictions import predict, predict_run
 from eval.episodes.segmentation import run_segmentation
@@ -84,7 +84,7 @@ def test_a_thousand_episodes_cost_one_pass_for_each_image(
     count = 1000 if way == 1 else 100
     episodes = draw(voc, count, way, shot)
     cache = FeatureCache(64 * MIB)
-    name, hints = ("attention", Told()) if way == 1 else ("paper", Told("mask"))
+    name, hints = ("attention", HintKinds()) if way == 1 else ("paper", HintKinds("mask"))
     method = build_method(name, Engine(embedder, hints, cache=cache))
     predict_run(tmp_path, {name: method}, voc, episodes, workers, silent)
     assert len(passes) == cache.made == len(images_of(episodes)) == 16

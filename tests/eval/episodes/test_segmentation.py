@@ -17,7 +17,7 @@ import pytest
 
 from eval.commands.options import Dataset, Protocol
 from eval.commands.segment import Method
-from eval.episodes.methods import METHODS, Engine, Told, build_method, centre_box
+from eval.episodes.methods import METHODS, Engine, HintKinds, build_method, centre_box
 from eval.episodes.plan import SegmentationTask
 from eval.episodes.segmentation import run_segmentation
 from fewshot_seg.datasets import VOID, dataset_names
@@ -320,7 +320,7 @@ def test_a_bad_image_stops_the_run_keeps_what_is_finished_and_goes_on_when_mende
 def test_a_support_listed_with_a_class_that_its_mask_lacks(voc: Path, embedder: Embedder) -> None:
     dataset = PascalVoc(voc, voc / "list.txt")
     write_mask(voc / "SegmentationClass" / "a_1.png", labels_of(9))
-    engine = Engine(embedder, Told("mask"))
+    engine = Engine(embedder, HintKinds("mask"))
     with pytest.raises(DataError, match=r"a_1\.jpg: listed as 'bus', but its mask holds none"):
         build_method("ours", engine)(dataset, Episode(0, "a_0", (6,), {6: ("a_1",)}))
 

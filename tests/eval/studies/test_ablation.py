@@ -47,10 +47,10 @@ def test_it_is_of_methods_that_there_are() -> None:
 
 
 def test_a_run_s_figures_are_those_of_its_runs_and_a_second_one_is_the_same(tmp_path: Path) -> None:
-    task = tiny_task(tmp_path, episodes=3, methods=("ours", "no-grabcut", "no-rivals", "centre-box"))
+    task = tiny_task(tmp_path, episodes=3, methods=("ours", "no-grabcut", "class-by-class", "centre-box"))
     plan = AblationPlan(task, (0, 1), ((1, 1), (2, 1)))
     table = run_ablation(plan)
-    assert [one[0] for one in table.rows] == ["ours", "no-grabcut", "centre-box", "no-rivals"]
+    assert [one[0] for one in table.rows] == ["ours", "no-grabcut", "centre-box", "class-by-class"]
     assert [one[3] == "-" for one in table.rows] == [False, False, False, True]
     assert all("-" not in one[6] for one in table.rows)
     assert any(note.startswith("1-way 1-shot, fold 0: not run, no class of fold 0") for note in table.notes)

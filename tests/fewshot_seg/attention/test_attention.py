@@ -200,8 +200,8 @@ def test_many_shots_against_a_loop(weighting: Any, shots: int, others: list[int]
                     expected *= sum(abs(a - float(n[d])) for n in group) / len(group)
             else:
                 expected = sum(overlap(a, float(p[d])) for p in positives) / shots
-                rivals = [sum(overlap(a, float(n[d])) for n in group) / len(group) for group in negatives]
-                expected -= 0.3 * max(rivals, key=abs, default=0.0)
+                others = [sum(overlap(a, float(n[d])) for n in group) / len(group) for group in negatives]
+                expected -= 0.3 * max(others, key=abs, default=0.0)
             assert float(w[b, d]) == pytest.approx(expected, abs=1e-12)
 
 

@@ -68,8 +68,8 @@ def slow_weights(variant: str, f: Tensor, positives: Tensor, negatives: list[Ten
     w = []
     for d in range(len(f)):
         own = sum(agreement(float(f[d]), float(g[d])) for g in positives) / len(positives)
-        rivals = [sum(agreement(float(f[d]), float(g[d])) for g in group) / len(group) for group in negatives]
-        w.append(own - rejection * max(rivals, key=abs, default=0.0))
+        others = [sum(agreement(float(f[d]), float(g[d])) for g in group) / len(group) for group in negatives]
+        w.append(own - rejection * max(others, key=abs, default=0.0))
     return torch.tensor(w, dtype=torch.float64)
 
 
@@ -120,10 +120,10 @@ def test_class_evidence_against_a_loop(others: int) -> None:
             q = torch.softmax(weight @ group.means.mean(0) / t, 0)
             return [float(p[c] * q[c] / (p * q).sum()) for c in range(L)]
 
-        rivals = [shares(group) for group in negatives]
+        others = [shares(group) for group in negatives]
         slow = torch.zeros(3, 4, dtype=torch.float64)
         for c, share in enumerate(shares(positives)):
-            chosen = share - 0.3 * max((rival[c] for rival in rivals), default=0.0)
+            chosen = share - 0.3 * max((other[c] for other in others), default=0.0)
             slow += chosen * sum(weight[c, k] * emb.feature_map[i, k] for k in range(C))
         assert torch.allclose(found[i], slow.relu(), atol=1e-12)
 

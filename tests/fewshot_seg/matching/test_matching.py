@@ -14,13 +14,13 @@ from fewshot_seg.matching.correspondence import join, keys_of, unit
 from fewshot_seg.matching.matcher import EVIDENCE, KINDS_EVIDENCE, Matcher, MatcherSpec
 from fewshot_seg.matching.rounds import (
     TEMPERATURE,
-    Known,
+    Prior,
     View,
     _mean_of_shots,
     common,
     decide_with,
     match,
-    rival_keys,
+    negative_keys,
     shared_kinds,
     shown_by,
 )
@@ -73,12 +73,12 @@ def test_the_stack_is_every_layer_on_the_grid(matcher: Matcher) -> None:
 
 
 @settings(max_examples=10, deadline=None)
-@given(b=st.integers(1, 2), k=st.integers(1, 3), rounds=st.integers(1, 2), known=st.booleans())
-def test_every_round_has_logits_of_query_and_shots(b: int, k: int, rounds: int, known: bool) -> None:
+@given(b=st.integers(1, 2), k=st.integers(1, 3), rounds=st.integers(1, 2), prior=st.booleans())
+def test_every_round_has_logits_of_query_and_shots(b: int, k: int, rounds: int, prior: bool) -> None:
     torch.manual_seed(0)
     network, weights = Matcher(SPEC).double().eval(), torch.randn(L, C, dtype=torch.float64)
-    told = Known(square(b * k), torch.ones(b * k, H, W, dtype=torch.float64)) if known else None
-    found = match(network, weights, view(network, b, 1), view(network, b * k, 2), told, None, rounds)
+    query_prior = Prior(square(b * k), torch.ones(b * k, H, W, dtype=torch.float64)) if prior else None
+    found = match(network, weights, view(network, b, 1), view(network, b * k, 2), query_prior, None, rounds)
     assert len(found) == rounds
     for one in found:
         assert one.query.shape == (b, H, W)
@@ -88,9 +88,9 @@ def test_every_round_has_logits_of_query_and_shots(b: int, k: int, rounds: int, 
 
 def test_order_of_shots_changes_nothing(matcher: Matcher, classifier: Tensor) -> None:
     query, shots, order = view(matcher, 1, 1), view(matcher, 3, 2), torch.tensor([2, 0, 1])
-    told = Known(square(3), torch.tensor([1.0, 0, 0], dtype=torch.float64)[:, None, None].expand(3, H, W))
-    turned = Known(told.foreground[order], told.where[order])
-    one = match(matcher, classifier, query, shots, told)[-1]
+    query_prior = Prior(square(3), torch.tensor([1.0, 0, 0], dtype=torch.float64)[:, None, None].expand(3, H, W))
+    turned = Prior(query_prior.foreground[order], query_prior.where[order])
+    one = match(matcher, classifier, query, shots, query_prior)[-1]
     other = match(matcher, classifier, query, shots.pick(order), turned)[-1]
     assert torch.allclose(one.query, other.query, atol=1e-6)
     assert torch.allclose(one.shots[:, order], other.shots, atol=1e-6)
@@ -106,20 +106,20 @@ def test_a_batch_is_its_episodes_one_by_one(matcher: Matcher, classifier: Tensor
 
 def test_a_known_mask_is_what_the_query_is_decided_by(matcher: Matcher, classifier: Tensor) -> None:
     query, shots, mask = view(matcher, 1, 1), view(matcher, 2, 2), square(2)
-    known = Known(mask, torch.ones_like(mask))
-    told = match(matcher, classifier, query, shots, known)[-1].query
-    assert torch.allclose(told, decide_with(matcher, classifier, query, shots, mask), atol=1e-9)
-    assert not torch.allclose(told, match(matcher, classifier, query, shots)[-1].query, atol=1e-4)
-    nothing = Known(mask, torch.zeros_like(mask))
+    prior = Prior(mask, torch.ones_like(mask))
+    query_prior = match(matcher, classifier, query, shots, prior)[-1].query
+    assert torch.allclose(query_prior, decide_with(matcher, classifier, query, shots, mask), atol=1e-9)
+    assert not torch.allclose(query_prior, match(matcher, classifier, query, shots)[-1].query, atol=1e-4)
+    nothing = Prior(mask, torch.zeros_like(mask))
     unknown = match(matcher, classifier, query, shots, nothing)[-1].query
     silent = match(matcher, classifier, query, shots)[-1].query
-    assert (unknown - silent).abs().max() < (told - silent).abs().max()  # silent keys have a floor, no more
+    assert (unknown - silent).abs().max() < (query_prior - silent).abs().max()  # silent keys have a floor, no more
 
 
 def test_what_is_known_of_the_query_moves_it(matcher: Matcher, classifier: Tensor) -> None:
     query, shots = view(matcher, 1, 1), view(matcher, 1, 2)
-    told = match(matcher, classifier, query, shots, None, Known(square(1), torch.ones_like(square(1))))[-1].query
-    assert not torch.allclose(told, match(matcher, classifier, query, shots)[-1].query, atol=1e-4)
+    query_prior = match(matcher, classifier, query, shots, None, Prior(square(1), torch.ones_like(square(1))))[-1].query
+    assert not torch.allclose(query_prior, match(matcher, classifier, query, shots)[-1].query, atol=1e-4)
 
 
 def test_a_query_is_decided_by_one_rounds_steps(matcher: Matcher, classifier: Tensor) -> None:
@@ -186,13 +186,13 @@ def test_kinds_are_probabilities_and_move_the_decision(matcher: Matcher, classif
     assert query.encoded.kinds.min() >= 0
     assert query.encoded.kinds.sum(1).max() <= 1 + 1e-9
     forgotten = [one._replace(encoded=one.encoded._replace(kinds=one.encoded.kinds * 0)) for one in (query, shots)]
-    told, silent = (match(matcher, classifier, *pair)[-1].query for pair in ((query, shots), forgotten))
-    assert not torch.allclose(told, silent, atol=1e-4)
+    query_prior, silent = (match(matcher, classifier, *pair)[-1].query for pair in ((query, shots), forgotten))
+    assert not torch.allclose(query_prior, silent, atol=1e-4)
 
 
 def test_rivals_are_background_alone_and_change_the_query(matcher: Matcher, classifier: Tensor) -> None:
     query, shots, others = view(matcher, 1, 1), view(matcher, 1, 2), view(matcher, 2, 3)
-    keys = rival_keys(others, square(2))
+    keys = negative_keys(others, square(2))
     separate = [keys_of(others.pick(slice(i, i + 1)).encoded.vectors, square(1)) for i in range(2)]
     assert torch.equal(keys.vectors, join(*separate).vectors)
     assert torch.equal(keys.background, join(*separate).foreground)

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewshot_seg.matching.features import LAST, Features
-from fewshot_seg.matching.locators import Example, Located, QueryView
+from fewshot_seg.matching.locators import EncodedQuery, Example, Located
 from fewshot_seg.matching.locators.by_matching import MatchingLocator
 from fewshot_seg.matching.matcher import Encoded, Matcher, MatcherSpec
-from fewshot_seg.prompts.hints import Marks
+from fewshot_seg.prompts.hints import Constraints
 
 LAYERS = {"early": 5, "late": 7}
 
@@ -39,10 +39,10 @@ def locate(
     locator: MatchingLocator,
     query: Features,
     classes: Sequence[Sequence[Example]],
-    marks: Sequence[Marks | None] = (),
+    constraints: Sequence[Constraints | None] = (),
 ) -> Located:
     with torch.inference_mode():
-        view = QueryView(query, tuple(marks) or (None,) * len(classes))
+        view = EncodedQuery(query, tuple(constraints) or (None,) * len(classes))
         return locator.locate(view, locator.prepare(classes))
 
 
@@ -56,7 +56,7 @@ def test_probabilities_of_all_classes_add_up_to_at_most_1(locator: MatchingLocat
     classes = [examples(locator, *(seed + 10 * i + j + 1 for j in range(k))) for i in range(n)]
     found = locate(locator, features(locator, seed), classes)
     assert found.maps.shape == (n, 8, 8)
-    assert found.probable
+    assert found.probabilistic
     assert found.maps.min() >= 0
     assert found.maps.sum(0).max() <= 1 + 1e-6
     assert ((found.scores >= 0) & (found.scores <= 1)).all()

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from fewshot_seg.matching.features import LAST, Features
-from fewshot_seg.matching.locators import Example, Located, QueryView
+from fewshot_seg.matching.locators import EncodedQuery, Example, Located
 from fewshot_seg.matching.locators.by_meaning import Meaning, MeaningLocator
-from fewshot_seg.prompts.marks import Marks
+from fewshot_seg.prompts.constraints import Constraints
 
 SIZES = {"blocks.2": 16, "blocks.3": 8, "blocks.4": 8, "blocks.5": 4, "blocks.6": 4}
 
@@ -27,8 +27,8 @@ class Fixed:
     def prepare(self, classes: Sequence[Sequence[Example]]) -> int:
         return len(classes)
 
-    def locate(self, query: QueryView, prepared: Any) -> Located:
-        return Located(self.maps, np.full(len(self.maps), 0.5, np.float32), probable=True, shots=self.shots)
+    def locate(self, query: EncodedQuery, prepared: Any) -> Located:
+        return Located(self.maps, np.full(len(self.maps), 0.5, np.float32), probabilistic=True, shots=self.shots)
 
 
 def features(seed: int, layers: bool = True) -> Features:
@@ -37,10 +37,10 @@ def features(seed: int, layers: bool = True) -> Features:
     return Features({LAST: torch.zeros(2, 4, 4), **maps}, torch.zeros(2), (64, 64))
 
 
-def mask(rows: slice, columns: slice) -> Marks:
+def mask(rows: slice, columns: slice) -> Constraints:
     foreground = np.zeros((64, 64), bool)
     foreground[rows, columns] = True
-    return Marks(foreground, ~foreground)
+    return Constraints(foreground, ~foreground)
 
 
 LEFT, RIGHT = mask(slice(16, 48), slice(0, 32)), mask(slice(16, 48), slice(32, 64))
@@ -53,7 +53,7 @@ def flat(value: float) -> NDArray[np.float32]:
 def locate(base: Fixed, meaning: Meaning, query: Features, *classes: Sequence[Example]) -> Located:
     locator = MeaningLocator(base, meaning)
     with torch.inference_mode():
-        return locator.locate(QueryView(query, (None,) * len(classes)), locator.prepare(classes))
+        return locator.locate(EncodedQuery(query, (None,) * len(classes)), locator.prepare(classes))
 
 
 @pytest.mark.parametrize("meaning", ["auto", "kind"])

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from fewshot_seg.errors import ConfigError, ShapeError
 from fewshot_seg.matching import training_free
-from fewshot_seg.matching.rounds import Known
-from fewshot_seg.matching.training_free import Rival, Scene, locate, scene_of
+from fewshot_seg.matching.rounds import Prior
+from fewshot_seg.matching.training_free import Negative, Scene, locate, scene_of
 from fewshot_seg.network.embedding import Embedding
 from fewshot_seg.network.heads import PooledHead
 
@@ -47,10 +47,10 @@ def square(count: int = 1) -> Tensor:
     k=st.integers(1, 3),
     classes=st.sampled_from([0, 4]),
     layers=st.booleans(),
-    rivals=st.integers(0, 2),
+    negatives=st.integers(0, 2),
 )
-def test_maps_lie_in_0_1_whatever_is_given(b: int, k: int, classes: int, layers: bool, rivals: int) -> None:
-    others = [Rival(scenes(i + 1, 7 + i, layers)) for i in range(rivals)]
+def test_maps_lie_in_0_1_whatever_is_given(b: int, k: int, classes: int, layers: bool, negatives: int) -> None:
+    others = [Negative(scenes(i + 1, 7 + i, layers)) for i in range(negatives)]
     found = locate(embedder(classes), scenes(b, 1, layers), scenes(b * k, 2, layers), others)
     size = 2 * H if layers else H
     assert found.query.shape == (b, size, size)
@@ -64,7 +64,7 @@ def test_maps_lie_in_0_1_whatever_is_given(b: int, k: int, classes: int, layers:
 @pytest.mark.parametrize("classes", [0, 4])
 def test_order_of_shots_and_rivals_changes_nothing(classes: int) -> None:
     query, shots, order = scenes(1, 1), scenes(3, 2), torch.tensor([2, 0, 1])
-    others = [Rival(scenes(2, 3)), Rival(scenes(1, 4), square())]
+    others = [Negative(scenes(2, 3)), Negative(scenes(1, 4), square())]
     one = locate(embedder(classes), query, shots, others)
     turned = locate(embedder(classes), query, shots.pick(order), others[::-1])
     assert torch.allclose(one.query, turned.query, atol=1e-9)
@@ -73,10 +73,10 @@ def test_order_of_shots_and_rivals_changes_nothing(classes: int) -> None:
 
 def test_a_batch_is_its_episodes_one_by_one() -> None:
     query, shots = scenes(3, 1), scenes(6, 2)
-    together = locate(embedder(), query, shots, [Rival(scenes(2, 3))])
+    together = locate(embedder(), query, shots, [Negative(scenes(2, 3))])
     for i in range(3):
         alone = locate(
-            embedder(), query.pick(slice(i, i + 1)), shots.pick(slice(2 * i, 2 * i + 2)), [Rival(scenes(2, 3))]
+            embedder(), query.pick(slice(i, i + 1)), shots.pick(slice(2 * i, 2 * i + 2)), [Negative(scenes(2, 3))]
         )
         assert torch.allclose(together.query[i], alone.query[0], atol=1e-9)
         assert torch.allclose(together.shots[i], alone.shots[0], atol=1e-9)
@@ -85,10 +85,10 @@ def test_a_batch_is_its_episodes_one_by_one() -> None:
 def test_what_the_user_knows_is_what_comes_out_and_moves_the_query() -> None:
     query, shots, mask = scenes(1, 1), scenes(2, 2), square(2)
     without = locate(embedder(), query, shots)
-    told = locate(embedder(), query, shots, known_shots=Known(mask, torch.ones_like(mask)))
-    assert torch.equal(told.shots[0], mask)
-    assert not torch.allclose(told.query, without.query, atol=1e-3)
-    asked = locate(embedder(), query, shots, known_query=Known(square(), torch.ones_like(square())))
+    query_prior = locate(embedder(), query, shots, shot_prior=Prior(mask, torch.ones_like(mask)))
+    assert torch.equal(query_prior.shots[0], mask)
+    assert not torch.allclose(query_prior.query, without.query, atol=1e-3)
+    asked = locate(embedder(), query, shots, query_prior=Prior(square(), torch.ones_like(square())))
     assert torch.equal(asked.query, square())
 
 
@@ -115,7 +115,7 @@ def test_of_two_shared_objects_a_rival_takes_its_own_away() -> None:
     shows[:, 3:5, 3:5] = 1
     without, against, whole = (
         locate(embedder(0), query, support, others).query[0]
-        for others in ([], [Rival(patched({61: (3, 3)}, 3), shows)], [Rival(patched({61: (3, 3)}, 3))])
+        for others in ([], [Negative(patched({61: (3, 3)}, 3), shows)], [Negative(patched({61: (3, 3)}, 3))])
     )
     for found in (against, whole):
         lead = found[:2, :2].mean() - found[5:7, 5:7].mean()

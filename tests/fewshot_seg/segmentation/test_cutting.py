@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fewshot_seg.cutting.seeds import BACKGROUND
 from fewshot_seg.matching.locators import Located
-from fewshot_seg.prompts.hints import Marks
+from fewshot_seg.prompts.hints import Constraints
 from fewshot_seg.segmentation.cutter import Cutter, Target
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.results import Segmentation
@@ -39,21 +39,21 @@ def square(left: int, right: int, value: float = 0.9) -> NDArray[np.float32]:
 RED, BLUE = square(4, 8), square(12, 16)
 
 
-def target(*maps: NDArray[np.float32], scores: tuple[float, ...] = (), probable: bool = True) -> Target:
+def target(*maps: NDArray[np.float32], scores: tuple[float, ...] = (), probabilistic: bool = True) -> Target:
     scored = np.array(scores or (1.0,) * len(maps), np.float32)
-    return Target("here", image(), Located(np.stack(maps), scored, probable), (None,) * len(maps))
+    return Target("here", image(), Located(np.stack(maps), scored, probabilistic), (None,) * len(maps))
 
 
 def cut(one: Target, **options: object) -> Segmentation:
-    names = tuple("abc"[: len(one.marks)])
+    names = tuple("abc"[: len(one.constraints)])
     return Cutter(SegmenterOptions(**options)).cut(one, names)  # type: ignore[arg-type]
 
 
-def known(**marked: tuple[slice, slice]) -> Marks:
+def known(**marked: tuple[slice, slice]) -> Constraints:
     parts = {name: np.zeros(SIZE, bool) for name in ("foreground", "background")}
     for name, where in marked.items():
         parts[name][where] = True
-    return Marks(**parts)
+    return Constraints(**parts)
 
 
 def test_a_refined_mask_that_agrees_with_the_map_is_kept() -> None:
@@ -92,18 +92,18 @@ def test_what_is_probably_absent_has_no_pixel_and_its_score(keep: float) -> None
     assert blue.mask.any()
     for options in ({"presence": 0.5, "always": True}, {"presence": 0.3}, {"presence": 0.0}):
         assert cut(one, **options).objects[0].mask.any(), "a score that is no smaller than the threshold is enough"
-    assert cut(target(RED, scores=(0.3,), probable=False), presence=0.5).mask.any(), "a cosine is no probability"
+    assert cut(target(RED, scores=(0.3,), probabilistic=False), presence=0.5).mask.any(), "a cosine is no probability"
 
 
 def test_what_a_user_marks_is_there() -> None:
     here = (slice(20, 24), slice(50, 54))
     beside = (slice(30, 40), slice(12, 20))
     plain = target(RED, scores=(0.1,))
-    marked = plain._replace(marks=(known(foreground=here, background=beside),))
+    marked = plain._replace(constraints=(known(foreground=here, background=beside),))
     result = cut(marked, presence=0.5)
     assert result.mask[here].all()
     assert not result.mask[beside].any()
-    assert not cut(plain._replace(marks=(known(background=beside),)), presence=0.5).mask.any()
+    assert not cut(plain._replace(constraints=(known(background=beside),)), presence=0.5).mask.any()
 
 
 def test_a_pixel_goes_to_the_strongest_map() -> None:

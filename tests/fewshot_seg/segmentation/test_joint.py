@@ -17,7 +17,7 @@ from fewshot_seg.matching.features import LAST, Features
 from fewshot_seg.matching.locators import Example, Located
 from fewshot_seg.network.embedder import build_embedder
 from fewshot_seg.network.spec import EmbedderSpec
-from fewshot_seg.segmentation.joint import MOST, Enlarged, Helpers, digest_of, sure_marks
+from fewshot_seg.segmentation.joint import MOST, Enlarged, Helpers, digest_of, sure_constraints
 from fewshot_seg.segmentation.segmenter import Segmentation, Segmenter, SegmenterOptions
 
 Image = NDArray[np.uint8]
@@ -28,12 +28,12 @@ def features(number: int) -> Features:
     return Features({LAST: torch.zeros(2, 3, 3)}, vector, (30, 40))
 
 
-def located(*sureness: float, score: float = 1.0, probable: bool = True) -> Located:
+def located(*sureness: float, score: float = 1.0, probabilistic: bool = True) -> Located:
     """One map for each class: its left half is so sure, its right half as sure not to be the object."""
     maps = np.zeros((len(sureness), 4, 6), np.float32)
     for map_, value in zip(maps, sureness, strict=True):
         map_[:, :3], map_[:, 3:] = value, min(value, 1 - value)
-    return Located(maps, np.full(len(sureness), score, np.float32), probable)
+    return Located(maps, np.full(len(sureness), score, np.float32), probabilistic)
 
 
 def chosen(helpers: Helpers) -> list[list[bytes]]:
@@ -76,8 +76,8 @@ def test_an_image_that_comes_twice_counts_once_as_its_surer_self() -> None:
         for value in order:
             helpers.add(features(1), located(value))
         ((only,),) = helpers.examples()
-        assert only.marks is not None
-        assert only.marks.background.any(), "the surer map knows background, too"
+        assert only.constraints is not None
+        assert only.constraints.background.any(), "the surer map knows background, too"
 
 
 def test_supports_the_improbable_and_the_undecided_do_not_help() -> None:
@@ -86,15 +86,15 @@ def test_supports_the_improbable_and_the_undecided_do_not_help() -> None:
     helpers.add(features(2), located(0.9, score=0.49))
     helpers.add(features(3), located(0.6))
     assert helpers.examples() == [[]]
-    helpers.add(features(2), located(0.9, score=0.49, probable=False))
+    helpers.add(features(2), located(0.9, score=0.49, probabilistic=False))
     assert len(helpers.examples()[0]) == 1, "a cosine is no probability"
 
 
 def test_what_is_sure_of_a_map_is_known_and_the_rest_is_not() -> None:
-    marks = sure_marks(np.array([[0, 0.1, 0.2], [0.5, 0.7, 1]], np.float32))
-    assert marks.background.tolist() == [[True, True, False], [False] * 3]
-    assert marks.foreground.tolist() == [[False] * 3, [False, True, True]]
-    assert marks.inside is None
+    constraints = sure_constraints(np.array([[0, 0.1, 0.2], [0.5, 0.7, 1]], np.float32))
+    assert constraints.background.tolist() == [[True, True, False], [False] * 3]
+    assert constraints.foreground.tolist() == [[False] * 3, [False, True, True]]
+    assert constraints.inside is None
 
 
 def test_a_helper_is_helped_by_the_others_alone() -> None:

@@ -12,8 +12,8 @@ from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.matching.locators import Located
 from fewshot_seg.network.embedder import build_embedder
 from fewshot_seg.network.spec import EmbedderSpec
-from fewshot_seg.prompts.marks import Marks
-from fewshot_seg.segmentation.second_look import both_looks, marks_of_part, part_to_see
+from fewshot_seg.prompts.constraints import Constraints
+from fewshot_seg.segmentation.second_look import both_looks, constraints_of_part, part_to_see
 from fewshot_seg.segmentation.segmenter import Query, Segmenter, SegmenterOptions
 
 
@@ -50,8 +50,8 @@ def test_what_is_perhaps_there_counts_and_every_class_does() -> None:
 
 
 def test_logits_are_averaged_within_the_part_alone() -> None:
-    first = Located(np.full((1, 10, 10), 0.2, np.float32), np.array([0.7], np.float32), probable=True)
-    second = Located(np.full((1, 10, 10), 0.9, np.float32), np.array([0.1], np.float32), probable=True)
+    first = Located(np.full((1, 10, 10), 0.2, np.float32), np.array([0.7], np.float32), probabilistic=True)
+    second = Located(np.full((1, 10, 10), 0.9, np.float32), np.array([0.1], np.float32), probabilistic=True)
     part = (slice(20, 60), slice(40, 80))
     found = both_looks(first, second, part, (100, 100))
     assert found.scores.tolist() == first.scores.tolist()
@@ -65,11 +65,11 @@ def test_logits_are_averaged_within_the_part_alone() -> None:
 def test_what_is_known_goes_with_the_part() -> None:
     mask = np.zeros((10, 10), bool)
     mask[2:4, 2:4] = True
-    found = marks_of_part(Marks(mask, ~mask), (slice(1, 5), slice(2, 6)))
+    found = constraints_of_part(Constraints(mask, ~mask), (slice(1, 5), slice(2, 6)))
     assert found is not None
     assert (found.foreground == mask[1:5, 2:6]).all()
     assert found.inside is None
-    assert marks_of_part(None, (slice(0, 1), slice(0, 1))) is None
+    assert constraints_of_part(None, (slice(0, 1), slice(0, 1))) is None
 
 
 @pytest.mark.parametrize("locate_by", ["correspondence", "attention"])

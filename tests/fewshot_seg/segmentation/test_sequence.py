@@ -31,7 +31,7 @@ def frame(mask: NDArray[np.bool_], sureness: float = 0.95) -> tuple[Located, Seg
     map_ = np.where(mask[::4, ::4], sureness, 1 - sureness).astype(np.float32)
     labels = mask.astype(np.int32)
     found = ObjectResult("it", 1.0, map_, np.zeros((4, 4), np.uint8), 1, labels)
-    return Located(map_[None], np.ones(1, np.float32), probable=True), Segmentation("frame", labels, (found,))
+    return Located(map_[None], np.ones(1, np.float32), probabilistic=True), Segmentation("frame", labels, (found,))
 
 
 def square(top: int) -> NDArray[np.bool_]:

@@ -194,7 +194,7 @@ class TestRefusals:
             (["loss.base=2"], "loss.base"),
             (["loss.name=proxy-anchor", "mining.enabled=false", "loss.selection=hard"], "loss.selection"),
             (["loss.name=multi-similarity", "mining.enabled=false", "loss.margin=1"], "loss.margin"),
-            (["mining.enabled=false", "mining.rival=gradcam"], "mining.enabled"),
+            (["mining.enabled=false", "mining.baseline=gradcam"], "mining.enabled"),
             (["mining.warmup_epochs=100"], "mining.warmup_epochs"),
             (["sampler.tuples=4"], "sampler.tuples"),
             (["sampler.name=pair", "sampler.tuples=1", "loss.name=quadruplet"], "sampler.tuples"),

@@ -1,4 +1,4 @@
-"""The Grad-CAM rival against Grad-CAM done by autograd through the whole network, and cross-entropy pair by pair."""
+"""The Grad-CAM baseline against Grad-CAM done by autograd through the whole network, and cross-entropy pair by pair."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ def test_a_class_with_one_image_trains_and_an_empty_split_does_not(tmp_path: Pat
 @pytest.mark.parametrize(
     "changes",
     [
-        {"mining": {"rival": "gradcam"}},
+        {"mining": {"baseline": "gradcam"}},
         {"loss": {"name": "contrastive"}, "model": {"neck": "none", "dim": None}, "mining": {"every": 2}},
         {"loss": {"name": "quadruplet"}, "model": {"pooling": "gem"}, "mining": {"detach_maps": True}},
         {"model": {"head": "pcb", "stripes": 2, "neck": "linear+bn"}, "run": {"precision": "bf16"}},

@@ -1,6 +1,6 @@
 """Marks: what is known of an image's pixels, and how it enters the matching, the seeds and the mask.
 
-They enter the matching as what is known on the map's grid (`known_on_grid`), the map that comes of it
+They enter the matching as what is known on the map's grid (`prior_on_grid`), the map that comes of it
 (`apply_to_map`), the trimap as sure seeds (`apply_to_trimap`), and hold in the mask (`apply_to_mask`).
 """
 
@@ -21,7 +21,7 @@ _NEAR = 0.8  # how much strokes say of the cells beside them
 _REACH = 1 / 12  # of what they say so: a standard deviation, in lengths of the image's sides
 
 
-class Marks(NamedTuple):
+class Constraints(NamedTuple):
     """What a hint says of an image's pixels, native size.
 
     Attributes:
@@ -45,8 +45,8 @@ class Marks(NamedTuple):
         return self.inside is not None or bool(self.foreground.any())
 
 
-def known_on_grid(marks: Marks, grid: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What is known of each of (h,w) cells: what `matching.Known` holds for a batch.
+def prior_on_grid(constraints: Constraints, grid: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What is known of each of (h,w) cells: what `matching.Prior` holds for a batch.
 
     Strokes and points settle their cells, and say something of those around: an object seldom ends right beside
     where it was marked. A cell on a box's edge may be object as those within.
@@ -55,15 +55,15 @@ def known_on_grid(marks: Marks, grid: tuple[int, int]) -> tuple[NDArray[np.float
         foreground: (h,w) float32 in [0, 1], the share of what is known that is object.
         where: (h,w) float32 in [0, 1], how much it counts; 0 where nothing is known.
     """
-    inside = np.ones_like(marks.foreground) if marks.inside is None else marks.inside
-    foreground, background = share_of(marks.foreground, grid), share_of(marks.background & inside, grid)
+    inside = np.ones_like(constraints.foreground) if constraints.inside is None else constraints.inside
+    foreground, background = share_of(constraints.foreground, grid), share_of(constraints.background & inside, grid)
     total = foreground + background
     strokes = np.minimum(total / _FULL_SHARE, 1)
     within = share_of(inside, grid)
     outside = (1 - 2 * within).clip(0, 1) * (1 - strokes)
     near_object, near_other = _nearness(foreground > 0), _nearness(background > 0)
     near = _NEAR * np.maximum(near_object, near_other) * (1 - strokes - outside)
-    probably = 0.0 if marks.inside is None else _INSIDE_BOX * within * (1 - strokes - outside - near)
+    probably = 0.0 if constraints.inside is None else _INSIDE_BOX * within * (1 - strokes - outside - near)
     where = strokes + outside + near + probably
     object_there = (
         strokes * foreground / np.maximum(total, 1e-6)
@@ -74,27 +74,27 @@ def known_on_grid(marks: Marks, grid: tuple[int, int]) -> tuple[NDArray[np.float
     return share.clip(0, 1).astype(np.float32), where.clip(0, 1).astype(np.float32)
 
 
-def apply_to_map(map_: NDArray[np.float32], marks: Marks) -> NDArray[np.float32]:
+def apply_to_map(map_: NDArray[np.float32], constraints: Constraints) -> NDArray[np.float32]:
     """A map (h,w) in [0, 1] of where the object is, brought towards what is known: (h,w) float32."""
-    foreground, where = known_on_grid(marks, (map_.shape[0], map_.shape[1]))
+    foreground, where = prior_on_grid(constraints, (map_.shape[0], map_.shape[1]))
     return np.asarray(map_ + where * (foreground - map_), dtype=np.float32)
 
 
-def apply_to_trimap(seeds: NDArray[np.uint8], marks: Marks) -> NDArray[np.uint8]:
+def apply_to_trimap(seeds: NDArray[np.uint8], constraints: Constraints) -> NDArray[np.uint8]:
     """A trimap (h,w), at any size, in which what is marked is sure: (h,w) uint8, another array."""
     size = seeds.shape[0], seeds.shape[1]
-    foreground, background = share_of(marks.foreground, size), share_of(marks.background, size)
-    told = seeds.copy()
-    told[(seeds == FOREGROUND) & (background > 0)] = PROBABLE_FOREGROUND
-    told[(seeds == BACKGROUND) & (foreground > 0)] = PROBABLE_BACKGROUND
-    told[(background > 0) & (background >= foreground)] = BACKGROUND
-    told[foreground > background] = FOREGROUND
-    return told
+    foreground, background = share_of(constraints.foreground, size), share_of(constraints.background, size)
+    constrained = seeds.copy()
+    constrained[(seeds == FOREGROUND) & (background > 0)] = PROBABLE_FOREGROUND
+    constrained[(seeds == BACKGROUND) & (foreground > 0)] = PROBABLE_BACKGROUND
+    constrained[(background > 0) & (background >= foreground)] = BACKGROUND
+    constrained[foreground > background] = FOREGROUND
+    return constrained
 
 
-def apply_to_mask(mask: NDArray[np.bool_], marks: Marks) -> NDArray[np.bool_]:
+def apply_to_mask(mask: NDArray[np.bool_], constraints: Constraints) -> NDArray[np.bool_]:
     """A mask (H,W) of the image's size in which what is marked holds, pixel for pixel."""
-    return np.asarray((mask | marks.foreground) & ~marks.background)
+    return np.asarray((mask | constraints.foreground) & ~constraints.background)
 
 
 def share_of(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
