@@ -16,6 +16,7 @@ from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.commands.way import Meaning, Quality, Way
+from fewshot_seg.files import regular
 
 EPILOG = """
 [bold]Examples[/]
@@ -75,6 +76,6 @@ def sequences(
 
 def _is_ours(path: Path) -> bool:
     try:
-        return set(json.loads(path.read_bytes())) == {"task", "mean", "sequences"}
+        return set(json.loads(regular(path).read_bytes())) == {"task", "mean", "sequences"}
     except (OSError, ValueError, TypeError):
         return False

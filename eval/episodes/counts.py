@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from eval.measures.metrics import SegmentationScore, Tally, episode_tallies
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import atomic_file
 
 COUNTS = "counts.npz"
@@ -139,7 +140,7 @@ def load_counts(path: Path) -> RunCounts:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file; "" for one that can't be read."""
     try:
-        with path.open("rb") as stream:
+        with regular(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return ""

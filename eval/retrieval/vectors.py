@@ -20,6 +20,7 @@ from torch import Tensor
 
 from eval.runs.threads import single_threaded
 from fewshot_seg.errors import FewShotError
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import atomic_file, make_folder
 from fewshot_seg.imaging.images import DRAFT_MARGIN, Preprocessing, preprocess, read_image
 from fewshot_seg.network.embedding import Embedder
@@ -142,7 +143,7 @@ def _write_block(path: Path, block: _Block) -> None:
 def _read_block(path: Path, count: int) -> _Block | None:
     """A block that was written; None where there is none, or none of this length: it is made again."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        with regular(path).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             block = _Block(stored["vectors"], stored["problems"].tolist())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

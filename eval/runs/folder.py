@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import is_temporary, make_folder, remove_leftovers, write_json
 from fewshot_seg.locks import sole_user
 
@@ -127,7 +128,7 @@ def _whole(path: Path) -> tuple[list[dict[str, Any]], int]:
     with _as_output_error(path):
         if not path.exists():
             return lines, end
-        with path.open("rb") as stream:
+        with regular(path).open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
                 if not raw.endswith(b"\n"):
                     break
@@ -141,7 +142,7 @@ def _whole(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(regular(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{describe(path)}: cannot be read ({error}); choose another --out") from error
     if not isinstance(values, dict):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.outputs import output_stems, refuse_foreign, refuse_overwriting
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import make_folder, write_image, write_json
 from fewshot_seg.imaging.render import Tile, heat_map, sheet
 
@@ -80,7 +81,7 @@ def run_explain(request: ExplainRequest) -> dict[str, Any]:
 def _explained(path: Path) -> bool:
     """Whether this command has written into the folder before."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(regular(path).read_bytes())
         return not path.is_symlink() and content["sheet"] == SHEET_NAME and {"kind", "similarities"} <= set(content)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

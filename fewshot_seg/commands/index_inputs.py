@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.files import regular
 
 STDIN = "-"
 
@@ -52,7 +53,7 @@ def _read_table(path: Path) -> IndexInputs:
 
 def _read_list(name: str) -> list[str]:
     try:
-        raw = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
+        raw = sys.stdin.buffer.read() if name == STDIN else regular(name).read_bytes()
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror}); give a text file, a path a line") from error
     folder = Path() if name == STDIN else Path(name).parent

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.files import regular
 
 LONGEST = 200  # bytes of a stem: file systems allow 255, and "_overlay.jpg" and a number come after it
 
@@ -155,7 +156,7 @@ def read_results(folder: Path) -> Results:
     if not os.path.lexists(path):
         return Results()
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(regular(path).read_bytes())
         found = Results(list(content["classes"]), list(content["images"]))
         names = [*found.classes, *found.files, *found.stems, *found.stems.values()]
         if path.is_symlink() or not all(isinstance(name, str) for name in names):

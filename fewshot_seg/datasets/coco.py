@@ -18,6 +18,7 @@ from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, listi
 from fewshot_seg.datasets.segmentation import Entry
 from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 from fewshot_seg.imaging.geometry import Outline, check_outline, check_size, draw_outline
 
@@ -121,7 +122,7 @@ def _json_file(root: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(regular(path).read_bytes())
     except OSError as error:
         raise DataError(f"{describe(path)}: {error.strerror or error}; {_HINT}") from error
     except ValueError as error:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, listing, only_present
 from fewshot_seg.datasets.splits import read_split_list
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 from fewshot_seg.imaging.masks import read_labels
 
@@ -76,7 +77,7 @@ class ImagesAndMasks(MaskedImages):
 
 def _read_names(path: Path) -> tuple[str, ...]:
     try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        values: Any = json.loads(regular(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{describe(path)}: {error.strerror or error}; {_HINT}") from error
     except ValueError as error:

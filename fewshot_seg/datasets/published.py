@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from fewshot_seg.datasets.labelled import LabelledImages, examples
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.find import natural_key
 
 
@@ -40,7 +41,7 @@ def read_fields(path: Path, number: int, header: int = 0) -> list[list[str]]:
         DataError: no readable UTF-8 text, or a line with fewer fields (which one).
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = regular(path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise DataError(f"{describe(path)}: cannot be read ({error.strerror}); it is part of the data set") from error
     except ValueError as error:

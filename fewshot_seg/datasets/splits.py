@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from fewshot_seg.datasets.segmentation import Entry, SegmentationDataset
 from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import atomic_file
 
 _LINE = re.compile(r"(?P<image>[^\s/\\](?:[^\\]*[^\s/\\])?)__(?P<label>[0-9]{1,4})")
@@ -70,7 +70,7 @@ def _entry(line: str, where: str, classes: int) -> Entry:
 
 def _text(path: str | os.PathLike[str]) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return regular(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{describe(path)}: cannot read the split list: {reason}; check the path") from error

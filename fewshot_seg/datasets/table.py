@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.files import regular
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -19,7 +20,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
         DataError: no such file or no CSV table, no column `path`, or a record with more fields than the header.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with regular(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             columns = [column.strip() for column in reader.fieldnames or ()]
             reader.fieldnames = columns

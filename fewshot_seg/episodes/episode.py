@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import atomic_file
 
 
@@ -114,7 +114,7 @@ def read_episode_list(path: str | os.PathLike[str], dataset: SegmentationDataset
 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        return regular(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{describe(path)}: cannot read the episodes: {error}") from error
 

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import temporary_path
 from fewshot_seg.network.devices import resolve_device
 from fewshot_seg.network.embedder import Embedder, build_embedder
@@ -128,7 +129,7 @@ def read_header(path: str | os.PathLike[str]) -> CheckpointHeader:
 def _check_kind(path: Path) -> None:
     """Says what is wrong with files of another kind in words that help."""
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             start = file.read(9)
     except FileNotFoundError as error:
         raise CheckpointError(f"no such checkpoint: {path}") from error

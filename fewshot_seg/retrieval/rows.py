@@ -6,10 +6,10 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_seg.errors import ImageError, describe
+from fewshot_seg.files import regular
 
 _LATEST = 2**63 - 1  # nanoseconds that a database's integers hold: until 2262
 
@@ -63,7 +63,7 @@ def content_digest(path: str | os.PathLike[str]) -> str:
         ImageError: it cannot be read.
     """
     try:
-        with Path(path).open("rb") as stream:
+        with regular(path).open("rb") as stream:
             return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.files import regular
 from train_embed.config.run_config import RunConfig
 from train_embed.config.yaml_text import parse_yaml, to_yaml_text
 
@@ -115,7 +116,7 @@ def read_mapping(source: str) -> dict[str, Any]:
         if not path.exists() and len(path.parts) == 1 and path.suffix not in SUFFIXES:
             raise ConfigError(f"no preset or file {source!r}: {_near(source, preset_names())}")
         try:
-            text = path.read_text("utf-8")
+            text = regular(path).read_text("utf-8")
         except FileNotFoundError as error:
             raise ConfigError(f"no such file: {path}") from error
         except (OSError, UnicodeDecodeError) as error:
