@@ -63,7 +63,8 @@ def split_list(
 ) -> None:
     """List the classes of each image that are large enough to be segmented, as PASCAL-5i's lists do."""
     from fewshot_seg.datasets import fold_classes, open_dataset
-    from fewshot_seg.datasets.splits import make_split_list, read_ids, write_split_list
+    from fewshot_seg.datasets.segmentation import read_ids
+    from fewshot_seg.datasets.splits import make_split_list, write_split_list
     from fewshot_seg.imaging.export import make_folder
 
     data = open_dataset(dataset.value, root, allow_missing=allow_missing)

@@ -27,7 +27,7 @@ from eval.studies.settings import nested
 from eval.studies.systems import Part, System, load_parts
 from fewshot_seg.datasets import SegmentationDataset, open_dataset
 from fewshot_seg.datasets.labelled import examples
-from fewshot_seg.datasets.splits import read_split_list
+from fewshot_seg.datasets.segmentation import read_split_list
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import make_folder, write_json
 from fewshot_seg.streams import Track

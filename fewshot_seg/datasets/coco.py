@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.datasets.labelled import examples
-from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, listing, only_present
-from fewshot_seg.datasets.segmentation import Entry
-from fewshot_seg.datasets.splits import read_split_list
+from fewshot_seg.datasets.segmentation import Entry, Files, SegmentationDataset, listing, read_split_list
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.files import regular
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
@@ -27,11 +24,11 @@ _log = logging.getLogger(__name__)
 _HINT: Final = "give a json file of COCO's instances, or the folder that has annotations/instances_SPLIT.json"
 
 
-class Coco(MaskedImages):
+class Coco(SegmentationDataset):
     """COCO's images; each is labelled with its annotations painted one over the other.
 
-    Classes are the json's categories by ascending id: class 1 is the first of them. Fold i of four holds out classes
-    i + 1, i + 5, ..., which are COCO-20i's. An image's id is its file's name without the suffix.
+    Classes are the json's categories by ascending id: class 1 is the first of them. An image's id is its file's name
+    without the suffix.
 
     A pixel has one class: crowds are painted first, with their class as PANet's code does, then the objects in the
     json's order, the later over the earlier. HSNet and PFENet read PNG files that a script painted which is no longer
@@ -40,58 +37,35 @@ class Coco(MaskedImages):
     Args:
         root: the json file, or a folder with annotations/instances_SPLIT.json, if there is but one. Images are
             looked for in SPLIT, images/SPLIT, images and beside, from the json's folder and the one above.
-        split_list: a list of `ID__CC` lines. None means every class that an image has pixels of, in the json's order
-            of the images. Annotations without pixels (no segmentation, fewer than three points) count for nothing.
-        allow_missing: leave out entries whose image isn't there.
+        split_list: None means every class that an image has pixels of, in the json's order of the images. Annotations
+            without pixels (no segmentation, fewer than three points) count for nothing.
 
     Raises:
-        DataError: another layout, a bad list, missing files, or an outline that cannot be (`imaging.geometry`).
+        DataError: also for an outline that cannot be (`imaging.geometry`).
     """
 
     name = "coco20i"
+    _empty = f"no image here holds a class; {_HINT}"
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        split_list: str | os.PathLike[str] | None = None,
-        allow_missing: bool = False,
-    ) -> None:
-        super().__init__()
-        self.root = Path(root)
-        self._json = _json_file(self.root)
-        content = _read(self._json)
-        self.class_names, numbers = _classes(content["categories"], self._json)
-        self.folds = interleaved(len(self.class_names))
-        self._sizes, self._painted = _annotations(content, numbers, self._json)
-        folder, self._images = _images(self._json, self._sizes)
-        if split_list is None:
-            listed: Sequence[Entry] = [*self._annotated()]
-        else:
-            listed = read_split_list(split_list, len(self.class_names))
-            self._check_list(listed, describe(split_list))
-        needed = [Folder(self._images, "images", folder), Folder(self._sizes, "annotated images", self._json)]
-        present, self.missing = only_present((one.image for one in listed), needed, allow_missing)
-        self.entries = tuple(one for one in listed if one.image in present)
-        if not self.entries:
-            raise DataError(f"{describe(self._json)}: no image here holds a class; {_HINT}")
+    def _lay_out(self) -> None:
+        path = _json_file(self.root)
+        content = _read(path)
+        self.class_names, numbers = _classes(content["categories"], path)
+        self._sizes, self._painted = _annotations(content, numbers, path)
+        folder, images = _images(path, self._sizes)
+        self._images = Files(images, "images", folder)
+        self._masks = Files(dict.fromkeys(self._sizes, path), "annotated images", path)
 
-    def image(self, image_id: str) -> Path:
-        """The image's file."""
-        return self._images.get(image_id, self.root / image_id)
-
-    def _annotated(self) -> Iterator[Entry]:
-        for image_id, painted in self._painted.items():
-            for label in sorted({one.label for one in painted}):
-                if self._holds(image_id, label):
-                    yield Entry(image_id, label)
-
-    def _check_list(self, listed: Sequence[Entry], where: str) -> None:
-        lacking = [one for one in listed if one.image in self._sizes and not self._holds(*one)]
-        if lacking:
+    def _listed(self) -> Sequence[Entry]:
+        if self._list is None:
+            each = ((image, {one.label for one in painted}) for image, painted in self._painted.items())
+            return [Entry(image, one) for image, found in each for one in sorted(found) if self._holds(image, one)]
+        listed = read_split_list(self._list, len(self.class_names))
+        if lacking := [one for one in listed if one.image in self._sizes and not self._holds(*one)]:
             named = examples([f"{one.image}__{one.label:02d}" for one in lacking])
-            raise DataError(
-                f"{where}: {len(lacking)} lines name a class that the image has no pixel of: {named}; take them off"
-            )
+            what = f"{len(lacking)} lines name a class that the image has no pixel of: {named}; take them off"
+            raise DataError(f"{describe(self._list)}: {what}")
+        return listed
 
     def _holds(self, image_id: str, label: int) -> bool:
         """Whether an image has pixels of a class; it is painted only where other classes could hide them all."""
@@ -99,9 +73,6 @@ class Coco(MaskedImages):
         if not any(one.label == label for one in painted):
             return False
         return not _may_be_covered(label, painted) or label in self.labels(image_id)
-
-    def _mask_file(self, image_id: str) -> Path:
-        return self._json
 
     def _read(self, image_id: str) -> NDArray[np.int32]:
         labels = np.zeros(self._sizes[image_id], np.int32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -10,9 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets.masked import Folder, MaskedImages, interleaved, only_present
-from fewshot_seg.datasets.segmentation import Entry
-from fewshot_seg.datasets.splits import read_ids, read_split_list
+from fewshot_seg.datasets.segmentation import Entry, Files, SegmentationDataset, StrPath, read_ids, read_split_list
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES, natural_key
 from fewshot_seg.imaging.masks import read_mask
@@ -22,7 +19,7 @@ _ENDING: Final = "_mask"
 _SUBFOLDER: Final = "masks"
 
 
-class ClassFolders(MaskedImages):
+class ClassFolders(SegmentationDataset):
     """A folder for each class, each image with a mask that says where the class's object is.
 
     CLASS/NAME.jpg is an image (any suffix of an image); its mask is the first of these that there is:
@@ -33,75 +30,47 @@ class ClassFolders(MaskedImages):
 
     The first two may have any suffix of an image. A mask's foreground is what `read_mask` says of soft masks: of white
     on black what is half white, as HSNet's code reads FSS-1000; of others what is not black. Image ids are
-    "CLASS/NAME". Classes are numbered from 1 in the order of their names, and fold i of four holds out classes i + 1,
-    i + 5, ... (FSS-1000 itself has no folds: give "all" and a list.)
-
-    Args:
-        root: the folder.
-        split_list: a list of `CLASS/NAME__CC` lines, or of names of classes, one a line, as FSS-1000's lists
-            are: then these are the only classes, numbered from 1. None means everything.
-        allow_missing: leave out images without masks, and entries without images.
-
-    Raises:
-        DataError: another layout, a bad list, or missing files.
+    "CLASS/NAME". Classes are numbered from 1 in the order of their names. (FSS-1000 itself has no folds: give "all" and
+    a list.) A list may also be of names of classes, one a line, as FSS-1000's are: then these are the only classes,
+    numbered from 1.
     """
 
     name = "folder"
+    _empty = f"no class has an image; {_HINT}"
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        split_list: str | os.PathLike[str] | None = None,
-        allow_missing: bool = False,
-    ) -> None:
-        super().__init__()
-        self.root = Path(root)
+    def _lay_out(self) -> None:
         apart = (self.root / "images").is_dir() and (self.root / _SUBFOLDER).is_dir()
         folders = _class_folders(self.root / "images" if apart else self.root)
-        chosen = _whole_classes(split_list, folders)
+        chosen = _whole_classes(self._list, folders)
+        if chosen is not None:
+            self._list = None
         self.class_names = tuple(name for name in folders if chosen is None or name in chosen)
-        self.folds = interleaved(len(self.class_names))
-        self._images: dict[str, Path] = {}
-        self._masks: dict[str, Path] = {}
-        labels: dict[str, int] = {}
-        for label, name in enumerate(self.class_names, start=1):
-            files = _images_and_masks(folders[name], self.root / _SUBFOLDER / name if apart else None)
-            for stem, (image, mask) in files.items():
-                self._images[f"{name}/{stem}"] = image
-                labels[f"{name}/{stem}"] = label
+        images: dict[str, Path] = {}
+        masks: dict[str, Path] = {}
+        for name in self.class_names:
+            for image, mask in _images_and_masks(folders[name], self.root / _SUBFOLDER / name if apart else None):
+                images[f"{name}/{image.stem}"] = image
                 if mask is not None:
-                    self._masks[f"{name}/{stem}"] = mask
-        listed = self._listed(split_list if chosen is None else None, labels)
-        needed = [Folder(self._images, "images", self.root), Folder(self._masks, "masks", self.root)]
-        present, self.missing = only_present((one.image for one in listed), needed, allow_missing)
-        self.entries = tuple(one for one in listed if one.image in present)
-        if not self.entries:
-            raise DataError(f"{describe(self.root)}: no class has an image; {_HINT}")
-
-    def image(self, image_id: str) -> Path:
-        """The image's file."""
-        return self._images.get(image_id, self.root / image_id)
+                    masks[f"{name}/{image.stem}"] = mask
+        self._images, self._masks = Files(images, "images", self.root), Files(masks, "masks", self.root)
 
     def labels(self, image_id: str) -> frozenset[int]:
         """The class of the image's folder, which is the only one; nothing is read."""
         return frozenset({self.class_names.index(image_id.partition("/")[0]) + 1})
 
-    def _listed(self, split_list: str | os.PathLike[str] | None, labels: Mapping[str, int]) -> Sequence[Entry]:
-        if split_list is None:
-            return [Entry(image, label) for image, label in labels.items()]
-        listed = read_split_list(split_list, len(self.class_names))
+    def _listed(self) -> Sequence[Entry]:
+        if self._list is None:
+            return [*self._held(self._images.there)]
+        listed = read_split_list(self._list, len(self.class_names))
         for one in listed:
-            if one.label != labels.get(one.image, one.label):
+            if one.image in self._images.there and one.label not in self.labels(one.image):
                 name = self.class_names[one.label - 1]
-                raise DataError(f"{describe(split_list)}: {one.image!r} is listed as {name!r}; mend that line")
+                raise DataError(f"{describe(self._list)}: {one.image!r} is listed as {name!r}; mend that line")
         return listed
-
-    def _mask_file(self, image_id: str) -> Path:
-        return self._masks.get(image_id, self.root / image_id)
 
     def _read(self, image_id: str) -> NDArray[np.int32]:
         (label,) = self.labels(image_id)
-        return read_mask(self._mask_file(image_id), soft=True).astype(np.int32) * label
+        return read_mask(self._masks.of(image_id), soft=True).astype(np.int32) * label
 
 
 def _class_folders(root: Path) -> dict[str, Path]:
@@ -114,7 +83,7 @@ def _class_folders(root: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(found, key=lambda path: natural_key(path.name))}
 
 
-def _whole_classes(path: str | os.PathLike[str] | None, folders: Mapping[str, Path]) -> frozenset[str] | None:
+def _whole_classes(path: StrPath | None, folders: Mapping[str, Path]) -> frozenset[str] | None:
     """The classes of a list that names classes; None for a list of entries, or for none."""
     if path is None:
         return None
@@ -127,8 +96,8 @@ def _whole_classes(path: str | os.PathLike[str] | None, folders: Mapping[str, Pa
     return known
 
 
-def _images_and_masks(folder: Path, masks: Path | None) -> dict[str, tuple[Path, Path | None]]:
-    """Stem -> the image and its mask (None where there is none), in the order of the names: 2.jpg before 10.jpg."""
+def _images_and_masks(folder: Path, masks: Path | None) -> list[tuple[Path, Path | None]]:
+    """Each image and its mask (None where there is none), in the order of the names: 2.jpg before 10.jpg."""
     files = _files(folder)
     apart = {path.stem: path for path in _files(masks or folder / _SUBFOLDER)}
     marked = {path.stem.removesuffix(_ENDING): path for path in files if _is_marked(path)}
@@ -142,7 +111,7 @@ def _images_and_masks(folder: Path, masks: Path | None) -> dict[str, tuple[Path,
         if stem in found:
             raise DataError(f"{describe(folder)}: two images of one name, {describe(stem)}; keep one")
         found[stem] = image, apart.get(stem) or marked.get(stem) or beside.get(stem)
-    return found
+    return [*found.values()]
 
 
 def _is_marked(path: Path) -> bool:

@@ -10,16 +10,21 @@ training and test classes are always disjoint: a score says something about clas
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, hold_out_classes
-from fewshot_seg.datasets.segmentation import SegmentationDataset
+from fewshot_seg.datasets.segmentation import SegmentationDataset, StrPath
 from fewshot_seg.errors import ConfigError
 
+_DATASETS: Final = {
+    "pascal5i": "pascal.PascalVoc",
+    "coco20i": "coco.Coco",
+    "masks": "masks.ImagesAndMasks",
+    "folder": "folder.ClassFolders",
+}
 _LOADERS: Final = {
     "folder": "class_folder.load",
     "csv": "labelled_csv.load",
@@ -52,47 +57,26 @@ _OPTIONS: Final = {
 
 
 def open_dataset(
-    name: str,
-    root: str | os.PathLike[str],
-    split_list: str | os.PathLike[str] | None = None,
-    *,
-    allow_missing: bool = False,
+    name: str, root: StrPath, split_list: StrPath | None = None, *, allow_missing: bool = False
 ) -> SegmentationDataset:
-    """The data set called `name` in the folder `root`.
-
-    Args:
-        name: one of `dataset_names()`.
-        root: its folder; for "coco20i" also its json file.
-        split_list: which entries count; None means all that the masks hold.
-        allow_missing: leave out what the list names but the folder lacks, instead of refusing.
+    """The data set called `name`, one of `dataset_names()`; for the rest see `SegmentationDataset`.
 
     Raises:
         ConfigError: no data set of this name. DataError: its files are not as they must be.
     """
     _refuse_unknown("data set", name, dataset_names())
-    return _openers()[name](root, split_list, allow_missing)
+    found: SegmentationDataset = _behind(_DATASETS[name])(root, split_list, allow_missing)
+    return found
 
 
 def dataset_names() -> tuple[str, ...]:
     """The names that `open_dataset` takes."""
-    return tuple(_openers())
-
-
-_Path = str | os.PathLike[str]
-
-
-def _openers() -> dict[str, Callable[[_Path, _Path | None, bool], SegmentationDataset]]:
-    from fewshot_seg.datasets.coco import Coco
-    from fewshot_seg.datasets.folder import ClassFolders
-    from fewshot_seg.datasets.masks import ImagesAndMasks
-    from fewshot_seg.datasets.pascal import PascalVoc
-
-    return {"pascal5i": PascalVoc, "coco20i": Coco, "masks": ImagesAndMasks, "folder": ClassFolders}
+    return tuple(_DATASETS)
 
 
 def load_dataset(
     kind: str,
-    root: str | os.PathLike[str],
+    root: StrPath,
     split: str = "train",
     *,
     train_classes: TrainClasses | None = None,
@@ -143,18 +127,20 @@ def load_dataset(
             raise ConfigError(f"a data set of kind {kind!r} has no option {name!r}; leave it out")
     if kind != "folder" or split_file is not None:
         options["check_counts"] = check_counts
+    load = _behind(_LOADERS["csv" if kind == "folder" and split_file is not None else kind])
     part = "test" if split == "validation" and holdout == 0 else split
     if part not in ("train", "validation") or holdout == 0:
-        return _loader(kind, split_file)(Path(root), part, **options)
-    kept, held_out = hold_out_classes(_loader(kind, split_file)(Path(root), "train", **options), holdout)
+        found: LabelledImages = load(Path(root), part, **options)
+        return found
+    kept, held_out = hold_out_classes(load(Path(root), "train", **options), holdout)
     return kept if part == "train" else held_out
 
 
-def _loader(kind: str, split_file: str | None) -> Callable[..., LabelledImages]:
-    """The function behind a kind; its module is imported only now."""
-    module, function = _LOADERS["csv" if kind == "folder" and split_file is not None else kind].split(".")
-    load: Callable[..., LabelledImages] = getattr(import_module(f"fewshot_seg.datasets.{module}"), function)
-    return load
+def _behind(home: str) -> Callable[..., Any]:
+    """The class or function behind a name; its module is imported only now."""
+    module, name = home.split(".")
+    found: Callable[..., Any] = getattr(import_module(f"fewshot_seg.datasets.{module}"), name)
+    return found
 
 
 def _refuse_unknown(what: str, name: str, known: Sequence[str]) -> None:

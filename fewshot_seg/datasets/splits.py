@@ -1,4 +1,4 @@
-"""Split lists: text files of lines `ID__CC`, an image and the 1-based number of a class in it.
+"""Split lists worked out from masks, and written.
 
 The published lists of PASCAL-5i come from OSLSM's code (Shaban et al., BMVC 2017), which leaves small objects
 out: it keeps a class of an image if more than two points of a grid of 32 pixels' pitch lie in it (the mask is
@@ -11,20 +11,16 @@ the 842 differ.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.datasets.segmentation import Entry, SegmentationDataset
-from fewshot_seg.errors import ConfigError, DataError, describe
-from fewshot_seg.files import regular
+from fewshot_seg.datasets.segmentation import Entry, SegmentationDataset, StrPath
+from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.imaging.export import atomic_file
 
-_LINE = re.compile(r"(?P<image>[^\s/\\](?:[^\\]*[^\s/\\])?)__(?P<label>[0-9]{1,4})")
 _PITCH: Final = 32
 
 RULES: Final[Mapping[str, Callable[[NDArray[np.bool_]], bool]]] = {
@@ -33,49 +29,6 @@ RULES: Final[Mapping[str, Callable[[NDArray[np.bool_]], bool]]] = {
     "any": lambda mask: bool(mask.any()),
 }
 """When a class is listed for an image, given where it is, (H, W); see the module's text."""
-
-
-def read_split_list(path: str | os.PathLike[str], classes: int) -> tuple[Entry, ...]:
-    """The entries of a list, in its order; blank lines are passed over.
-
-    Args:
-        path: a UTF-8 text file.
-        classes: class numbers go from 1 to this.
-
-    Raises:
-        DataError: no readable text, no entries, a line of another form, an unknown class, an entry twice.
-    """
-    seen: dict[Entry, int] = {}
-    for number, line in enumerate(_text(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        entry = _entry(line.strip(), f"{describe(path)}:{number}", classes)
-        if entry in seen:
-            raise DataError(f"{describe(path)}:{number}: {line.strip()!r} is in line {seen[entry]} too")
-        seen[entry] = number
-    if not seen:
-        raise DataError(f"{describe(path)}: the list has no entries; a line is ID__CC, as 2007_000033__01")
-    return tuple(seen)
-
-
-def _entry(line: str, where: str, classes: int) -> Entry:
-    found = _LINE.fullmatch(line)
-    if found is None or {"", ".", ".."}.intersection(found["image"].split("/")):
-        raise DataError(f"{where}: {line!r} is not of the form ID__CC, such as 2007_000033__01")
-    label = int(found["label"])
-    if not 1 <= label <= classes:
-        raise DataError(f"{where}: {line!r} has the unknown class {label}; classes go from 1 to {classes}")
-    return Entry(found["image"], label)
-
-
-def _text(path: str | os.PathLike[str]) -> str:
-    try:
-        return regular(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{describe(path)}: cannot read the split list: {reason}; check the path") from error
-    except ValueError as error:
-        raise DataError(f"{describe(path)}: the split list is no UTF-8 text; give a list of ID__CC lines") from error
 
 
 def make_split_list(
@@ -117,7 +70,7 @@ def make_split_list(
     return tuple(sorted(kept, key=lambda one: one[::-1] if by_class else one))
 
 
-def write_split_list(path: str | os.PathLike[str], entries: Iterable[Entry]) -> None:
+def write_split_list(path: StrPath, entries: Iterable[Entry]) -> None:
     """Write a list of `ID__CC` lines; the file appears whole or not at all.
 
     Raises:
@@ -126,15 +79,3 @@ def write_split_list(path: str | os.PathLike[str], entries: Iterable[Entry]) -> 
     with atomic_file(path) as stream:
         for entry in entries:
             stream.write(f"{entry.image}__{entry.label:02d}\n".encode())
-
-
-def read_ids(path: str | os.PathLike[str]) -> frozenset[str]:
-    """Image ids, one a line, as VOC's ImageSets/Segmentation/val.txt has them.
-
-    Raises:
-        DataError: no readable text, or nothing in it.
-    """
-    ids = frozenset(line.strip() for line in _text(path).splitlines() if line.strip())
-    if not ids:
-        raise DataError(f"{describe(path)}: the file has no image ids; give one a line")
-    return ids

@@ -8,7 +8,7 @@ import pytest
 
 from fewshot_seg.datasets import VOID, Entry, fold_classes, open_dataset
 from fewshot_seg.datasets.pascal import CLASSES, PascalVoc
-from fewshot_seg.datasets.splits import read_split_list
+from fewshot_seg.datasets.segmentation import read_split_list
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, ImageError
 from tests.fewshot_seg.datasets.voc_files import labels_of, make_voc, sixteen, write_image, write_mask
 

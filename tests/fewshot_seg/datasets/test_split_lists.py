@@ -9,7 +9,8 @@ import pytest
 
 from fewshot_seg.datasets import Entry
 from fewshot_seg.datasets.pascal import PascalVoc
-from fewshot_seg.datasets.splits import RULES, make_split_list, read_ids, read_split_list, write_split_list
+from fewshot_seg.datasets.segmentation import read_ids, read_split_list
+from fewshot_seg.datasets.splits import RULES, make_split_list, write_split_list
 from fewshot_seg.errors import ConfigError, DataError, OutputError
 from tests.fewshot_seg.datasets.voc_files import make_voc, sixteen, write_image, write_mask
 
