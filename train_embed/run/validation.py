@@ -109,7 +109,7 @@ class Validator:
             part = tuples[start : start + _AT_ONCE]
             images = self.load(part, embedder)
             if images is not None:
-                consecutive = torch.arange(part.numel()).reshape(part.shape)  # the images lie tuple by tuple
+                consecutive = torch.arange(len(images)).view(-1, part.shape[1])  # the images lie tuple by tuple
                 found.append(erased_similarities(embedder, images, consecutive, self.options))
         values = {"survival": math.nan}
         if found:
@@ -125,12 +125,20 @@ class Validator:
         return tuples[:count]
 
     def load(self, tuples: Tensor, embedder: Embedder) -> Tensor | None:
-        """The images (T*size,3,H,W) of tuples (T,size), tuple by tuple; None where one can't be read."""
-        rows = [int(row) for row in tuples.reshape(-1)]
-        preprocessing, limit = embedder.preprocessing, len(rows)
-        loader = EvaluationLoader(self.images.take(rows), preprocessing, batch_size=limit, max_unreadable=limit)
-        batches = list(loader)
-        return batches[0].images.to(embedder.device) if batches and len(batches[0].indices) == limit else None
+        """The images (T'*size,3,H,W) of those tuples (T,size) that can be read, tuple by tuple; None for none."""
+        rows = list(dict.fromkeys(int(row) for row in tuples.reshape(-1)))  # few classes: an image may come twice
+        limit = len(rows)
+        loader = EvaluationLoader(
+            self.images.take(rows), embedder.preprocessing, batch_size=limit, max_unreadable=limit
+        )
+        try:
+            (batch,) = loader
+        except DataError:  # none of them can be read
+            return None
+        place = {rows[int(index)]: at for at, index in enumerate(batch.indices)}
+        whole = [one for one in tuples.tolist() if all(row in place for row in one)]
+        kept = torch.tensor([place[row] for one in whole for row in one], dtype=torch.int64)
+        return batch.images[kept].to(embedder.device) if whole else None
 
 
 def reid_scores(f: Tensor, labels: Tensor, indices: Tensor, roles: Roles, ks: Sequence[int]) -> dict[str, float]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
+from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.errors import DataError
-from train_embed.run.validation import Roles, reid_scores
+from fewshot_seg.imaging.images import Preprocessing
+from fewshot_seg.network.embedder import build_embedder
+from fewshot_seg.network.spec import EmbedderSpec
+from train_embed.mining.similarity import MiningOptions
+from train_embed.run.validation import Roles, Validator, reid_scores
 
 
 def slow(
@@ -63,3 +72,31 @@ def test_the_same_recording_proves_nothing() -> None:
     f = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.01], [1.0, 0.2], [1.0, 0.5]]), dim=1)
     labels, roles = torch.tensor([0, 0, 1, 0]), Roles((0,), (1, 2, 3), (7, 7, 7, 8))
     assert reid_scores(f, labels, torch.arange(4), roles, (1, 2)) == {"recall@1": 0, "recall@2": 1, "map": 0.5}
+
+
+def test_a_tuple_may_share_an_image_and_an_unreadable_one_takes_its_own_tuples_alone(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        Image.fromarray(np.full((40, 40, 3), 60 * number, np.uint8)).save(path)
+    images = LabelledImages(tuple(paths), (0, 0, 1, 1), ("a", "b"), None, ("0", "1", "2", "3"))
+    embedder = build_embedder(
+        EmbedderSpec("timm/test_efficientnet", preprocessing=Preprocessing(size=32)), weights=False
+    )
+    validator = Validator(images, MiningOptions("triplet"), (1,))
+    tuples = torch.tensor([[0, 1, 2], [3, 2, 1]])
+    found = validator.load(tuples, embedder)
+    assert found is not None
+    each = [validator.load(one[None], embedder) for one in tuples]
+    assert each[0] is not None
+    assert each[1] is not None
+    assert torch.equal(found, torch.cat([each[0], each[1]]))
+    assert torch.equal(found[2], found[4])
+    paths[3].write_bytes(b"no image")
+    left = validator.load(tuples, embedder)
+    assert left is not None
+    assert torch.equal(left, found[:3])
+    for path in paths[1:3]:
+        path.write_bytes(b"no image")
+    assert validator.load(tuples, embedder) is None
+    paths[0].write_bytes(b"no image")
+    assert validator.load(tuples, embedder) is None
