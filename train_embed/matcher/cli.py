@@ -82,15 +82,16 @@ def refuse_existing(out: Path, force: bool) -> None:
 def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -> None:
     from fewshot_seg.commands.console import print_table, tracked
     from fewshot_seg.imaging.export import make_folder
+    from fewshot_seg.locks import sole_user
     from fewshot_seg.matching.files import load_matcher
     from train_embed.matcher.data import prepare
     from train_embed.matcher.trainer import train_matcher
     from train_embed.matcher.validation import validate
     from train_embed.run.setup import seeded
 
-    make_folder(out.parent)
-    data = prepare(options, cache, lambda items, total, what: tracked(items, total, what, command="train-embed"))
-    train_matcher(options, data, out)
+    with sole_user(make_folder(out.parent)):
+        data = prepare(options, cache, lambda items, total, what: tracked(items, total, what, command="train-embed"))
+        train_matcher(options, data, out)
     print(f"{out}: trained on {len(data.gallery.pictures)} images")
     if check:
         trained = load_matcher(out).to(data.embedder.device)

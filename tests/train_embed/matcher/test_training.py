@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from fewshot_seg.datasets import VOID
 from fewshot_seg.errors import CheckpointError, ConfigError, FewShotError, OutputError
+from fewshot_seg.locks import sole_user
 from fewshot_seg.matching.files import backbone_digest, load_matcher, matcher_for, read_matcher_header
 from fewshot_seg.matching.matcher import Matcher
 from tests.train_embed.matcher.tiny import TRACK, options, training_data
@@ -271,6 +272,12 @@ def test_the_command_trains_validates_and_prints(material: Path, tmp_path: Path)
     code, text = run(*common, "--out", str(out))
     assert code != 0
     assert "--force" in text
+    before = out.read_bytes()
+    with sole_user(out.parent):
+        code, text = run(*common, "--force", "--out", str(out))
+    assert code != 0
+    assert "another process is at work" in text
+    assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(
