@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot_seg.datasets.published import read_mat
 from fewshot_seg.datasets.segmentation import Files, SegmentationDataset, listing
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.masks import as_labels, read_labels
@@ -54,13 +54,9 @@ class PascalVoc(SegmentationDataset):
 
 def _read_sbd(path: Path) -> NDArray[np.uint8]:
     """The (H, W) class labels of one of SBD's files, which have no void."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    unreadable = (OSError, EOFError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error)
     try:
-        labels = np.asarray(loadmat(str(path))["GTcls"]["Segmentation"][0, 0])
-    except (*unreadable, KeyError, IndexError) as error:
+        labels = np.asarray(read_mat(path)["GTcls"]["Segmentation"][0, 0])
+    except (DataError, ValueError, TypeError, KeyError, IndexError) as error:
         raise DataError(f"{describe(path)}: no masks of SBD (GTcls.Segmentation); get it again") from error
     if labels.ndim != 2 or labels.dtype.kind not in "ui":
         raise DataError(f"{describe(path)}: GTcls.Segmentation is no (H, W) array of labels; get it again")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fewshot_seg.datasets.labelled import LabelledImages, examples
 from fewshot_seg.errors import DataError, describe
@@ -21,17 +23,100 @@ class Row(NamedTuple):
     camera: int | None = None
 
 
-def data_folder(root: Path, marker: str, inner: Sequence[str], layout: str) -> Path:
-    """`root`, or the folder in it that the archive unpacks to: the first that holds `marker`.
+@dataclass(frozen=True)
+class PublishedSet:
+    """A data set as its archive unpacks.
 
-    Raises:
-        DataError: none does; `layout` says what should be there.
+    Attributes:
+        title: its name in messages.
+        images: part -> how many images it has.
+        markers: files or folders, of which its folder holds one.
+        inner: names of the folder that the archive unpacks to.
+        layout: what should be there, for messages.
     """
-    for folder in (root, *(root / name for name in inner)):
-        if (folder / marker).exists():
-            return folder
-    what = "no such folder" if not root.is_dir() else f"there is no {marker} in it"
-    raise DataError(f"{describe(root)}: {what}; the layout is {layout}")
+
+    title: str
+    images: Mapping[str, int]
+    markers: tuple[str, ...]
+    inner: tuple[str, ...]
+    layout: str
+
+    def folder(self, root: Path) -> Path:
+        """`root`, or the folder in it that the archive unpacks to: the first that holds a marker.
+
+        Raises:
+            DataError: none does.
+        """
+        for folder in (root, *(root / name for name in self.inner)):
+            if any((folder / marker).exists() for marker in self.markers):
+                return folder
+        what = f"there is no {' or '.join(self.markers)} in it" if root.is_dir() else "no such folder"
+        raise DataError(f"{describe(root)}: {what}; the layout is {self.layout}")
+
+    def part(
+        self, folder: Path, rows: Sequence[Row], names: Sequence[str], split: str, check_counts: bool
+    ) -> LabelledImages:
+        """The images of one list; see `labelled`, whose errors are raised."""
+        what, published = f"{self.title} {split}", self.images[split]
+        return labelled(folder, rows, names, what=what, published=published, check_counts=check_counts)
+
+    def halves(
+        self,
+        folder: Path,
+        images: Iterable[tuple[str, int]],
+        names: Mapping[int, str],
+        split: str,
+        *,
+        last: int,
+        check_counts: bool,
+    ) -> LabelledImages:
+        """The images, (path, class), of the classes up to number `last` ("train"), or of those after it."""
+        part = "train" if split == "train" else "test"
+        wanted = {number: name for number, name in names.items() if (number <= last) == (part == "train")}
+        rows = [Row(path, wanted[number]) for path, number in images if number in wanted]
+        return self.part(folder, rows, [*dict.fromkeys(wanted.values())], part, check_counts)
+
+    def lists(
+        self,
+        folder: Path,
+        rows: Callable[[str], Sequence[Row]],
+        split: str,
+        check_counts: bool,
+        *,
+        by_name: bool = True,
+    ) -> LabelledImages:
+        """One part of a set whose queries and gallery are lists of their own, and share their class names.
+
+        Args:
+            folder: the data set's.
+            rows: the list of "train", "query" or "gallery".
+            split: one of these, or "test": query and gallery together.
+            check_counts: see `labelled`, whose errors are raised.
+            by_name: classes in natural order of their names; else in the lists' order.
+        """
+        listed = {part: rows(part) for part in (("train",) if split == "train" else ("query", "gallery"))}
+        names = list(dict.fromkeys(row.name for part in listed.values() for row in part))
+        wanted = [*listed] if split == "test" else [split]
+        return labelled(
+            folder,
+            [row for part in wanted for row in listed[part]],
+            sorted(names, key=natural_key) if by_name else names,
+            what=f"{self.title} {split}",
+            published=sum(self.images[part] for part in wanted),
+            check_counts=check_counts,
+        )
+
+
+def read_mat(path: Path, *, squeeze: bool = False) -> dict[str, Any]:
+    """The variables of a MATLAB file, without axes of length 1 if `squeeze`; DataError where it can't be read."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content: dict[str, Any] = loadmat(str(path), squeeze_me=squeeze)
+    except (OSError, EOFError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
+        raise DataError(f"{describe(path)}: is no readable MATLAB file; unpack the data set again") from error
+    return content
 
 
 def read_fields(path: Path, number: int, header: int = 0) -> list[list[str]]:
@@ -105,40 +190,6 @@ def labelled(
         tuple(names),
         tuple(cameras) if len(cameras) == len(kept) else None,
         tuple(Path(row.path).as_posix() for row in kept),
-    )
-
-
-def load_parts(
-    root: Path,
-    rows: Callable[[str], Sequence[Row]],
-    split: str,
-    *,
-    what: str,
-    published: Mapping[str, int],
-    check_counts: bool,
-    by_name: bool = True,
-) -> LabelledImages:
-    """One part of a set whose queries and gallery are lists of their own, and share their class names.
-
-    Args:
-        root: the data set's folder.
-        rows: the list of "train", "query" or "gallery".
-        split: one of these, or "test": query and gallery together.
-        what: the set's name in messages.
-        published: part -> number of images.
-        check_counts: see `labelled`, whose errors are raised.
-        by_name: classes in natural order of their names; else in the lists' order.
-    """
-    listed = {part: rows(part) for part in (("train",) if split == "train" else ("query", "gallery"))}
-    names = list(dict.fromkeys(row.name for part in listed.values() for row in part))
-    wanted = [*listed] if split == "test" else [split]
-    return labelled(
-        root,
-        [row for part in wanted for row in listed[part]],
-        sorted(names, key=natural_key) if by_name else names,
-        what=f"{what} {split}",
-        published=sum(published[part] for part in wanted),
-        check_counts=check_counts,
     )
 
 

@@ -30,15 +30,15 @@ _LOADERS: Final = {
     "csv": "labelled_csv.load",
     "named": "named.load",
     "cub": "products.cub",
-    "cars": "cars.load",
+    "cars": "products.cars",
     "sop": "products.sop",
     "inshop": "products.inshop",
-    "market": "people.market",
-    "duke": "people.duke",
-    "cuhk03": "people.cuhk03",
-    "msmt17": "people.msmt17",
-    "veri": "vehicles.veri",
-    "vehicleid": "vehicles.vehicleid",
+    "market": "identities.market",
+    "duke": "identities.duke",
+    "cuhk03": "identities.cuhk03",
+    "msmt17": "identities.msmt17",
+    "veri": "identities.veri",
+    "vehicleid": "identities.vehicleid",
 }
 KINDS: Final = tuple(_LOADERS)
 """The data sets that `load_dataset` knows."""

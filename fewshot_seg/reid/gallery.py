@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fewshot_seg.datasets.identities import FOLDERS, JUNK
 from fewshot_seg.datasets.named import PATTERN
-from fewshot_seg.datasets.people import FOLDERS, JUNK
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import DataError
 from fewshot_seg.retrieval.index import Index

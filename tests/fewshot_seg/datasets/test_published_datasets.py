@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from fewshot_seg.datasets import cars, people, products, registry
+from fewshot_seg.datasets import identities, products, registry
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import DataError
 
@@ -73,16 +73,16 @@ CARS = {"car_ims/000001.jpg": 1, "car_ims/000002.jpg": 98, "car_ims/000003.jpg":
 
 
 def test_the_published_numbers():
-    assert (products.CUB_IMAGES["train"], products.CUB_IMAGES["test"]) == (5864, 5924)
-    assert sum(products.CUB_IMAGES.values()) == 11788
-    assert (cars.IMAGES["train"], cars.IMAGES["test"]) == (8054, 8131)
-    assert (products.SOP_IMAGES["train"], products.SOP_IMAGES["test"]) == (59551, 60502)
-    assert products.INSHOP_IMAGES == {"train": 25882, "query": 14218, "gallery": 12612}
-    assert sum(products.INSHOP_IMAGES.values()) == 52712
-    assert people.MARKET.images == {"train": 12936, "query": 3368, "gallery": 19732 - 3819}
-    assert people.DUKE.images == {"train": 16522, "query": 2228, "gallery": 17661}
-    assert people.CUHK03["detected"].images == {"train": 7365, "query": 1400, "gallery": 5332}
-    assert people.CUHK03["labeled"].images == {"train": 7368, "query": 1400, "gallery": 5328}
+    assert (products.CUB.images["train"], products.CUB.images["test"]) == (5864, 5924)
+    assert sum(products.CUB.images.values()) == 11788
+    assert (products.CARS.images["train"], products.CARS.images["test"]) == (8054, 8131)
+    assert (products.SOP.images["train"], products.SOP.images["test"]) == (59551, 60502)
+    assert products.INSHOP.images == {"train": 25882, "query": 14218, "gallery": 12612}
+    assert sum(products.INSHOP.images.values()) == 52712
+    assert identities.MARKET.images == {"train": 12936, "query": 3368, "gallery": 19732 - 3819}
+    assert identities.DUKE.images == {"train": 16522, "query": 2228, "gallery": 17661}
+    assert identities.CUHK03["detected"].images == {"train": 7365, "query": 1400, "gallery": 5332}
+    assert identities.CUHK03["labeled"].images == {"train": 7368, "query": 1400, "gallery": 5328}
 
 
 def test_cub(tmp_path):
@@ -143,44 +143,44 @@ def test_class_folders_are_not_cub(tmp_path):
 
 def test_cars_with_one_file_of_annotations(tmp_path):
     root = write_cars(tmp_path, CARS, TITLES)
-    train, test = (cars.load(root, split, check_counts=False) for split in ("train", "test"))
+    train, test = (products.cars(root, split, check_counts=False) for split in ("train", "test"))
     assert (train.labels, train.names[97], train.ids[1]) == ((0, 97), "098.Car 98", "car_ims/000002.jpg")
     assert (test.labels, test.names[0], len(test.names)) == ((0, 97), "099.Car 99", 98)
     (root / "car_ims" / "000001.jpg").unlink()
     with pytest.raises(DataError, match=r"1 of 2 images of Cars-196 train are missing: car_ims/000001\.jpg"):
-        cars.load(root, "train")
+        products.cars(root, "train")
 
 
 def test_cars_in_the_devkits_parts(tmp_path):
     """Both parts of the classification task hold all classes; only the class decides."""
     write_cars_in_parts(tmp_path / "stanford_cars", {"1.jpg": 1, "2.jpg": 196}, {"1.jpg": 98, "2.jpg": 99}, TITLES)
-    train, test = (cars.load(tmp_path, split, check_counts=False) for split in ("train", "test"))
+    train, test = (products.cars(tmp_path, split, check_counts=False) for split in ("train", "test"))
     assert (train.ids, train.labels) == (("cars_train/1.jpg", "cars_test/1.jpg"), (0, 97))
     assert (test.ids, test.labels) == (("cars_train/2.jpg", "cars_test/2.jpg"), (97, 0))
 
 
 def test_cars_that_cannot_be(tmp_path):
-    with pytest.raises(DataError, match="no annotations in it"):
-        cars.load(tmp_path, "train")
+    with pytest.raises(DataError, match=r"there is no cars_annos\.mat or .* in it"):
+        products.cars(tmp_path, "train")
     (tmp_path / "cars_annos.mat").write_bytes(b"not MATLAB's" * 50)
     with pytest.raises(DataError, match="no readable MATLAB file"):
-        cars.load(tmp_path, "train")
+        products.cars(tmp_path, "train")
     savemat(tmp_path / "cars_annos.mat", {"class_names": np.array(["a"], dtype=object)})
     with pytest.raises(DataError, match="no 'relative_im_path'"):
-        cars.load(tmp_path, "train")
+        products.cars(tmp_path, "train")
     savemat(tmp_path / "cars_annos.mat", {"annotations": annotations("relative_im_path", CARS)})
     with pytest.raises(DataError, match="no class_names"):
-        cars.load(tmp_path, "train")
+        products.cars(tmp_path, "train")
     write_cars(tmp_path, CARS, TITLES[:98])
     with pytest.raises(DataError, match="is of class 99, but 98 classes are named"):
-        cars.load(tmp_path, "train")
-    (tmp_path / "cars_annos.mat").rename(tmp_path / "cars_train_annos.mat")
-    with pytest.raises(DataError, match="annotations have no 'fname'"):
-        cars.load(tmp_path, "train")
+        products.cars(tmp_path, "train")
     write_cars_in_parts(tmp_path / "parts", {"1.jpg": 1}, {"2.jpg": 1}, TITLES)
+    (tmp_path / "cars_annos.mat").rename(tmp_path / "parts" / "devkit" / "cars_train_annos.mat")
+    with pytest.raises(DataError, match="annotations have no 'fname'"):
+        products.cars(tmp_path / "parts", "train")
     (tmp_path / "parts" / "cars_test_annos_withlabels.mat").unlink()
     with pytest.raises(DataError, match="there is no cars_test_annos_withlabels"):
-        cars.load(tmp_path / "parts", "train")
+        products.cars(tmp_path / "parts", "train")
 
 
 def test_sop(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fewshot_seg.datasets import people, vehicles
+from fewshot_seg.datasets import identities
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from tests.fewshot_seg.datasets.test_published_datasets import touch
@@ -16,9 +16,11 @@ def write_lines(path, *lines):
 
 
 def test_the_published_numbers():
-    assert people.MSMT17.images == {"train": 30248 + 2373, "query": 11659, "gallery": 82161}
-    assert vehicles.VERI_IMAGES == {"train": 37778, "query": 1678, "gallery": 11579}
-    assert vehicles.VEHICLEID_IMAGES["train"] + vehicles.VEHICLEID_IMAGES[13164] == 221567, "all images of the set"
+    assert identities.MSMT17.images == {"train": 30248 + 2373, "query": 11659, "gallery": 82161}
+    assert identities.VERI.images == {"train": 37778, "query": 1678, "gallery": 11579}
+    assert identities.VEHICLEID.images["train"] + identities.VEHICLEID.images["13164"] == 221567, (
+        "all images of the set"
+    )
 
 
 MSMT17 = {
