@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fewshot_seg.cutting.instances import instances_of
 from fewshot_seg.errors import describe
 from fewshot_seg.imaging.export import write_image, write_label_png
 from fewshot_seg.imaging.geometry import bounding_box, encode_rle
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from fewshot_seg.segmentation.segmenter import Segmentation
 
-COLUMNS = ("image", "class", "meaning", "area %", "score")
+COLUMNS = ("image", "class", "meaning", "count", "area %", "score")
 
 
 def mask_name(stem: str) -> str:
@@ -31,7 +32,7 @@ def overlay_name(stem: str) -> str:
 
 
 def save_result(
-    folder: Path, stem: str, path: str, image: npt.NDArray[np.uint8], result: Segmentation
+    folder: Path, stem: str, path: str, image: npt.NDArray[np.uint8], result: Segmentation, instances: bool = True
 ) -> dict[str, Any]:
     """Write STEM_mask.png and STEM_overlay.jpg of one result and return its entry for results.json.
 
@@ -47,7 +48,7 @@ def save_result(
         "path": path,
         "size": [int(side) for side in result.size],
         "error": None,
-        "objects": _objects(result),
+        "objects": _objects(result, instances),
         "absent": _absent(result),
         "mask": mask_name(stem),
         "overlay": overlay_name(stem),
@@ -69,15 +70,17 @@ def table_rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     for entry in entries:
         path = describe(entry["path"])
         if entry["error"] is not None:
-            rows.append((path, "error", "", "", ""))
+            rows.append((path, "error", "", "", "", ""))
         for found in entry["objects"]:
             share = 100 * found["area"] / (entry["size"][0] * entry["size"][1])
-            rows.append((path, describe(found["class"]), found["meaning"], f"{share:.1f}", f"{found['score']:.2f}"))
-        rows += [(path, describe(one["class"]), "", "absent", f"{one['score']:.2f}") for one in entry["absent"]]
+            count = str(len(found["instances"])) if "instances" in found else ""
+            row = path, describe(found["class"]), found["meaning"], count, f"{share:.1f}", f"{found['score']:.2f}"
+            rows.append(row)
+        rows += [(path, describe(one["class"]), "", "", "absent", f"{one['score']:.2f}") for one in entry["absent"]]
     return rows
 
 
-def _objects(result: Segmentation) -> list[dict[str, Any]]:
+def _objects(result: Segmentation, instances: bool) -> list[dict[str, Any]]:
     objects = []
     for label, found in enumerate(result.objects, start=1):
         mask = result.label_map == label
@@ -93,8 +96,22 @@ def _objects(result: Segmentation) -> list[dict[str, Any]]:
                     "bbox": bounding_box(mask),
                     "segmentation": encode_rle(mask),
                 }
+                | ({"instances": _instances(mask, found.attention)} if instances else {})
             )
     return objects
+
+
+def _instances(mask: npt.NDArray[np.bool_], attention: npt.NDArray[np.float32]) -> list[dict[str, Any]]:
+    """The things of a class, one by one, the largest first; a score is the map's mean over the thing."""
+    return [
+        {
+            "area": int(thing.sum()),
+            "score": _rounded(float(attention[thing].mean())),
+            "bbox": bounding_box(thing),
+            "segmentation": encode_rle(thing),
+        }
+        for thing in instances_of(mask)
+    ]
 
 
 def _absent(result: Segmentation) -> list[dict[str, Any]]:

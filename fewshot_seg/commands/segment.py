@@ -118,7 +118,7 @@ def _run_in(out: Path, request: SegmentRequest, queries: list[_Query]) -> Report
         outcomes = _segment(segmenter, prepared, queries, request)
         jobs = zip(queries, stems, outcomes, strict=True)
         for query, stem, outcome in tracked(jobs, len(queries), "segmenting"):
-            report.entries.append(_finish(out, query, stem, outcome))
+            report.entries.append(_finish(out, query, stem, outcome, request.way.instances))
     except KeyboardInterrupt:
         report.interrupted = True
     except BaseException:
@@ -254,14 +254,16 @@ def _segment(
         yield DataError(query.error) if query.error is not None else next(outcomes)
 
 
-def _finish(out: Path, query: _Query, stem: str, outcome: Segmentation | FewShotError) -> dict[str, Any]:
+def _finish(
+    out: Path, query: _Query, stem: str, outcome: Segmentation | FewShotError, instances: bool
+) -> dict[str, Any]:
     from fewshot_seg.imaging.images import read_image
 
     try:
         if isinstance(outcome, FewShotError):
             raise outcome
         # Read once more: a batch of results then never holds its images in memory.
-        return save_result(out, stem, str(query.path), read_image(query.path), outcome)
+        return save_result(out, stem, str(query.path), read_image(query.path), outcome, instances)
     except OutputError:
         raise
     except FewShotError as error:

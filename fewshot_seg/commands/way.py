@@ -64,6 +64,7 @@ _SEQUENCE = (
     "The queries are frames of one scene, in the order given, or one video: what was found helps in the next "
     "frame. Writes overlay.mp4, too."
 )
+_INSTANCES = "Count the things of each class, and give each its own box, score and outline in results.json."
 _JOINT = "All queries together: the surest of them become further examples for the others. Takes twice the time."
 _NOT = "An image, or a folder of them, of what is not meant: what it shows gets no mask. Repeat it for more."
 _LOCATE = (
@@ -85,6 +86,7 @@ class Way:
     quality: Annotated[Quality, _option("--quality -q", _QUALITY)] = Quality.default
     meaning: Annotated[Meaning, _option("--meaning", _MEANING)] = Meaning.auto
     sequence: Annotated[bool, _option("--sequence", _SEQUENCE)] = False
+    instances: Annotated[bool, _option("--instances/--no-instances", _INSTANCES)] = True
     joint: Annotated[bool, _option("--joint", _JOINT)] = False
     unlike: Annotated[list[str] | None, _option("--not", _NOT, metavar="PATH")] = None
     locate_by: Annotated[LocateBy, _option("--locate-by", _LOCATE)] = LocateBy.auto
@@ -96,7 +98,7 @@ class Way:
     def changes(self) -> dict[str, Any]:
         """The options of a `SegmenterOptions` that were chosen, but for the quality."""
         chosen = {name: value for name, value in asdict(self).items() if value is not None}
-        for other in ("quality", "joint", "sequence"):
+        for other in ("quality", "joint", "sequence", "instances"):
             del chosen[other]
         chosen.pop("unlike", None)
         return chosen

@@ -71,7 +71,7 @@ def test_the_summary_is_on_stdout_and_only_notes_on_stderr(two_way, photos):
     for line in result.stderr.splitlines():  # a cup and its saucer may be two things
         assert line.startswith(f"fewshot-seg: note: {photos / 'cup.jpg'}: may show two different things")
     assert re.search(
-        rf"{re.escape(str(photos / 'cat.png'))}\s+cat\s+(kind|thing)\s+\d+\.\d\s+[01]\.\d\d", result.stdout
+        rf"{re.escape(str(photos / 'cat.png'))}\s+cat\s+(kind|thing)\s+\d+\s+\d+\.\d\s+[01]\.\d\d", result.stdout
     )
     assert f"2 of 2 images are in {out}" in result.stdout
 

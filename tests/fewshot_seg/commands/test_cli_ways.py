@@ -111,11 +111,11 @@ def test_absent_objects_stand_in_the_entry_and_in_the_table(tmp_path):
     entry = save_result(tmp_path, "x", "x.png", np.zeros((8, 10, 3), np.uint8), result)
     (found,) = entry["objects"]
     assert (found["class"], found["area"], found["refined"]) == ("cup", 20, True)
-    assert set(found) == {"class", "meaning", "area", "score", "refined", "bbox", "segmentation"}
+    assert set(found) == {"class", "instances", "meaning", "area", "score", "refined", "bbox", "segmentation"}
     assert entry["absent"] == [{"class": "cat", "score": 0.04}]
     rows = table_rows([entry, failed_entry("y.png", "no image")])
     assert rows == [
-        ("x.png", "cup", "kind", "25.0", "0.90"),
-        ("x.png", "cat", "", "absent", "0.04"),
-        ("y.png", "error", "", "", ""),
+        ("x.png", "cup", "kind", "1", "25.0", "0.90"),
+        ("x.png", "cat", "", "", "absent", "0.04"),
+        ("y.png", "error", "", "", "", ""),
     ]

@@ -113,7 +113,9 @@ def test_veri_that_cannot_be(tmp_path):
     with pytest.raises(DataError, match=r"1 of 1 images of VeRi-776 query are missing: image_query/0002_c002"):
         load_dataset("veri", tmp_path, "query")
     write_lines(tmp_path / "name_train.txt", "car.jpg", "0001-c1.jpg")
-    with pytest.raises(DataError, match=r"2 names do not begin as 0001_c001_ does, identity and camera: car\.jpg, 0001-c1\.jpg"):
+    with pytest.raises(
+        DataError, match=r"2 names do not begin as 0001_c001_ does, identity and camera: car\.jpg, 0001-c1\.jpg"
+    ):
         load_dataset("veri", tmp_path, "train", check_counts=False)
 
 
