@@ -102,15 +102,13 @@ def shot_weights(
     - "overlap": ``mean_k o(fa, fp_k) - rejection * max_c mean_j o(fa, fn_cj)`` (the largest by
       magnitude), where ``o(f, g)`` is the smaller of the two magnitudes, signed, where f and g agree in sign,
       and 0 elsewhere. The paper's recipe gives a dimension that is near zero in both images the full weight 1;
-      here it gets none. On untrained ImageNet features, where most dimensions are near zero, that is what makes
-      the maps land on the object.
+      here it gets none, which makes the maps of untrained ImageNet features land on the object.
     - "contributions": the same with ``o(f, g) = |f * g|``, signed as f, where f and g agree in sign: what a
       dimension adds to the cosine of the two. For f, g >= 0 it is ``f * g``.
     - "grad-cam": ``mean_k fp_k - rejection * mean_j fn_cj`` of the one class c that is nearest to the anchor: the
       gradient, with regard to fa, of its mean cosine to the positives less that to the nearest other class. Brought
-      to the map by `attention.attention_maps` it is Grad-CAM (Selvaraju et al., ICCV 2017) of that margin. It
-      differs from equation 1 in w alone: there w says what two images *share* and counts as a constant, so that a
-      dimension which fp has and fa lacks can have any weight; here such a dimension counts in full.
+      to the map by `attention.attention_maps` it is Grad-CAM (Selvaraju et al., ICCV 2017) of that margin. A
+      dimension which fp has and fa lacks counts in full here, where equation 1 may give it any weight.
 
     Args:
         anchor: (B,D) unit-norm embeddings.
@@ -123,11 +121,9 @@ def shot_weights(
         w (B,D).
 
     Raises:
-        ShapeError: a shape is not as above, or a class has no shot.
-        ConfigError: an unknown weighting.
+        ShapeError: a shape is not as above, or a class has no shot. ConfigError: an unknown weighting.
     """
-    shots = [_check_shots(anchor, group) for group in (positives, *negatives)]
-    a = anchor[:, None]  # (B,1,D)
+    shots, a = [_check_shots(anchor, group) for group in (positives, *negatives)], anchor[:, None]  # a: (B,1,D)
     if weighting == "paper":
         w = (1 - (a - shots[0]).abs()).mean(1)  # (B,D)
         for group in shots[1:]:
@@ -138,7 +134,7 @@ def shot_weights(
     if weighting in ("overlap", "contributions"):
         agreement = _overlap if weighting == "overlap" else _contribution
         w = agreement(a, shots[0]).mean(1)  # (B,D)
-        if len(shots) == 1:
+        if not negatives:
             return w
         others = torch.stack([agreement(a, group).mean(1) for group in shots[1:]])  # (classes,B,D)
         strongest = others.abs().argmax(0, keepdim=True)

@@ -32,10 +32,9 @@ Columns = Mapping[str, Sequence[str]]
 class Collection:
     """Images by their embeddings, without the means to search them; see `index.Index`.
 
-    One that was built into a folder, or loaded from one, lives there: `add`, `remove`, `update` and `rebuild` change
-    the folder, too, and all of a change or nothing of it. Several processes may do so; they take turns. Whoever
-    searches meanwhile sees the collection as it was when it was loaded. `changes` is what the last operation did, and
-    which inputs it left out, and why.
+    One that was built into a folder, or loaded from one, lives there: a change changes the folder, too, all of it or
+    nothing. Several processes take turns; who searches meanwhile sees the collection as it was when it was loaded.
+    `changes` is what the last operation did, and which inputs it left out, and why.
     """
 
     def __init__(
@@ -62,9 +61,8 @@ class Collection:
     ) -> Self:
         """An index of the images in files, folders (searched through) and glob patterns.
 
-        Images that cannot be read are left out and listed in `changes.failures`. With `out`, memory stays flat however
-        many images there are, and a build that was interrupted goes on where it stopped: finished parts are kept, and
-        the result is the same.
+        Images that cannot be read are left out and listed in `changes.failures`. With `out`, memory stays flat, and an
+        interrupted build goes on where it stopped and ends in the same.
 
         Args:
             paths: one alone need not be in a list.
@@ -118,9 +116,7 @@ class Collection:
         where = _absolute(folder)
         contents = open_contents(where, {True: None, False: 0, None: VERIFY_UP_TO}[verify])
         if not contents.config.complete:
-            raise DataError(
-                f"{describe(where)}: its build was interrupted; run it again, and it goes on where it stopped"
-            )
+            raise DataError(f"{describe(where)}: its build was interrupted; run it again, and it goes on from there")
         index = cls(contents, device=device)
         if embedder is not None:
             index._use(load_embedder(embedder, device=device) if isinstance(embedder, str) else embedder)
@@ -130,8 +126,7 @@ class Collection:
         """Write a copy of the index into a folder; one that is there already is replaced, or stays if this fails.
 
         Raises:
-            ConfigError: the folder holds other files, or another process is at work in it.
-            OutputError: it can't be written.
+            ConfigError: the folder holds other files, or another process is at work in it. OutputError: as `build`.
         """
         target = _absolute(folder)
         if target == self.folder:
@@ -192,9 +187,9 @@ class Collection:
     ) -> Changes:
         """Follow the files: embed again what has changed, take out what is gone, take in what is new.
 
-        New images are looked for in the folders and patterns that were given, changed and lost ones wherever they are.
-        A file has changed if its size or time has, and then its content. One that has changed and cannot be read keeps
-        its old vector. The images of a folder that is gone as a whole stay: it may only be unmounted.
+        New images are looked for in the folders and patterns that were given. A file has changed if its size or time
+        has, and then its content. One that has changed and cannot be read keeps its old vector. The images of a folder
+        that is gone as a whole stay: it may only be unmounted.
 
         Args and Raises: as `build`.
         """
@@ -205,10 +200,7 @@ class Collection:
         return self.changes
 
     def rebuild(self, *, on_wait: Callable[[], None] | None = None) -> None:
-        """Write the index anew, without what was removed; rows keep their order.
-
-        Errors as `build`.
-        """
+        """Write the index anew, without what was removed; rows keep their order. Errors as `build`."""
         with self._edit(on_wait):
             self._contents = Store(self._contents).rewrite(self._contents, pending=True)
 
