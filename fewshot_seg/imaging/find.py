@@ -28,7 +28,7 @@ def find_images(
     - A file that exists is taken as it is, whatever its suffix and even if its name looks like a pattern.
       Whether it holds an image is found out when it is read.
     - A folder stands for its files with an image suffix, hidden ones left out, 2.jpg before 10.jpg; with
-      `recursive` also for those in its subfolders.
+      `recursive` also for those in its subfolders, linked ones too.
     - A glob pattern (`**` goes through subfolders) stands for the image files and folders that it matches;
       one that ends in a suffix of its own (`*.dat`) for all files that it matches.
 
@@ -88,18 +88,32 @@ def _in_glob(pattern: str, recursive: bool) -> Iterator[Path]:
 
 
 def _in_folder(folder: Path, recursive: bool) -> Iterator[Path]:
-    """Its image files, then those of its subfolders. Links to folders are not followed, for they may loop."""
+    """Its image files, then those of its subfolders; each real folder once, under its own name rather than a link's."""
+    seen: set[tuple[int, int]] = set()
+    linked: list[Path] = []
+    yield from _below(folder, recursive, seen, linked)
+    while linked:  # links of links come to the end; a loop leads to what was seen
+        yield from _below(linked.pop(0), recursive, seen, linked)
+
+
+def _below(folder: Path, recursive: bool, seen: set[tuple[int, int]], linked: list[Path]) -> Iterator[Path]:
     try:
+        status = os.stat(folder)  # noqa: PTH116 - as for folders everywhere here
+        if (status.st_dev, status.st_ino) in seen:
+            return
+        seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as listing:
             visible = [entry for entry in listing if not entry.name.startswith(".")]
     except OSError as error:
         raise DataError(f"{describe(folder)}: the folder cannot be listed ({error.strerror})") from error
     entries = sorted(visible, key=lambda entry: natural_key(entry.name))
-    yield from (Path(entry.path) for entry in entries if not _is_folder(entry.path) and _is_image_name(entry.name))
-    if recursive:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _in_folder(Path(entry.path), recursive)
+    folders = {entry.name: entry for entry in entries if _is_folder(entry.path)}
+    yield from (Path(entry.path) for entry in entries if entry.name not in folders and _is_image_name(entry.name))
+    for entry in folders.values() if recursive else ():
+        if entry.is_symlink():
+            linked.append(Path(entry.path))
+        else:
+            yield from _below(Path(entry.path), recursive, seen, linked)
 
 
 def _is_folder(path: str) -> bool:

@@ -127,6 +127,17 @@ def test_links_to_folders_do_not_loop(photos: Path) -> None:
     assert len(find_images(photos, recursive=True)) == 5
 
 
+def test_linked_folders_are_searched_each_real_one_once_and_under_its_own_name(photos: Path, tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "elsewhere" / "far").mkdir(parents=True)
+    (elsewhere / "x.jpg").write_bytes(b"")
+    (elsewhere / "back").symlink_to(photos.resolve(), target_is_directory=True)
+    before = names(photos, recursive=True)
+    for name in ("0-first", "z-last"):
+        (photos / name).symlink_to(elsewhere.parent, target_is_directory=True)
+    (photos / "00").symlink_to((photos / "deep").resolve(), target_is_directory=True)
+    assert names(photos, recursive=True) == [*before, "photos/0-first/far/x.jpg"]
+
+
 def test_a_broken_link_is_kept_for_the_reader_to_report(photos: Path) -> None:
     (photos / "gone.jpg").symlink_to("nowhere.jpg")
     assert "photos/gone.jpg" in names(photos)
