@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -19,6 +20,15 @@ S = TypeVar("S")
 
 Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 """Passes items on and shows progress: (items, total, what is done with them)."""
+
+
+def _after_fork() -> None:
+    """A forked child has torch's thread pool without its threads: whoever asks it for work would wait for ever."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def untracked(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
