@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Final, TypeVar, overload
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Final, TypeVar
 
 import numpy as np
 
@@ -53,7 +53,9 @@ class EpisodeProtocol(ABC):
         self.classes = tuple(sorted(set(classes)))
         self._check_numbers()
         if small := small_classes(dataset, self.classes, shot):
-            raise DataError(_small_message(dataset, small, shot))
+            names = ", ".join(f"{dataset.class_names[label - 1]} ({count})" for label, count in small.items())
+            what = f"{shot}-shot episodes need {shot + 1} images of each class; too few of {names}"
+            raise DataError(f"{what}; give a longer list, or leave such classes out (--skip-small-classes)")
         members = set(self.classes)
         self._entries = [entry for entry in dataset.entries if entry.label in members]
         self._pools = pools(dataset, self.classes)
@@ -64,43 +66,47 @@ class EpisodeProtocol(ABC):
         """How many episodes the protocol is made of; `episode` goes on beyond them."""
 
     @abstractmethod
+    def _drawn(self, index: int) -> tuple[str, tuple[int, ...]]:
+        """The query of episode `index`, and its classes, ascending."""
+
     def episode(self, index: int) -> Episode:
         """Episode `index`, from 0 up without end.
 
         Raises:
             DataError: the classes share so many images that there are too few (N-way only), or a bad mask.
         """
-
-    def _with_drawn_supports(self, index: int, query: str, classes: tuple[int, ...]) -> Episode:
-        """The episode of a query and its classes (ascending); supports are drawn."""
+        query, classes = self._drawn(index)
         taken = {query}
         supports = {}
-        for label in self._scarcest_first(classes):
-            places = self._places[label]
-            free = Without(self._pools[label], [places[image] for image in taken if image in places])
-            self._check_enough(free, index, label)
-            supports[label] = tuple(draw(free, self.shot, self.seed, index, stream=label))
+        for label in sorted(classes, key=lambda label: (len(self._pools[label]), label)):  # the scarcest first
+            supports[label] = self._supports(index, query, label, taken)
+            if len(supports[label]) < self.shot:
+                name = self.dataset.class_names[label - 1]
+                shared = f"{len(supports[label])} images of {name!r} are left for {self.shot} supports"
+                raise DataError(f"episode {index}: {shared}; lower shots or ways, or give a longer list")
             taken.update(supports[label])
         return Episode(index, query, classes, {label: supports[label] for label in classes})
 
-    def _draw_others(self, entry: Entry, index: int) -> tuple[int, ...]:
-        """The entry's class and way - 1 others, ascending; first such as the query holds."""
+    def _supports(self, index: int, query: str, label: int, taken: set[str]) -> tuple[str, ...]:
+        """As many as `shot` images of a class, none of those taken; fewer where there are no more."""
+        pool, places = self._pools[label], self._places[label]
+        skipped = sorted(places[image] for image in taken if image in places)
+        free = range(len(pool) - len(skipped))  # not a list: COCO has 45,000 images of people
+        count = min(self.shot, len(free))
+        return tuple(pool[passing_over(n, skipped)] for n in draw(free, count, self.seed, index, stream=label))
+
+    def _with_others(self, entry: Entry, index: int) -> tuple[str, tuple[int, ...]]:
+        """The entry's image; its class and way - 1 others, ascending."""
         if self.way == 1:
-            return (entry.label,)
-        held = self.dataset.labels(entry.image)
+            return entry.image, (entry.label,)
         others = [label for label in self.classes if label != entry.label]
+        order = self._ordered(others, self.dataset.labels(entry.image), index)
+        return entry.image, tuple(sorted([entry.label, *order[: self.way - 1]]))
+
+    def _ordered(self, others: list[int], held: frozenset[int], index: int) -> list[int]:
+        """Other classes in the order in which they are taken: first such as the query holds."""
         order = draw(others, None, self.seed, index, stream=CLASS_STREAM)
-        order.sort(key=lambda label: label not in held)  # stable: the drawn order stays within either part
-        return tuple(sorted([entry.label, *order[: self.way - 1]]))
-
-    def _scarcest_first(self, classes: Iterable[int]) -> list[int]:
-        return sorted(classes, key=lambda label: (len(self._pools[label]), label))
-
-    def _check_enough(self, free: Sequence[str], index: int, label: int) -> None:
-        if len(free) < self.shot:
-            name = self.dataset.class_names[label - 1]
-            shared = f"{len(free)} images of {name!r} are left for {self.shot} supports"
-            raise DataError(f"episode {index}: {shared}; lower shots or ways, or give a longer list")
+        return sorted(order, key=lambda label: label not in held)  # stable: the drawn order stays within either part
 
     def _check_numbers(self) -> None:
         known = len(self.dataset.class_names)
@@ -114,30 +120,11 @@ class EpisodeProtocol(ABC):
             raise ConfigError(f"seed {self.seed}: must be from 0 to {MAX_SEED}")
 
 
-class Without(Sequence[T]):
-    """A sequence without some of its places, made without a copy: COCO has 45,000 images of people."""
-
-    def __init__(self, items: Sequence[T], skipped: Iterable[int]) -> None:
-        self._items, self._skipped = items, sorted(set(skipped))
-
-    def __len__(self) -> int:
-        return len(self._items) - len(self._skipped)
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-
-    def __getitem__(self, index: int | slice) -> T | list[T]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        place = index % len(self)
-        for skipped in self._skipped:
-            place += place >= skipped
-        return self._items[place]
+def passing_over(place: int, skipped: Iterable[int]) -> int:
+    """The place in a sequence of item `place` of those that are not skipped; `skipped` ascends."""
+    for one in skipped:
+        place += place >= one
+    return place
 
 
 def small_classes(dataset: SegmentationDataset, classes: Iterable[int], shot: int) -> dict[int, int]:
@@ -168,9 +155,3 @@ def draw(items: Sequence[T], count: int | None, seed: int, index: int, stream: i
         other = place + bits[place] % (len(items) - place)
         moved[place], moved[other] = moved.get(other, other), moved.get(place, place)
     return [items[moved[place]] for place in range(count)]
-
-
-def _small_message(dataset: SegmentationDataset, small: Mapping[int, int], shot: int) -> str:
-    names = ", ".join(f"{dataset.class_names[label - 1]} ({count})" for label, count in small.items())
-    what = f"{shot}-shot episodes need {shot + 1} images of each class; too few of {names}"
-    return f"{what}; give a longer list, or leave such classes out (--skip-small-classes)"
