@@ -74,9 +74,9 @@ def table_rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         for found in entry["objects"]:
             share = 100 * found["area"] / (entry["size"][0] * entry["size"][1])
             count = str(len(found["instances"])) if "instances" in found else ""
-            row = path, describe(found["class"]), found["meaning"], count, f"{share:.1f}", f"{found['score']:.2f}"
+            row = path, describe(found["class"]), found["meaning"], count, f"{share:.1f}", _score(found)
             rows.append(row)
-        rows += [(path, describe(one["class"]), "", "", "absent", f"{one['score']:.2f}") for one in entry["absent"]]
+        rows += [(path, describe(one["class"]), "", "", "absent", _score(one)) for one in entry["absent"]]
     return rows
 
 
@@ -91,6 +91,7 @@ def _objects(result: Segmentation, instances: bool) -> list[dict[str, Any]]:
                     "class": found.name,
                     "area": area,
                     "score": _rounded(found.score),
+                    "doubtful": found.doubtful,
                     "meaning": found.meaning,
                     "refined": found.refined,
                     "bbox": bounding_box(mask),
@@ -118,7 +119,12 @@ def _absent(result: Segmentation) -> list[dict[str, Any]]:
     """The classes without a pixel, and how sure it is, all the same, that they are there."""
     there = set(np.unique(result.label_map).tolist())
     missing = (found for label, found in enumerate(result.objects, start=1) if label not in there)
-    return [{"class": found.name, "score": _rounded(found.score)} for found in missing]
+    return [{"class": found.name, "score": _rounded(found.score), "doubtful": found.doubtful} for found in missing]
+
+
+def _score(entry: dict[str, Any]) -> str:
+    """With a question mark where a person should look."""
+    return f"{entry['score']:.2f}{'?' if entry['doubtful'] else ''}"
 
 
 def _rounded(score: float) -> float:

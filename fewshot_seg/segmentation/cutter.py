@@ -69,13 +69,30 @@ class Cutter:
             here = resize_map(map_, size)
             mine = one.mask & (here > strongest)
             labels[mine], strongest[mine] = place + 1, here[mine]
-        return Segmentation(target.source, labels, _objects(target, labels, cuts, classes))
+        pairs = enumerate(zip(classes, cuts, strict=True))
+        objects = tuple(self._object(target, labels, place, name, one) for place, (name, one) in pairs)
+        return Segmentation(target.source, labels, objects)
+
+    def _object(self, target: Target, labels: NDArray[np.int32], place: int, name: str, cut: _Cut) -> ObjectResult:
+        located = target.located
+        return ObjectResult(
+            name=name,
+            score=float(located.scores[place]),
+            attention_map=located.maps[place],
+            trimap=cut.seeds,
+            label=place + 1,
+            label_map=labels,
+            refined=cut.refined,
+            meaning="thing" if sum(located.meanings[place : place + 1]) >= _SURE else "kind",
+            threshold=self._threshold(target, place),
+        )
 
     def _one(self, target: Target, small: NDArray[np.uint8], place: int) -> _Cut:
         """One class alone, conflicts not yet resolved."""
         map_, constraints = target.located.maps[place], target.constraints[place]
         size, h_w = target.image.shape[:2], (small.shape[0], small.shape[1])
-        if self._absent(target, place):
+        threshold = self._threshold(target, place)
+        if threshold is not None and target.located.scores[place] < threshold:
             return _Cut(np.zeros(size, bool), np.full(h_w, BACKGROUND, np.uint8), refined=False)
         seeds = trimap(map_, h_w, self._seeds(map_, target.located.probabilistic))
         if constraints is not None:
@@ -98,15 +115,11 @@ class Cutter:
         probability = resize_map(map_, (start.shape[0], start.shape[1]))
         return expected_iou(found, probability) >= self.options.keep * expected_iou(start, probability)
 
-    def _absent(self, target: Target, place: int) -> bool:
+    def _threshold(self, target: Target, place: int) -> float | None:
+        """The score below which an object is absent; None where it is there by what the user says."""
         constraints = target.constraints[place]
-        if (
-            self.options.always
-            or not target.located.probabilistic
-            or (constraints is not None and constraints.says_present)
-        ):
-            return False
-        return bool(target.located.scores[place] < self.options.presence)
+        said = constraints is not None and constraints.says_present
+        return None if self.options.always or said or not target.located.probabilistic else self.options.presence
 
     def _seeds(self, map_: NDArray[np.float32], probabilistic: bool) -> SeedOptions:
         if self.options.seeds is not None:
@@ -119,21 +132,3 @@ class Cutter:
         """The image at working size (h,w,3)."""
         height, width = working_size(image.shape[:2], self.options.grabcut.working_size)
         return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
-
-
-def _objects(
-    target: Target, labels: NDArray[np.int32], cuts: list[_Cut], classes: tuple[str, ...]
-) -> tuple[ObjectResult, ...]:
-    return tuple(
-        ObjectResult(
-            name=name,
-            score=float(target.located.scores[i]),
-            attention_map=target.located.maps[i],
-            trimap=cuts[i].seeds,
-            label=i + 1,
-            label_map=labels,
-            refined=cuts[i].refined,
-            meaning="thing" if sum(target.located.meanings[i : i + 1]) >= _SURE else "kind",
-        )
-        for i, name in enumerate(classes)
-    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.imaging.images import resize_map
+
+DOUBTFUL: Final = 0.1
+"""Scores so near the threshold are doubtful."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +27,7 @@ class ObjectResult:
         label: the class's number in `label_map`, from 1.
         label_map: the query's, shared with the other classes' results.
         meaning: "thing": this very thing was looked for, by appearance; "kind": this kind of thing.
+        threshold: the score below which its mask is empty; None where it was not asked whether it is there.
         refined: whether the mask is the refined one; False where refinement was not asked for, or not kept.
     """
 
@@ -35,6 +39,17 @@ class ObjectResult:
     label_map: NDArray[np.int32] = field(repr=False)
     refined: bool = False
     meaning: Literal["kind", "thing"] = "kind"
+    threshold: float | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether it was found: its mask holds a pixel."""
+        return bool((self.label_map == self.label).any())
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether its score is so near the threshold that a person should look."""
+        return self.threshold is not None and abs(self.score - self.threshold) <= DOUBTFUL
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,25 @@ def test_absent_objects_stand_in_the_entry_and_in_the_table(tmp_path):
     entry = save_result(tmp_path, "x", "x.png", np.zeros((8, 10, 3), np.uint8), result)
     (found,) = entry["objects"]
     assert (found["class"], found["area"], found["refined"]) == ("cup", 20, True)
-    assert set(found) == {"class", "instances", "meaning", "area", "score", "refined", "bbox", "segmentation"}
-    assert entry["absent"] == [{"class": "cat", "score": 0.04}]
+    assert set(found) == {
+        "class",
+        "doubtful",
+        "instances",
+        "meaning",
+        "area",
+        "score",
+        "refined",
+        "bbox",
+        "segmentation",
+    }
+    assert entry["absent"] == [{"class": "cat", "score": 0.04, "doubtful": False}]
+    doubtful = replace(objects[1], threshold=0.85)
+    assert doubtful.doubtful
+    assert doubtful.present
+    assert not objects[0].present
+    again = replace(result, objects=(objects[0], doubtful))
+    other = save_result(tmp_path, "z", "z.png", np.zeros((8, 10, 3), np.uint8), again)
+    assert table_rows([other])[0] == ("z.png", "cup", "kind", "1", "25.0", "0.90?")
     rows = table_rows([entry, failed_entry("y.png", "no image")])
     assert rows == [
         ("x.png", "cup", "kind", "1", "25.0", "0.90"),
