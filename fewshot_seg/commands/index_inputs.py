@@ -41,7 +41,7 @@ def read_inputs(images: Sequence[str], list_file: str | None, table: Path | None
 
 
 def _read_table(path: Path) -> IndexInputs:
-    from fewshot_seg.datasets.table import read_table
+    from fewshot_seg.datasets.labelled_csv import read_table
 
     records = read_table(path)
     if not records:

@@ -1,22 +1,31 @@
-"""Class folders: ROOT/CLASS/NAME.jpg, some of the classes to train on and the others to test with."""
+"""Images whose paths say their class: folders ROOT/CLASS/NAME.jpg, or names that a pattern reads.
+
+Some of the classes are to train on ("train"), all others to test with ("test", "query", "gallery").
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses
+from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, examples
+from fewshot_seg.datasets.published import Row, labelled
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.find import find_images, natural_key
+
+PATTERN: Final = r"(?P<id>[^/]+?)_c(am)?(?P<camera>\d+)[^/]*"
+"""NAME_c1..., NAME_cam1...: Market-1501's file names, and many others."""
 
 DEFAULT_SHARE = 0.5
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "query", "gallery"}
 
 
 def load(root: Path, split: str, *, train_classes: TrainClasses = DEFAULT_SHARE) -> LabelledImages:
-    """The images of the training classes ("train") or of all others ("test", "query", "gallery").
+    """The images of one part, in class folders.
 
     A class is a folder directly in `root`; images in it and below it count, hidden files and folders and those
     without an image don't. Classes and images are in natural order (2 before 10).
@@ -49,6 +58,51 @@ def load(root: Path, split: str, *, train_classes: TrainClasses = DEFAULT_SHARE)
     labels = [label for label, name in enumerate(wanted) for _ in files[name]]
     ids = tuple(path.relative_to(root).as_posix() for path in paths)
     return LabelledImages(tuple(paths), tuple(labels), tuple(wanted), None, ids)
+
+
+def named(
+    root: Path,
+    split: str,
+    *,
+    pattern: str = PATTERN,
+    train_classes: TrainClasses = DEFAULT_SHARE,
+    check_counts: bool = True,
+) -> LabelledImages:
+    """The images of one part, of which a pattern tells the class, and the camera where there is one.
+
+    Args:
+        root: a folder; it is searched through.
+        split: "train", or any other for the test classes.
+        pattern: a regular expression for the end of a path from `root`, without the suffix, that begins at a folder's
+            or file's name. Its group `id` is the class; its group `camera`, if it has one, a number.
+        train_classes: see `choose_classes`.
+        check_counts: refuse images that the pattern doesn't fit; False leaves them out.
+
+    Raises:
+        ConfigError: no regular expression, or none with the group `id`. DataError: no images, or names that don't fit.
+    """
+    try:
+        known = re.compile(rf"(?:^|/)(?:{pattern})$")
+    except re.error as error:
+        raise ConfigError(f"pattern {pattern!r}: is no regular expression ({error})") from error
+    if "id" not in known.groupindex:
+        raise ConfigError(f"pattern {pattern!r}: has no group (?P<id>...) that tells the class")
+    rows, odd = [], []
+    for path in find_images([root], recursive=True):
+        inside = path.relative_to(root)
+        match = known.search(inside.with_suffix("").as_posix())
+        if match is None or not match["id"]:
+            odd.append(inside.as_posix())
+            continue
+        camera = match.groupdict().get("camera")
+        rows.append(Row(inside.as_posix(), match["id"], None if camera is None else int(camera)))
+    if odd and (check_counts or not rows):
+        raise DataError(f"{describe(root)}: {len(odd)} paths do not fit the pattern {pattern!r}: {examples(odd)}")
+    names = sorted({row.name for row in rows}, key=natural_key)
+    train = set(choose_classes(names, train_classes))
+    shown = [name for name in names if (name in train) == (split == "train")]
+    kept = [row for row in rows if row.name in set(shown)]
+    return labelled(root, kept, shown, what=f"split {split!r}", check_counts=check_counts)
 
 
 def choose_classes(names: Sequence[str], train_classes: TrainClasses) -> tuple[str, ...]:

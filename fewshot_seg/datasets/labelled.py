@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -48,11 +48,11 @@ class LabelledImages:
             raise DataError("as many labels, ids and cameras as images are needed")
         if min(self.labels) < 0 or max(self.labels) >= len(self.names):
             raise DataError(f"labels must be 0 to {len(self.names) - 1}, one for each class name")
-        for what, values in (("images", list(map(str, self.paths))), ("ids", list(self.ids))):
-            if twice := [name for name, count in Counter(values).items() if count > 1]:
+        for what, values in (("images", list(map(str, self.paths))), ("ids", self.ids)):
+            if twice := _repeated(values):
                 raise DataError(f"{len(twice)} {what} are listed more than once: {examples(twice)}; list each once")
-        if len(set(self.names)) < len(self.names):
-            raise DataError(f"class names must differ: {examples(_repeated(self.names))} is there twice")
+        if twice := _repeated(self.names):
+            raise DataError(f"class names must differ: {examples(twice)} is there twice")
 
     def __len__(self) -> int:
         """The number of images."""
@@ -73,12 +73,12 @@ class LabelledImages:
 
     def take(self, indices: Sequence[int]) -> LabelledImages:
         """Some of the images, in this order; the names stay, and so do the labels."""
-        return LabelledImages(
-            tuple(self.paths[i] for i in indices),
-            tuple(self.labels[i] for i in indices),
-            self.names,
-            None if self.cameras is None else tuple(self.cameras[i] for i in indices),
-            tuple(self.ids[i] for i in indices),
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            labels=tuple(self.labels[i] for i in indices),
+            cameras=None if self.cameras is None else tuple(self.cameras[i] for i in indices),
+            ids=tuple(self.ids[i] for i in indices),
         )
 
     def take_classes(self, labels: Sequence[int]) -> LabelledImages:
@@ -88,8 +88,7 @@ class LabelledImages:
         """
         place = {label: k for k, label in enumerate(labels)}
         kept = self.take([i for i, label in enumerate(self.labels) if label in place])
-        relabelled = tuple(place[label] for label in kept.labels)
-        return LabelledImages(kept.paths, relabelled, tuple(self.names[i] for i in labels), kept.cameras, kept.ids)
+        return replace(kept, labels=tuple(place[n] for n in kept.labels), names=tuple(self.names[n] for n in labels))
 
 
 def hold_out_classes(images: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:

@@ -10,15 +10,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Any, Final
 
 from fewshot_seg.datasets.class_folder import DEFAULT_SHARE, choose_classes
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, examples
 from fewshot_seg.datasets.published import Row, labelled
-from fewshot_seg.datasets.table import read_table, record_line
 from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.files import regular
 from fewshot_seg.imaging.find import natural_key
 
 DEFAULT_TABLE: Final = "df.csv"
@@ -63,6 +64,36 @@ def load(
     return labelled(path.parent, rows, shown, what=f"split {split!r} of {path.name}", check_counts=check_counts)
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The records of a CSV file in UTF-8, column -> value, stripped of blanks; a value that is missing is empty.
+
+    Raises:
+        DataError: no such file or no CSV table, no column `path`, or a record with more fields than the header.
+    """
+    try:
+        with regular(path).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = [column.strip() for column in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            raw: list[dict[str | Any, Any]] = list(reader)
+    except OSError as error:
+        raise DataError(f"{describe(path)}: cannot be read ({error.strerror}); give a CSV table") from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{describe(path)}: is no CSV table in UTF-8; save it as one") from error
+    if "path" not in columns:
+        found = ", ".join(map(describe, columns[:3])) or "none"
+        raise DataError(f"{describe(path)}: has no column 'path', only {found}; name it so")
+    for number, record in enumerate(raw):
+        if None in record:
+            raise DataError(f"{_place(path, number)}: has more fields than the header; quote what holds a comma")
+    return [{column: (value or "").strip() for column, value in record.items()} for record in raw]
+
+
+def _place(path: Path, number: int) -> str:
+    """FILE, record N: a quoted field may span lines, so a record's line is not known."""
+    return f"{describe(path)}, record {number + 1}"
+
+
 def _with_label(path: Path, number: int, record: dict[str, str]) -> dict[str, str]:
     """A record, its label taken from the path where the table has none."""
     parts = PurePath(record["path"]).parts
@@ -71,8 +102,7 @@ def _with_label(path: Path, number: int, record: dict[str, str]) -> dict[str, st
     if "label" not in record and len(parts) > 1:
         record = record | {"label": parts[0]}
     if not record["path"] or not record.get("label"):
-        where = record_line(path, number)
-        raise DataError(f"{where}: needs a path and a label (or a path CLASS/NAME.jpg and no label)")
+        raise DataError(f"{_place(path, number)}: needs a path and a label (or a path CLASS/NAME.jpg and no label)")
     return record
 
 
@@ -83,7 +113,7 @@ def _class_names(path: Path, records: Sequence[_Record]) -> dict[str, str]:
         name = record.get("class_name") or record["label"]
         if names.setdefault(record["label"], name) != name:
             raise DataError(
-                f"{record_line(path, number)}: class {record['label']!r} is called {name!r} here, "
+                f"{_place(path, number)}: class {record['label']!r} is called {name!r} here, "
                 f"and {names[record['label']]!r} above; give it one name"
             )
     if len(set(names.values())) < len(names):
@@ -101,14 +131,12 @@ def _parts(
     if train_classes is not None:
         raise ConfigError(f"train_classes: {describe(path)} has a column 'split' that decides; leave one of them out")
     parts = []
-    for number, record in enumerate(records):
-        if record["split"].lower() not in _PARTS:
-            raise DataError(
-                f"{record_line(path, number)}: unknown split {record['split']!r}; write train or validation"
-            )
-        parts.append(_PARTS[record["split"].lower()])
     sides: dict[str, set[str]] = {"train": set(), "test": set()}
-    for part, record in zip(parts, records, strict=True):
+    for number, record in enumerate(records):
+        part = _PARTS.get(record["split"].lower())
+        if part is None:
+            raise DataError(f"{_place(path, number)}: unknown split {record['split']!r}; write train or validation")
+        parts.append(part)
         sides[part].add(names[record["label"]])
     if shared := sorted(sides["train"] & sides["test"], key=natural_key):
         raise DataError(
@@ -125,7 +153,7 @@ def _asked_for(path: Path, number: int, record: _Record, split: str) -> bool:
         return True
     value = record[column].lower().removesuffix(".0")
     if value not in (*_YES, *_NO):
-        raise DataError(f"{record_line(path, number)}: {column} is {record[column]!r}; write 1 or 0")
+        raise DataError(f"{_place(path, number)}: {column} is {record[column]!r}; write 1 or 0")
     return value in _YES
 
 
@@ -135,7 +163,7 @@ def _cameras(path: Path, records: Sequence[_Record]) -> list[int] | None:
     if not any(values):
         return None
     if "" in values:
-        raise DataError(f"{record_line(path, values.index(''))}: has no camera, but others have; give all or none")
+        raise DataError(f"{_place(path, values.index(''))}: has no camera, but others have; give all or none")
     if all(value.isascii() and value.isdigit() for value in values):
         return [int(value) for value in values]
     order = {name: number for number, name in enumerate(sorted(set(values), key=natural_key))}

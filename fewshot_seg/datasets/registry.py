@@ -28,7 +28,7 @@ _DATASETS: Final = {
 _LOADERS: Final = {
     "folder": "class_folder.load",
     "csv": "labelled_csv.load",
-    "named": "named.load",
+    "named": "class_folder.named",
     "cub": "products.cub",
     "cars": "products.cars",
     "sop": "products.sop",
@@ -107,7 +107,7 @@ def load_dataset(
             by default, and the folders are what counts; of "csv" it is df.csv.
         boxes: cuhk03: "detected" (default) or "labeled".
         vehicles: vehicleid: which of its test lists, by how many vehicles it holds; 800 by default.
-        pattern: named: the regular expression that tells class and camera from a path, see `named.load`.
+        pattern: named: the regular expression that tells class and camera from a path, see `class_folder.named`.
         holdout: share of the training classes to hold out for validation, 0 to below 1.
         check_counts: refuse a published set that is not complete; False takes what is there.
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fewshot_seg.datasets.class_folder import PATTERN
 from fewshot_seg.datasets.identities import FOLDERS, JUNK
-from fewshot_seg.datasets.named import PATTERN
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import DataError
 from fewshot_seg.retrieval.index import Index
@@ -35,7 +35,7 @@ def read_items(folder: Path, pattern: str | None = None) -> Items:
 
     Args:
         folder: the folder, or the one that holds bounding_box_test.
-        pattern: tells id and camera from a path, as `datasets.named.load` has it; NAME_c1... or NAME_cam1... if None.
+        pattern: tells id and camera from a path, see `datasets.class_folder.named`; NAME_c1... or NAME_cam1... if None.
 
     Raises:
         DataError: no images, or names that tell no id. ConfigError: an impossible pattern.

@@ -30,7 +30,7 @@ class DataConfig(Section):
             column split, train_classes must be null. Null: of "csv" df.csv, of "folder" none.
         boxes: of "cuhk03", the people's boxes "detected" or "labeled".
         vehicles: of "vehicleid", how many its test list holds; null: 800.
-        pattern: of "named", what a file's name says, see `fewshot_seg.datasets.named`; null: its own.
+        pattern: of "named", what a file's name says, see `fewshot_seg.datasets.class_folder`; null: its own.
         query_camera, gallery_camera: in validation only images of this camera ask, or are looked through; null: any.
         check_counts: whether a published set must be whole.
         holdout: share of the training classes kept back for validation. 0 validates on the test split, as the
