@@ -22,7 +22,7 @@ from fewshot_seg.commands.search import EPILOG as SEARCH_EPILOG
 from fewshot_seg.commands.search import HELP as SEARCH_HELP
 from fewshot_seg.commands.search import search
 from fewshot_seg.commands.way import EXAMPLES as WAY_EXAMPLES
-from fewshot_seg.commands.way import Way
+from fewshot_seg.commands.way import Meaning, Way
 
 app = make_app("fewshot-seg", "Cut the object of an example image out of other images, and show why images are alike.")
 
@@ -110,6 +110,37 @@ def segment(
     typer.echo(f"{report.total - report.failed} of {report.total} images are in {out}")
     if report.failed:
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog="""
+[bold]Examples[/]
+
+fewshot-seg calibrate -s mug=mug.jpg --with mugs/ --without empty-desks/
+
+fewshot-seg calibrate -s mug=mug.jpg --support-mask mug=mug.png --with a.jpg --with b.jpg --without "desks/*.jpg"
+"""
+)
+@grouped
+def calibrate(
+    supports: Annotated[list[str], typer.Option("--support", "-s", metavar="NAME=PATH", help="As for segment.")],
+    shown: Annotated[list[str], typer.Option("--with", metavar="PATH", help="Images, folders, globs: all show it.")],
+    others: Annotated[list[str], typer.Option("--without", metavar="PATH", help="The same; none of them shows it.")],
+    support_hints: SupportHints,
+    engine: Engine,
+    meaning: Annotated[Meaning, typer.Option(help="As for segment.")] = Meaning.auto,
+) -> None:
+    """Set the presence threshold by a few photographs with the thing and a few without it."""
+    from fewshot_seg.commands.calibrate import run_calibrate
+    from fewshot_seg.commands.supports import parse_supports
+
+    given = support_hints
+    classes = parse_supports(supports, given.masks or (), given.boxes or (), given.points or (), given.scribbles or ())
+    found = run_calibrate(classes, shown, others, engine, Way(meaning=meaning))
+    shares = (
+        f"{100 * found.found:.0f} % of those with it are found, {100 * found.left_empty:.0f} % of the others left empty"
+    )
+    typer.echo(f"--presence {found.threshold:.2f}: {shares}")
 
 
 @app.command(
