@@ -221,19 +221,20 @@ class Segmenter:
         yield from self._stream(queries, prepared.classes, enlarged, run)
 
     def _sequence(self, frames: Iterable[QueryInput], prepared: Prepared, run: Run) -> Iterator[_Outcome]:
-        memory, classes = Memory(len(prepared.classes)), prepared.classes
+        follow = partial(self._follow, prepared=prepared, memory=Memory(len(prepared.classes)))
         with worker_pool(run.workers, self.options.threads) as pool:
-            for one in self._reader.each(pool, torch.inference_mode()(self._reader.encoded), frames, classes, run):
-                if isinstance(one, FewShotError):
-                    if run.strict:
-                        raise one
-                    yield one
-                    continue
-                with torch.inference_mode():
-                    target = self._target(*one, prepared, memory.past(one[1]))
-                    found = self._cutter.cut(target, classes)
-                    memory.remember(one[1], target.located, found)
-                yield found
+            for one in self._reader.each(pool, self._reader.encoded, frames, prepared.classes, run):
+                if isinstance(one, FewShotError) and run.strict:
+                    raise one
+                yield one if isinstance(one, FewShotError) else pool.submit(follow, *one).result()
+
+    @torch.inference_mode()
+    def _follow(self, query: Read, features: Features, prepared: Prepared, memory: Memory) -> Segmentation:
+        """The next frame, by what was found in those before it. In the pool: one torch thread, as for all else."""
+        target = self._target(query, features, prepared, memory.past(features))
+        found = self._cutter.cut(target, prepared.classes)
+        memory.remember(features, target.located, found)
+        return found
 
     @torch.inference_mode()
     def _look(self, batch: Batch, prepared: Prepared) -> list[tuple[Features, Located] | None]:
