@@ -15,7 +15,7 @@ from typing import Final
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, examples
 from fewshot_seg.datasets.published import Row, labelled
 from fewshot_seg.errors import ConfigError, DataError, describe
-from fewshot_seg.imaging.find import find_images, natural_key
+from fewshot_seg.imaging.find import find_images, natural_key, subfolders
 
 PATTERN: Final = r"(?P<id>[^/]+?)_c(am)?(?P<camera>\d+)[^/]*"
 """NAME_c1..., NAME_cam1...: Market-1501's file names, and many others."""
@@ -39,14 +39,14 @@ def load(root: Path, split: str, *, train_classes: TrainClasses = DEFAULT_SHARE)
         DataError: no such folder, no classes in it, folders named as splits, or none left for this split.
         ConfigError: `train_classes` cannot be.
     """
-    folders = {path.name: path for path in _subfolders(root)}
-    names = sorted(folders, key=natural_key)
+    folders = subfolders(root)
+    names = [*folders]
     if names and {name.lower() for name in names} <= _SPLIT_NAMES:
         raise DataError(
             f"{describe(root)}: its folders are {', '.join(names)}, which are no classes; "
             f"give the folder above the class folders, such as {describe(root / names[0])}"
         )
-    files = {name: images for name in names if (images := _images(folders[name]))}
+    files = {name: images for name, folder in folders.items() if (images := _images(folder))}
     if not files:
         raise DataError(f"{describe(root)}: no class folders with images; the layout is CLASS/NAME.jpg")
     train = set(choose_classes(tuple(files), train_classes))
@@ -149,14 +149,6 @@ def _fits(name: str, text: str) -> bool:
         after = name.startswith(first) or natural_key(name) >= natural_key(first)
         return after and (name.startswith(last) or natural_key(name) <= natural_key(last))
     return fnmatch.fnmatchcase(name, text)
-
-
-def _subfolders(root: Path) -> list[Path]:
-    try:
-        with os.scandir(root) as listing:
-            return [Path(entry.path) for entry in listing if entry.is_dir() and not entry.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"{describe(root)}: the folder cannot be listed ({error.strerror}); check the path") from error
 
 
 def _images(folder: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.datasets.labelled import examples
-from fewshot_seg.datasets.segmentation import Entry, Files, SegmentationDataset, listing, read_split_list
+from fewshot_seg.datasets.segmentation import Entry, Files, SegmentationDataset, listing, read_json, read_split_list
 from fewshot_seg.errors import DataError, describe
-from fewshot_seg.files import regular
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 from fewshot_seg.imaging.geometry import Outline, check_outline, check_size, draw_outline
 
@@ -92,12 +90,7 @@ def _json_file(root: Path) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(regular(path).read_bytes())
-    except OSError as error:
-        raise DataError(f"{describe(path)}: {error.strerror or error}; {_HINT}") from error
-    except ValueError as error:
-        raise DataError(f"{describe(path)}: is no JSON; {_HINT}") from error
+    content: dict[str, Any] = read_json(path, _HINT, _HINT)
     parts = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(part), list) for part in parts):
         raise DataError(f"{describe(path)}: has no lists 'images', 'annotations', 'categories'; {_HINT}")

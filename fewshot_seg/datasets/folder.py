@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fewshot_seg.datasets.segmentation import Entry, Files, SegmentationDataset, StrPath, read_ids, read_split_list
 from fewshot_seg.errors import DataError, describe
-from fewshot_seg.imaging.find import IMAGE_SUFFIXES, natural_key
+from fewshot_seg.imaging.find import IMAGE_SUFFIXES, natural_key, subfolders
 from fewshot_seg.imaging.masks import read_mask
 
 _HINT: Final = "the root must hold a folder for each class, with images and their masks"
@@ -40,7 +40,9 @@ class ClassFolders(SegmentationDataset):
 
     def _lay_out(self) -> None:
         apart = (self.root / "images").is_dir() and (self.root / _SUBFOLDER).is_dir()
-        folders = _class_folders(self.root / "images" if apart else self.root)
+        folders = subfolders(self.root / "images" if apart else self.root, _HINT)
+        if not folders:
+            raise DataError(f"{describe(self.root)}: no folders here; {_HINT}")
         chosen = _whole_classes(self._list, folders)
         if chosen is not None:
             self._list = None
@@ -71,16 +73,6 @@ class ClassFolders(SegmentationDataset):
     def _read(self, image_id: str) -> NDArray[np.int32]:
         (label,) = self.labels(image_id)
         return read_mask(self._masks.of(image_id), soft=True).astype(np.int32) * label
-
-
-def _class_folders(root: Path) -> dict[str, Path]:
-    try:
-        found = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"{describe(root)}: {error.strerror or error}; {_HINT}") from error
-    if not found:
-        raise DataError(f"{describe(root)}: no folders here; {_HINT}")
-    return {path.name: path for path in sorted(found, key=lambda path: natural_key(path.name))}
 
 
 def _whole_classes(path: StrPath | None, folders: Mapping[str, Path]) -> frozenset[str] | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from fewshot_seg.datasets.segmentation import Files, SegmentationDataset, listing
+from fewshot_seg.datasets.segmentation import Files, SegmentationDataset, listing, read_json
 from fewshot_seg.errors import DataError, describe
-from fewshot_seg.files import regular
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 
 _HINT: Final = "the root must hold images, masks and classes.json"
@@ -33,12 +31,7 @@ class ImagesAndMasks(SegmentationDataset):
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    try:
-        values: Any = json.loads(regular(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{describe(path)}: {error.strerror or error}; {_HINT}") from error
-    except ValueError as error:
-        raise DataError(f"{describe(path)}: is no JSON; write {_FORM}") from error
+    values = read_json(path, _HINT, f"write {_FORM}")
     if isinstance(values, list):
         names = values
     elif isinstance(values, dict) and all(type(number) is int for number in values.values()):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 from numpy.typing import NDArray
 
@@ -25,18 +26,11 @@ MAX_PIXELS: Final = 100_000_000
 # Only formats that Pillow decodes itself: EPS would start Ghostscript, and TGA has no signature to know.
 # HEIF works where somebody has registered a Pillow plugin for it.
 FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "HEIF")
-_READABLE: Final = "JPEG, PNG, GIF, BMP, TIFF or WebP"
 
-_ORIENTATION_TAG: Final = 0x0112
-_TURNS: Final = {
-    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
-    3: PIL.Image.Transpose.ROTATE_180,
-    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
-    5: PIL.Image.Transpose.TRANSPOSE,
-    6: PIL.Image.Transpose.ROTATE_270,
-    7: PIL.Image.Transpose.TRANSVERSE,
-    8: PIL.Image.Transpose.ROTATE_90,
-}
+_TURNS: Final = dict(
+    enumerate("FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSVERSE ROTATE_90".split(), start=2)
+)
+"""EXIF's orientations, by the names of `PIL.Image.Transpose`."""
 _SIXTEEN_BIT: Final = 65535
 
 
@@ -93,8 +87,11 @@ def opened(source: str | os.PathLike[str] | PIL.Image.Image, max_pixels: int) ->
 def oriented(image: PIL.Image.Image) -> PIL.Image.Image:
     """The decoded image, turned as its EXIF orientation says."""
     image.load()  # first: a PNG may hold its EXIF behind its pixels, and Pillow turns a TIFF as it loads it
-    turn = _TURNS.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
+    try:
+        turn = _TURNS.get(int(image.getexif().get(PIL.ExifTags.Base.Orientation, 1)))
+    except Exception:  # noqa: BLE001 - broken EXIF beside good pixels: shown unturned, as viewers do
+        turn = None
+    return image if turn is None else image.transpose(PIL.Image.Transpose[turn])
 
 
 def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -181,7 +178,7 @@ def _identify(file: IO[bytes], name: str) -> PIL.Image.Image:
         raise ImageError(f"{name}: HEIC photographs cannot be read; save it as JPEG or PNG")
     if failure is not None:
         raise failure
-    raise ImageError(f"{name}: not an image in a format that can be read; save it as {_READABLE}")
+    raise ImageError(f"{name}: not an image in a format that can be read; save it as JPEG, PNG, GIF, BMP, TIFF or WebP")
 
 
 def _within(image: PIL.Image.Image, name: str, max_pixels: int) -> PIL.Image.Image:
@@ -192,13 +189,6 @@ def _within(image: PIL.Image.Image, name: str, max_pixels: int) -> PIL.Image.Ima
         size = f"{width}x{height} is more than {max_pixels / 1e6:g} million pixels (a decompression bomb?)"
         raise ImageError(f"{name}: {size}; make it smaller or raise max_pixels")
     return image
-
-
-def _orientation(image: PIL.Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # noqa: BLE001 - broken EXIF beside good pixels: shown unturned, as viewers do
-        return 1
 
 
 def _one_line(error: BaseException) -> str:

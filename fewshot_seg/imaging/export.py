@@ -11,7 +11,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -23,8 +23,6 @@ from fewshot_seg.errors import OutputError, ShapeError
 from fewshot_seg.imaging.render import PALETTE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from PIL import Image
 
 JPEG_QUALITY = 90
@@ -40,8 +38,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     folder = Path(path)
     with _output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    # A trial file: the permission bits alone do not tell (root, read-only mounts, quotas).
-    with _output_errors(folder):
+        # A trial file: the permission bits alone do not tell (root, read-only mounts, quotas).
         trial = temporary_path(folder / "trial")
         try:
             trial.write_bytes(b"fewshot-seg")

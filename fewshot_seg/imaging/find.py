@@ -59,20 +59,24 @@ def natural_key(text: str) -> tuple[list[str | int], str]:
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], text
 
 
+def subfolders(root: Path, hint: str = "check the path") -> dict[str, Path]:
+    """The visible folders in a folder by their names, in natural order; DataError, with a hint, if it has no listing."""
+    return {entry.name: Path(entry.path) for entry in _visible(root, hint) if entry.is_dir()}
+
+
 def _matches(pattern: str, recursive: bool) -> list[Path]:
-    name = describe(pattern)
     if _is_folder(pattern):
         files = list(_in_folder(Path(pattern), recursive))
-        if not files:
-            where = "in it or below" if recursive else "in it (subfolders are not searched)"
-            raise DataError(f"{name}: the folder has no images {where}; give a folder with image files")
-        return files
-    if os.path.lexists(pattern):
+        where = "in it or below" if recursive else "in it (subfolders are not searched)"
+        problem = f"the folder has no images {where}; give a folder with image files"
+    elif os.path.lexists(pattern):
         return [Path(pattern)]
-    files = list(_in_glob(pattern, recursive)) if glob.has_magic(pattern) else []
+    elif glob.has_magic(pattern):
+        files, problem = list(_in_glob(pattern, recursive)), "matches no image; check the path"
+    else:
+        files, problem = [], "no such file or folder; check the path"
     if not files:
-        what = "matches no image" if glob.has_magic(pattern) else "no such file or folder"
-        raise DataError(f"{name}: {what}; check the path")
+        raise DataError(f"{describe(pattern)}: {problem}")
     return files
 
 
@@ -97,16 +101,11 @@ def _in_folder(folder: Path, recursive: bool) -> Iterator[Path]:
 
 
 def _below(folder: Path, recursive: bool, seen: set[tuple[int, int]], linked: list[Path]) -> Iterator[Path]:
-    try:
-        status = os.stat(folder)  # noqa: PTH116 - as for folders everywhere here
-        if (status.st_dev, status.st_ino) in seen:
-            return
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as listing:
-            visible = [entry for entry in listing if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"{describe(folder)}: the folder cannot be listed ({error.strerror})") from error
-    entries = sorted(visible, key=lambda entry: natural_key(entry.name))
+    entries = _visible(folder)
+    status = os.stat(folder)  # noqa: PTH116 - as for folders everywhere here
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
     folders = {entry.name: entry for entry in entries if _is_folder(entry.path)}
     yield from (Path(entry.path) for entry in entries if entry.name not in folders and _is_image_name(entry.name))
     for entry in folders.values() if recursive else ():
@@ -114,6 +113,15 @@ def _below(folder: Path, recursive: bool, seen: set[tuple[int, int]], linked: li
             linked.append(Path(entry.path))
         else:
             yield from _below(Path(entry.path), recursive, seen, linked)
+
+
+def _visible(folder: Path, hint: str = "check the path") -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as listing:
+            visible = [entry for entry in listing if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{describe(folder)}: the folder cannot be listed ({error.strerror}); {hint}") from error
+    return sorted(visible, key=lambda entry: natural_key(entry.name))
 
 
 def _is_folder(path: str) -> bool:

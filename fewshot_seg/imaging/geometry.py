@@ -125,11 +125,9 @@ def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 def bounding_box(mask: NDArray[np.bool_]) -> list[int]:
     """[x, y, w, h] of an (H, W) mask in whole pixels, as COCO counts them; [0, 0, 0, 0] for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if rows.size == 0:
-        return [0, 0, 0, 0]
-    x, y = int(columns[0]), int(rows[0])
-    return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
+    import cv2
+
+    return [int(number) for number in cv2.boundingRect(mask.astype(np.uint8))]
 
 
 def _polygons(shape: object) -> list[list[float]]:
@@ -150,7 +148,8 @@ def _polygon(points: list[float], size: tuple[int, int]) -> Outline:
     # A NaN may hide from min and max; a sum shows it.
     inside = -margin <= min(box) and box[2] <= size[1] + margin and box[3] <= size[0] + margin
     if not (inside and math.isfinite(sum(points))):
-        far = next(n for n, side in _with_sides(points, size) if not -margin <= n <= side + margin)
+        sided = ((number, size[1 - place % 2]) for place, number in enumerate(points))
+        far = next(number for number, side in sided if not -margin <= number <= side + margin)
         raise DataError(
             f"a polygon has the coordinate {_shown(far)} in an image of {size[1]}x{size[0]} (width x height)"
         )
@@ -159,10 +158,6 @@ def _polygon(points: list[float], size: tuple[int, int]) -> Outline:
         raise DataError(f"a polygon of {len(xs)} points is longer than {_LONGEST} times height and width together")
     twice = sum(map(mul, xs, ys[1:] + ys[:1])) - sum(map(mul, ys, xs[1:] + xs[:1]))
     return Outline(box, abs(twice) / 2)
-
-
-def _with_sides(points: list[float], size: tuple[int, int]) -> list[tuple[float, int]]:
-    return [(number, size[1 - place % 2]) for place, number in enumerate(points)]
 
 
 def _length(xs: list[float], ys: list[float]) -> float:

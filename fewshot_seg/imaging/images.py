@@ -127,7 +127,8 @@ def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> torch.
     Raises:
         ShapeError, ImageError: an array of another shape or type.
     """
-    pixels = torch.from_numpy(_writable(read_image(image)))  # (H, W, 3)
+    array = read_image(image)  # (H, W, 3); torch warns about read-only memory
+    pixels = torch.from_numpy(array if array.flags.writeable else array.copy())
     pixels = pixels.permute(2, 0, 1)[None]  # (1, 3, H, W), channels last in memory
     shape = preprocessing.shape
     if pixels.shape[2:] != shape:
@@ -200,8 +201,3 @@ def _channels(name: str, values: Any) -> tuple[float, float, float]:
     if not all(math.isfinite(value) for value in (red, green, blue)):
         raise ConfigError(f"preprocessing {name} {values!r}: must be finite")
     return red, green, blue
-
-
-def _writable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same pixels in an array that torch can share without a warning about read-only memory."""
-    return image if image.flags.writeable else image.copy()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,24 +14,14 @@ Image8 = npt.NDArray[np.uint8]
 
 FILL = 0.4  # opacity of the colour inside a mask: the object stays recognisable
 HEAT = 0.85  # opacity of the heat map where the attention is 1
-
-
 # By cv2's codes: sure background, sure foreground, probable background, probable foreground.
 SEED_COLOURS = ((10, 14, 30), (60, 210, 110), (70, 110, 200), (250, 215, 70))
 SEED_OPACITY = (0.8, 0.65, 0.6, 0.6)
 
 
-def _voc_palette() -> Image8:
-    """The (256, 3) PASCAL VOC colour map: the bits of a label, spread over the high bits of R, G and B."""
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    for label in range(256):
-        for bit in range(8):
-            for channel in range(3):
-                colours[label, channel] |= ((label >> (3 * bit + channel)) & 1) << (7 - bit)
-    return colours
-
-
-PALETTE: Image8 = _voc_palette()
+_LABELS, _CHANNELS = np.arange(256)[:, None], np.arange(3)
+PALETTE: Image8 = sum(((_LABELS >> (3 * bit + _CHANNELS)) & 1) << (7 - bit) for bit in range(8)).astype(np.uint8)
+"""The (256, 3) PASCAL VOC colour map: the bits of a label, spread over the high bits of R, G and B."""
 PALETTE.setflags(write=False)
 
 
@@ -71,13 +60,19 @@ def overlay(image: Image8, label_map: npt.NDArray[np.integer[Any]], names: Seque
         inside = label_map == label
         colour = np.asarray(class_colour(label), dtype=np.float32)
         result[inside] = (image[inside] * (1 - FILL) + colour * FILL).astype(np.uint8)
-    line = _line_width(image)
+    height, width = image.shape[:2]
+    line = int(max(1, round(min(max(height, width) / 400, min(height, width) / 100))))
     for label in labels:
         contours, _ = cv2.findContours((label_map == label).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         # A white line under the coloured one: visible on any background.
         cv2.drawContours(result, contours, -1, (255, 255, 255), 2 * line + 1, cv2.LINE_AA)
         cv2.drawContours(result, contours, -1, class_colour(label), line, cv2.LINE_AA)
-    return _with_legend(result, label_map, [label for label in labels if 1 <= label <= len(names)], names)
+    keys = [(names[label - 1], class_colour(label)) for label in labels if 1 <= label <= len(names)]
+    if len(names) < 2:
+        return result
+    from fewshot_seg.imaging.lettering import draw_legend
+
+    return draw_legend(result, label_map, keys)
 
 
 def heat_map(image: Image8, attention: npt.NDArray[np.floating[Any]]) -> Image8:
@@ -148,8 +143,7 @@ def above(top: Image8, bottom: Image8) -> Image8:
     return np.vstack([top, np.asarray(resized, dtype=np.uint8)])
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A picture of a sheet, (H, W, 3) uint8 RGB, and its caption; lines after the first are printed paler."""
 
     image: Image8
@@ -170,30 +164,14 @@ def sheet(rows: Sequence[Sequence[Tile | None]], title: str = "", *, tile: int =
     Raises:
         ShapeError: no tile at all, or a tile that is not (H, W, 3).
     """
-    from fewshot_seg.imaging.sheet import draw_sheet
+    from fewshot_seg.imaging.lettering import draw_sheet
 
     filled = [row for row in rows if any(row)]
     if not filled:
         raise ShapeError("a sheet needs at least one tile")
     for cell in (cell for row in filled for cell in row if cell):
         _check(cell.image, cell.image.shape[:2])
-    cells = [[(cell.image, cell.caption) if cell else None for cell in row] for row in filled]
-    return draw_sheet(cells, title, tile)
-
-
-def _with_legend(
-    image: Image8, label_map: npt.NDArray[np.integer[Any]], labels: list[int], names: Sequence[str]
-) -> Image8:
-    if len(names) < 2:
-        return image
-    from fewshot_seg.imaging.legend import draw_legend
-
-    return draw_legend(image, label_map, [(names[label - 1], class_colour(label)) for label in labels])
-
-
-def _line_width(image: Image8) -> int:
-    height, width = image.shape[:2]
-    return int(max(1, round(min(max(height, width) / 400, min(height, width) / 100))))
+    return draw_sheet(filled, title, tile)
 
 
 def _check(image: Image8, shape: tuple[int, ...]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError, OutputError, describe
 from fewshot_seg.imaging.decode import read_image
@@ -49,9 +49,9 @@ def write_frames(video: str | Path, folder: str | Path) -> Iterator[Path]:
             be written.
     """
     source, target = Path(video), make_folder(folder)
-    status = source.stat() if source.is_file() else None
-    if status is None:
+    if not source.is_file():
         raise DataError(f"{describe(source)}: there is no such video")
+    status = source.stat()
     mine = {"video": str(source), "bytes": status.st_size, "changed": status.st_mtime_ns}
     manifest = target / _MANIFEST
     if any(target.iterdir()) and (not manifest.is_file() or json.loads(manifest.read_text("utf-8")) != mine):
@@ -59,13 +59,10 @@ def write_frames(video: str | Path, folder: str | Path) -> Iterator[Path]:
     write_json(manifest, mine)
     with _opened(source) as capture:
         number = 0
-        while True:
-            there, frame = capture.read()
-            if not there:
-                break
+        while (found := capture.read())[0]:
             path = target / f"{source.stem}_{number:06d}.jpg"
             if not path.exists():
-                write_image(path, np.ascontiguousarray(frame[:, :, ::-1], dtype=np.uint8))
+                write_image(path, np.ascontiguousarray(found[1][:, :, ::-1], dtype=np.uint8))
             yield path
             number += 1
     if number == 0:
@@ -84,8 +81,11 @@ def write_video(pictures: Sequence[Path], path: Path, fps: float = FRAMES_PER_SE
     try:
         if not writer.isOpened():
             raise OutputError(f"{describe(path)}: OpenCV can't write it; see whether the folder can be written to")
-        for picture in _sized(pictures, (width, height)):
-            writer.write(picture)
+        for picture in pictures:
+            image = read_image(picture)
+            if image.shape[:2] != (height, width):
+                image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+            writer.write(np.ascontiguousarray(image[:, :, ::-1]))
         writer.release()
         temporary.replace(path)
     finally:
@@ -93,25 +93,13 @@ def write_video(pictures: Sequence[Path], path: Path, fps: float = FRAMES_PER_SE
         temporary.unlink(missing_ok=True)
 
 
-def _sized(pictures: Iterable[Path], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    for picture in pictures:
-        image = read_image(picture)
-        here = (image.shape[1], image.shape[0])
-        shown = image if here == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        yield np.ascontiguousarray(shown[:, :, ::-1], dtype=np.uint8)
-
-
-class _opened:  # noqa: N801 - used as a function
+@contextmanager
+def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     """A video while it is read; DataError where OpenCV can't open it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> cv2.VideoCapture:
-        self._capture = cv2.VideoCapture(str(self._path))
-        if not self._capture.isOpened():
-            raise DataError(f"{describe(self._path)}: OpenCV can't read it as a video; convert it to MP4 (H.264)")
-        return self._capture
-
-    def __exit__(self, *_: object) -> None:
-        self._capture.release()
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            raise DataError(f"{describe(path)}: OpenCV can't read it as a video; convert it to MP4 (H.264)")
+        yield capture
+    finally:
+        capture.release()
