@@ -60,7 +60,7 @@ def natural_key(text: str) -> tuple[list[str | int], str]:
 
 
 def subfolders(root: Path, hint: str = "check the path") -> dict[str, Path]:
-    """The visible folders in a folder by their names, in natural order; DataError, with a hint, if it has no listing."""
+    """Visible folders in a folder by their names, in natural order; DataError, with a hint, if it can't be listed."""
     return {entry.name: Path(entry.path) for entry in _visible(root, hint) if entry.is_dir()}
 
 

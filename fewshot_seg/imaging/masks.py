@@ -187,16 +187,15 @@ def _foreground(found: _Pixels, void: int | None, soft: bool) -> NDArray[np.bool
         mask = found.shown
     elif found.lossy:
         mask = values >= min(_HALF, max(int(values.max()) // 2, 1))
-    elif (
-        soft
-        and not found.indices
-        and values.dtype == np.uint8
-        and (values.max() >= _WHITE or len(np.unique(values)) > _FEW)
-    ):
+    elif soft and not found.indices and values.dtype == np.uint8 and _has_soft_edges(values):
         mask = values >= _HALF
     else:
         mask = values != 0
     return np.asarray(mask if void is None else mask & (values != void))
+
+
+def _has_soft_edges(values: NDArray[np.uint8]) -> bool:
+    return bool(values.max() >= _WHITE or np.count_nonzero(np.bincount(values.ravel())) > _FEW)
 
 
 def size_message(name: str, got: tuple[int, ...], wanted: tuple[int, ...], image: object, what: str = "mask") -> str:

@@ -20,7 +20,8 @@ SEED_OPACITY = (0.8, 0.65, 0.6, 0.6)
 
 
 _LABELS, _CHANNELS = np.arange(256)[:, None], np.arange(3)
-PALETTE: Image8 = sum(((_LABELS >> (3 * bit + _CHANNELS)) & 1) << (7 - bit) for bit in range(8)).astype(np.uint8)
+_BITS = [((_LABELS >> (3 * bit + _CHANNELS)) & 1) << (7 - bit) for bit in range(8)]
+PALETTE: Image8 = np.sum(_BITS, axis=0).astype(np.uint8)
 """The (256, 3) PASCAL VOC colour map: the bits of a label, spread over the high bits of R, G and B."""
 PALETTE.setflags(write=False)
 
