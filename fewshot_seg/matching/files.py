@@ -7,9 +7,6 @@ network that it was trained over) and "training" (how: options, data, held-out c
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-import json
 import logging
 import os
 import re
@@ -19,20 +16,16 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import Tensor
-
-from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
+from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.matching.matcher import Matcher, MatcherSpec
-from fewshot_seg.network.checkpoints import SUFFIX
+from fewshot_seg.network.checkpoints import SUFFIX, parsed_header, read_tensors, write_tensors
 from fewshot_seg.network.embedder import Embedder
-from fewshot_seg.network.weights import digest_of, first_line, load_strict
+from fewshot_seg.network.folding import state_of
+from fewshot_seg.network.weights import digest_of, load_strict
 
 AUTO: Final = "auto"
 NONE: Final = "none"
 KEY: Final = "fewshot_seg_matcher"
-FORMAT: Final = 1
 
 _log = logging.getLogger(__name__)
 _FOLDER: Final = Path(__file__).parents[1] / "matchers"
@@ -61,39 +54,18 @@ def save_matcher(path: str | os.PathLike[str], matcher: Matcher, header: Matcher
     """Writes a matcher as float16 to `path`, whole or not at all.
 
     Raises:
-        ConfigError: the name doesn't end in .safetensors, the header holds values that are no JSON,
-            or the matcher such as float16 can't hold.
-        OutputError: the file can't be written.
+        ConfigError: values that float16 can't hold. ConfigError, OutputError: as `checkpoints.write_tensors`.
     """
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        raise ConfigError(f"a matcher's name must end in {SUFFIX}, got {path}")
     values = {
-        "format": FORMAT,
-        "version": _project_version(),
         "matcher": header.spec.to_dict(),
         "backbone_sha256": header.backbone_sha256,
         "training": dict(header.training),
     }
-    try:
-        text = json.dumps(values, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"the matcher's header holds values that are no JSON: {error}") from error
     tensors = {name: value.detach().cpu().half().contiguous() for name, value in matcher.state_dict().items()}
     large = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
     if large:
         raise ConfigError(f"the matcher holds values that are too large for float16: {', '.join(large)}")
-    content = save(tensors, {KEY: text})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {first_line(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_tensors(path, tensors, KEY, values, "matcher")
 
 
 def read_matcher_header(path: str | os.PathLike[str]) -> MatcherHeader:
@@ -105,23 +77,12 @@ def read_matcher_header(path: str | os.PathLike[str]) -> MatcherHeader:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no such matcher: {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
-    if text is None:
-        raise CheckpointError(f"{path} is no matcher: it was not written by `train-embed matcher`")
-    try:
-        values = json.loads(text)
-        if int(values["format"]) > FORMAT:
-            raise CheckpointError(
-                f"{path} has format {values['format']}, this version reads up to {FORMAT}: update fewshot-seg"
-            )
-        spec = MatcherSpec.from_dict(values["matcher"])
-        return MatcherHeader(spec, str(values["backbone_sha256"]), dict(values["training"]), str(values["version"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a damaged header ({first_line(error)}): get the file again") from error
+    return parsed_header(path, KEY, "is no matcher: it was not written by `train-embed matcher`", _parse)
+
+
+def _parse(values: Mapping[str, Any]) -> MatcherHeader:
+    spec = MatcherSpec.from_dict(values["matcher"])
+    return MatcherHeader(spec, str(values["backbone_sha256"]), dict(values["training"]), str(values["version"]))
 
 
 def load_matcher(path: str | os.PathLike[str]) -> Matcher:
@@ -132,11 +93,7 @@ def load_matcher(path: str | os.PathLike[str]) -> Matcher:
     """
     path = Path(path)
     matcher = Matcher(read_matcher_header(path).spec)
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged: {first_line(error)}") from error
-    load_strict(matcher, {name: value.float() for name, value in state.items()}, str(path))
+    load_strict(matcher, {name: value.float() for name, value in read_tensors(path).items()}, str(path))
     return matcher.requires_grad_(False).eval()
 
 
@@ -196,23 +153,17 @@ def backbone_digest(embedder: Embedder) -> str:
 
     Whatever stands between them, a pooling or a neck, makes no difference to a matcher.
     """
-    parts = [("trunk", embedder.trunk), ("classifier", embedder.classifier)]
     tensors = {
         f"{prefix}.{name}": value
-        for prefix, module in parts
+        for prefix, module in (("trunk", embedder.trunk), ("classifier", embedder.classifier))
         if module is not None
         for name, value in module.state_dict().items()
     }
-    state = tuple((value.data_ptr(), _version(value)) for value in tensors.values())
+    state = [state_of(value) for value in tensors.values()]
     known = _digests.get(embedder)
     if known is None or known[0] != state:
         known = _digests[embedder] = state, digest_of(tensors)
     return known[1]
-
-
-def _version(value: Tensor) -> int:
-    """Counts changes in place; made in inference mode, a tensor doesn't count them."""
-    return 0 if value.is_inference() else value._version
 
 
 def _check_fits(path: Path, header: MatcherHeader, embedder: Embedder) -> None:
@@ -222,10 +173,3 @@ def _check_fits(path: Path, header: MatcherHeader, embedder: Embedder) -> None:
         raise ConfigError(f"{path} needs the backbone's own classifier, which these weights don't keep")
     if header.backbone_sha256 != backbone_digest(embedder):
         _log.warning("%s was trained over other weights of %s", path, header.spec.backbone)
-
-
-def _project_version() -> str:
-    try:
-        return importlib.metadata.version("fewshot-seg")
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree
-        return "unknown"

@@ -112,12 +112,6 @@ def _torchvision_names() -> list[str]:
     return names
 
 
-def _timm_names() -> list[str]:
-    import timm
-
-    return timm.list_models()
-
-
 def _is_timm_name(name: str) -> bool:
     """Plain names only: timm also takes "hf-hub:..." and "local-dir:...", which fetch or read others."""
     import timm
@@ -128,9 +122,11 @@ def _is_timm_name(name: str) -> bool:
 
 
 def _nearest(library: str, name: str, has_library: bool) -> str:
-    names = [f"torchvision/{n}" for n in _torchvision_names()] + [f"timm/{n}" for n in _timm_names()]
+    import timm
+
     if has_library and library not in ("timm", "torchvision"):
         return "write timm/NAME or torchvision/NAME"
+    names = [f"torchvision/{n}" for n in _torchvision_names()] + [f"timm/{n}" for n in timm.list_models()]
     wanted = f"{library}/{name}" if has_library else name
     pool = names if has_library else sorted({n.partition("/")[2] for n in names} | set(ALIASES))
     near = difflib.get_close_matches(wanted, pool, n=3, cutoff=0.6)
@@ -138,9 +134,7 @@ def _nearest(library: str, name: str, has_library: bool) -> str:
 
 
 def default_preprocessing(name: str, size: int = 384, width: int | None = None) -> Preprocessing:
-    """The preprocessing that the backbone's ImageNet weights were trained with, at `size` pixels a side.
-
-    With `width` the input is `size` pixels high and so wide.
+    """The preprocessing that the backbone's ImageNet weights were trained with, `size` pixels high and wide or `width`.
 
     Raises:
         ConfigError: an unknown backbone.
@@ -148,7 +142,7 @@ def default_preprocessing(name: str, size: int = 384, width: int | None = None) 
     name = canonical_name(name)
     library, _, bare = name.partition("/")
     if library == "torchvision" and bare in _TORCHVISION_HALF_RANGE:
-        return Preprocessing(size=size, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), width=width)
+        return Preprocessing(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), width=width)
     # The packages' weights want ImageNet's mean and std, not those that timm knows for its own weights.
     if library == "timm" and name not in PACKAGES:
         import timm

@@ -11,10 +11,10 @@ import contextlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,16 +36,12 @@ FORMAT = 1
 SUFFIX = ".safetensors"
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """What a checkpoint says of itself.
-
-    Attributes:
-        spec: how to build the embedder.
-        training: the training's configuration, or None.
-        version: the project's version that wrote the file.
-    """
+    """What a checkpoint says of itself: how to build the embedder, how it was trained, which version wrote it."""
 
     spec: EmbedderSpec
     training: Mapping[str, Any] | None
@@ -63,18 +59,36 @@ def save_checkpoint(
         training: JSON values that tell how it was trained.
 
     Raises:
-        ConfigError: another suffix, a head of another class, or `training` is no JSON.
+        ConfigError: a head of another class. ConfigError, OutputError: as `write_tensors`.
+    """
+    if type(embedder.head) not in (PooledHead, PCBHead):
+        kind = type(embedder.head).__name__
+        raise ConfigError(f"cannot save a {kind}: a checkpoint can describe a PooledHead or PCBHead only")
+    header = {"embedder": embedder.spec.to_dict(), "training": None if training is None else dict(training)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}
+    write_tensors(path, tensors, HEADER_KEY, header, "checkpoint")
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], key: str, header: Mapping[str, Any], what: str
+) -> None:
+    """Writes tensors and, under `key`, format, version and `header` to a file of `what`, whole or not at all.
+
+    Raises:
+        ConfigError: another suffix than .safetensors, or values that are no JSON.
         OutputError: the file can't be written.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
-        raise ConfigError(f"a checkpoint's name must end in {SUFFIX}, got {path}")
-    metadata = {HEADER_KEY: _header_json(embedder, training)}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in embedder.state_dict().items()}
+        raise ConfigError(f"a {what}'s name must end in {SUFFIX}, got {path}")
+    try:
+        text = json.dumps({"format": FORMAT, "version": _project_version(), **header}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the training configuration holds values that are no JSON: {error}") from error
     temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata)
+        save_file(dict(tensors), temporary, {key: text})
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -83,22 +97,6 @@ def save_checkpoint(
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def _header_json(embedder: Embedder, training: Mapping[str, Any] | None) -> str:
-    if type(embedder.head) not in (PooledHead, PCBHead):
-        kind = type(embedder.head).__name__
-        raise ConfigError(f"cannot save a {kind}: a checkpoint can describe a PooledHead or PCBHead only")
-    header = {
-        "format": FORMAT,
-        "version": _project_version(),
-        "embedder": embedder.spec.to_dict(),
-        "training": None if training is None else dict(training),
-    }
-    try:
-        return json.dumps(header, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"the training configuration holds values that are no JSON: {error}") from error
 
 
 def _project_version() -> str:
@@ -116,14 +114,43 @@ def read_header(path: str | os.PathLike[str]) -> CheckpointHeader:
     """
     path = Path(path)
     _check_kind(path)
+    return parsed_header(path, HEADER_KEY, "has no fewshot-seg header: it was not written by this project", _parse)
+
+
+def parsed_header(path: Path, key: str, foreign: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
+    """What `parse` makes of a header that `write_tensors` wrote; `foreign` says what is wrong with a file without one.
+
+    Raises:
+        CheckpointError: damaged, no safetensors file, no header in it, or one of a newer format.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(HEADER_KEY)
+            text = (file.metadata() or {}).get(key)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
     if text is None:
-        raise CheckpointError(f"{path} has no fewshot-seg header: it was not written by this project")
-    return _parse_header(text, path)
+        raise CheckpointError(f"{path} {foreign}")
+    try:
+        header = json.loads(text)
+        format_, version = header["format"], header.get("version")
+        if not isinstance(format_, int) or format_ < 1:
+            raise TypeError("impossible format")
+        if format_ > FORMAT:
+            raise CheckpointError(
+                f"{path} has format {format_}, written by fewshot-seg {version}; this one reads up to format "
+                f"{FORMAT}: upgrade fewshot-seg"
+            )
+        return parse(header)
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"{path} has a damaged header ({first_line(error)}): get the file again") from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU; CheckpointError if it is damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {first_line(error)}") from error
 
 
 def _check_kind(path: Path) -> None:
@@ -144,20 +171,10 @@ def _check_kind(path: Path) -> None:
         )
 
 
-def _parse_header(text: str, path: Path) -> CheckpointHeader:
-    try:
-        header = json.loads(text)
-        format_, version, training = header["format"], header["version"], header["training"]
-        if not isinstance(format_, int) or format_ < 1 or not isinstance(training, dict | None):
-            raise TypeError("impossible format or training")
-        if format_ > FORMAT:
-            raise CheckpointError(
-                f"{path} has format {format_}, written by fewshot-seg {version}; this one reads up to format "
-                f"{FORMAT}: upgrade fewshot-seg"
-            )
-        return CheckpointHeader(EmbedderSpec.from_dict(header["embedder"]), training, str(version))
-    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise CheckpointError(f"{path} has a damaged header: {first_line(error)}") from error
+def _parse(header: Mapping[str, Any]) -> CheckpointHeader:
+    if not isinstance(training := header["training"], dict | None):
+        raise TypeError("impossible training")
+    return CheckpointHeader(EmbedderSpec.from_dict(header["embedder"]), training, str(header["version"]))
 
 
 def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "auto") -> Embedder:
@@ -174,11 +191,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         embedder = build_embedder(spec, weights=False)
     except ConfigError as error:
         raise CheckpointError(f"{path} cannot be built here: {error}") from error
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged: {first_line(error)}") from error
-    load_strict(embedder, state, str(path))
+    load_strict(embedder, read_tensors(path), str(path))
     return embedder.requires_grad_(False).to(target)
 
 
@@ -191,7 +204,7 @@ def load_legacy_state_dict(
     every name is taken off.
 
     Args:
-        path: the file.
+        path: of the file.
         name_map: old prefix -> new prefix, the longest that fits a name is used once; None drops the tensor.
             {"backbone.": "trunk.", "fc.": None} for instance. Names that fit no prefix stay.
 

@@ -15,13 +15,10 @@ _AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
-    """The torch device that `name` means on this machine.
+    """The torch device that `name` means on this machine; "cuda" stays without an index (torch's current one).
 
     Args:
         name: "auto" (CUDA if there is one, then Apple's MPS, then the CPU), "cpu", "cuda", "cuda:1" or "mps".
-
-    Returns:
-        A device that exists here; "cuda" stays without an index (torch's current one).
 
     Raises:
         ConfigError: the name is not a device, or this machine has no such device.
@@ -36,28 +33,20 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         raise ConfigError(_UNKNOWN.format(str(name))) from error
     if device.type not in ("cpu", "cuda", "mps"):
         raise ConfigError(_UNKNOWN.format(str(name)))
-    if device.type == "cuda":
-        _check_cuda(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"no device {str(device)!r}: torch sees no CUDA GPU here; choose auto or cpu")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise ConfigError(f"no device {str(device)!r}: torch sees {count} CUDA device(s), numbered from 0")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("no device 'mps' here: choose auto or cpu")
     return torch.device("cpu") if device.type == "cpu" else device
 
 
-def _check_cuda(device: torch.device) -> None:
-    if not torch.cuda.is_available():
-        raise ConfigError(f"no device {str(device)!r}: torch sees no CUDA GPU here; choose auto or cpu")
-    count = torch.cuda.device_count()
-    if (device.index or 0) >= count:
-        raise ConfigError(f"no device {str(device)!r}: torch sees {count} CUDA device(s), numbered from 0")
-
-
 def check_precision(precision: str, device: torch.device) -> Precision:
     """`precision` if it can be used on `device`.
 
-    fp16 is refused on the CPU: its range overflows in some networks and CPUs run it slower than fp32.
-
     Raises:
-        ConfigError: an unknown precision, or fp16 on the CPU.
+        ConfigError: unknown, or fp16 on the CPU: its range overflows in some networks, and it is slower than fp32.
     """
     if precision not in get_args(Precision):
         raise ConfigError(f"unknown precision {precision!r}: choose fp32, bf16 or fp16")

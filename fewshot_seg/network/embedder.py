@@ -22,15 +22,15 @@ from fewshot_seg.network.strides import keep_last_size
 
 
 class Embedding(NamedTuple):
-    """What an embedder says of B images.
+    """What an embedder says of B images."""
 
-    Attributes:
-        feature_map: A (B,C,h,w), the last convolutional map.
-        vector: f (B,D), unit norm (zeros where the map pools to zeros).
-    """
+    feature_map: Tensor  # A (B,C,h,w), the last convolutional map
+    vector: Tensor  # f (B,D), unit norm (zeros where the map pools to zeros)
 
-    feature_map: Tensor
-    vector: Tensor
+    @classmethod
+    def joined(cls, parts: Sequence[Embedding]) -> Embedding:
+        """Several batches as one."""
+        return cls(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 class Embedder(nn.Module):
@@ -108,17 +108,9 @@ class Embedder(nn.Module):
         return self.with_layers(batch, ())[0]
 
     def with_layers(self, batch: Tensor, names: Collection[str]) -> tuple[Embedding, dict[str, Tensor]]:
-        """`forward`, and the maps (B,C_i,h_i,w_i) of earlier layers, in the weights' type.
+        """What `forward` gives, to the bit, and the maps (B,C_i,h_i,w_i) of earlier layers, in the weights' type.
 
-        Args:
-            batch: as in `forward`.
-            names: of the layers wanted. A trunk has none, or those of its `layers` (see `backbones.TimmTrunk`).
-
-        Returns:
-            The embedding, to the bit what `forward` gives; those of the layers that the trunk has.
-
-        Raises:
-            ShapeError: as `forward`.
+        Those of the wanted names that the trunk has: none, or those of its `layers` (see `backbones.TimmTrunk`).
         """
         if batch.ndim != 4 or batch.shape[1] != 3 or batch.shape[0] == 0:
             raise ShapeError(f"expected images of shape (B, 3, H, W), B >= 1, got {tuple(batch.shape)}")
@@ -130,8 +122,9 @@ class Embedder(nn.Module):
         # allocator keeps, so the kernel maps and clears every one of them anew. It also makes an image's result
         # independent of its batch, to the last bit. Batch norms that train need the batch whole.
         parts = [self._encode(image, names) for image in torch.split(batch, 1)]
-        emb = Embedding(torch.cat([p.feature_map for p, _ in parts]), torch.cat([p.vector for p, _ in parts]))
-        return emb, {name: torch.cat([layers[name] for _, layers in parts]) for name in parts[0][1]}
+        return Embedding.joined([emb for emb, _ in parts]), {
+            name: torch.cat([layers[name] for _, layers in parts]) for name in parts[0][1]
+        }
 
     def _encode(self, batch: Tensor, names: Collection[str]) -> tuple[Embedding, dict[str, Tensor]]:
         device, dtype = batch.device, batch.dtype
@@ -159,14 +152,10 @@ class Embedder(nn.Module):
         return not trained
 
     def at_size(self, size: int, width: int | None = None) -> Embedder:
-        """The same network, whose weights both share, for images brought to another size.
-
-        Args:
-            size: height of the input, pixels.
-            width: of the input; None for a square.
+        """The same network, whose weights both share, for images brought to another height and width (None: square).
 
         Raises:
-            ConfigError: not 32 to 4096.
+            ConfigError: not 32 to 4096 pixels.
         """
         preprocessing = replace(self.preprocessing, size=size, width=width)
         if preprocessing == self.preprocessing:
@@ -192,7 +181,7 @@ class Embedder(nn.Module):
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         starts = range(0, len(images), batch_size)
         parts = [self(load_batch(images[start : start + batch_size], self)) for start in starts]
-        return Embedding(torch.cat([p.feature_map for p in parts]), torch.cat([p.vector for p in parts]))
+        return Embedding.joined(parts)
 
 
 def build_embedder(spec: EmbedderSpec, weights: bool, precision: Precision = "fp32") -> Embedder:
@@ -213,17 +202,15 @@ def build_embedder(spec: EmbedderSpec, weights: bool, precision: Precision = "fp
     backbone = build_backbone(spec.backbone, weights)
     if spec.last_stride == 1:
         keep_last_size(backbone.trunk, backbone.name)
-    head = _build_head(spec, backbone.channels)
+    head: PooledHead | PCBHead
+    if spec.stripes:
+        part = None if spec.dim is None else spec.dim // spec.stripes
+        head = PCBHead(backbone.channels, spec.stripes, spec.pooling, spec.neck, part, spec.refining)
+    else:
+        head = PooledHead(backbone.channels, spec.pooling, spec.neck, spec.dim)
     classifier = backbone.classifier
     if classifier is None and spec.classes and not weights:
         classifier = nn.Linear(backbone.channels, spec.classes).requires_grad_(False)
     classes = classifier.out_features if classifier is not None else 0
     spec = replace(spec, backbone=backbone.name, dim=head.dim, classes=classes)
     return Embedder(backbone.trunk, head, spec, classifier, precision).eval()
-
-
-def _build_head(spec: EmbedderSpec, channels: int) -> PooledHead | PCBHead:
-    if not spec.stripes:
-        return PooledHead(channels, spec.pooling, spec.neck, spec.dim)
-    part = None if spec.dim is None else spec.dim // spec.stripes
-    return PCBHead(channels, spec.stripes, spec.pooling, spec.neck, part, spec.refining)

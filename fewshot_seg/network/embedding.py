@@ -43,23 +43,14 @@ RETRIEVAL_SIZE: Final = 256
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One of the named models.
+    """One of the named models."""
 
-    Attributes:
-        name: what `load_embedder` takes.
-        backbone: the network, "library/NAME".
-        source: where its weights come from.
-        present: whether they are on this machine.
-        note: what to do where they aren't, else a remark.
-        size: of the weights' file in bytes.
-    """
-
-    name: str
-    backbone: str
-    source: str
-    present: bool
-    note: str
-    size: int
+    name: str  # what `load_embedder` takes
+    backbone: str  # "library/NAME"
+    source: str  # where its weights come from
+    present: bool  # whether they are on this machine
+    note: str  # what to do where they aren't, else a remark
+    size: int  # of the weights' file, in bytes
 
 
 def load_embedder(
@@ -86,7 +77,12 @@ def load_embedder(
         embedder = load_checkpoint(name, target)
         embedder.source = os.path.abspath(name)  # noqa: PTH100 - not resolved: a link may be moved on to newer weights
     else:
-        spec = EmbedderSpec(_known_name(name), preprocessing=default_preprocessing(name))
+        try:
+            backbone = canonical_name(name)
+        except ConfigError as error:
+            choices = f"{', '.join(ALIASES)}, timm/NAME, torchvision/NAME or the path of a {SUFFIX} file"
+            raise CheckpointError(f"{error}; weights are {choices}") from error
+        spec = EmbedderSpec(backbone, preprocessing=default_preprocessing(name))
         embedder = build_embedder(spec, weights=True).requires_grad_(False).to(target)
         embedder.source = name
     embedder.precision = checked
@@ -116,14 +112,6 @@ def _is_file_name(name: str) -> bool:
         return False
     path = Path(name)
     return path.exists() or len(path.parts) > 1 or path.suffix in (SUFFIX, *PICKLE_SUFFIXES)
-
-
-def _known_name(name: str) -> str:
-    try:
-        return canonical_name(name)
-    except ConfigError as error:
-        choices = f"{', '.join(ALIASES)}, timm/NAME, torchvision/NAME or the path of a {SUFFIX} file"
-        raise CheckpointError(f"{error}; weights are {choices}") from error
 
 
 def models() -> list[ModelInfo]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Literal, overload
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -15,36 +15,21 @@ from fewshot_seg.imaging.images import ImageInput, load_batch
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.streams import read_then, worker_pool
 
-_MOST_WORKERS = 8
-
 
 @overload
 def embed_stream(
-    embedder: Embedder,
-    images: Iterable[ImageInput],
-    batch_size: int = ...,
-    workers: int | None = ...,
-    on_error: Literal["raise"] = ...,
+    embedder: Embedder, images: Iterable[ImageInput], batch_size: int = ..., workers: int | None = ...
 ) -> Iterator[Tensor]: ...
-
-
 @overload
 def embed_stream(
-    embedder: Embedder,
-    images: Iterable[ImageInput],
-    batch_size: int = ...,
-    workers: int | None = ...,
-    *,
-    on_error: Literal["yield"],
+    embedder: Embedder, images: Iterable[ImageInput], batch_size: int = ..., workers: int | None = ..., *, on_error: str
 ) -> Iterator[Tensor | FewShotError]: ...
-
-
 def embed_stream(
     embedder: Embedder,
     images: Iterable[ImageInput],
     batch_size: int = 8,
     workers: int | None = None,
-    on_error: Literal["raise", "yield"] = "raise",
+    on_error: str = "raise",
 ) -> Iterator[Tensor | FewShotError]:
     """The vector of each image, in order; neither the batch size nor the number of workers changes one.
 
@@ -63,7 +48,7 @@ def embed_stream(
         ConfigError: batch_size or workers below 1, or another on_error.
         ImageError, ShapeError: an image that can't be read (with on_error="raise").
     """
-    workers = min(os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers
+    workers = min(os.cpu_count() or 1, 8) if workers is None else workers
     if min(batch_size, workers) < 1 or on_error not in ("raise", "yield"):
         raise ConfigError(f"batch_size {batch_size}, workers {workers}, on_error {on_error!r}: not such values")
     return _stream(embedder, images, batch_size, workers, strict=on_error == "raise")
@@ -78,11 +63,9 @@ def _stream(
         except FewShotError as error:
             return error
 
-    alone = embedder.device.type == "cpu"
+    alone, work = embedder.device.type == "cpu", partial(_vectors, embedder)
     with worker_pool(workers) as pool:
-        work = partial(_vectors, embedder)
-        found = read_then(pool, read, work, images, batch_size=batch_size, workers=workers, alone=alone)
-        for one in found:
+        for one in read_then(pool, read, work, images, batch_size=batch_size, workers=workers, alone=alone):
             if strict and isinstance(one, FewShotError):
                 raise one
             yield one

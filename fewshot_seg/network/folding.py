@@ -34,11 +34,7 @@ class FoldedCopy:
         self._kept: tuple[list[tuple[int, int]], nn.Module] | None = None
 
     def of(self, network: nn.Module) -> nn.Module:
-        """The folded copy; the network itself where it can't be folded, or where hooks are on it or in it.
-
-        Args:
-            network: in eval mode, float32, on the CPU.
-        """
+        """See `fold`; the network itself where hooks are on it or in it, too."""
         state, kept = _state(network), self._kept  # taken once: other threads may be here, too
         if state is None:
             return network
@@ -149,7 +145,7 @@ def _agrees(folded: nn.Module, network: nn.Module) -> bool:
 
 
 def _state(network: nn.Module) -> list[tuple[int, int]] | None:
-    """Changes with every change of the weights that torch counts, and of where they lie; None where hooks are on."""
+    """`state_of` all tensors; None where hooks are on."""
     state: list[tuple[int, int]] = []
     waiting = [network]
     while waiting:  # not `parameters()`: half of a millisecond in every pass
@@ -157,6 +153,11 @@ def _state(network: nn.Module) -> list[tuple[int, int]] | None:
         if module._forward_hooks or module._forward_pre_hooks:
             return None
         tensors = [one for one in chain(module._parameters.values(), module._buffers.values()) if one is not None]
-        state += [(one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors]
+        state += map(state_of, tensors)
         waiting += [child for child in module._modules.values() if child is not None]
     return state
+
+
+def state_of(tensor: Tensor) -> tuple[int, int]:
+    """Where a tensor's values lie, and how often they were changed in place (not counted in inference mode)."""
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version

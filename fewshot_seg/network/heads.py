@@ -37,7 +37,7 @@ class Head(nn.Module):
     def averaged_gradient(self, feature_map: Tensor, u: Tensor) -> Tensor:
         """``GAP(d(u.z)/dA)`` (B,C), the alpha of equation 1, of A (B,C,h,w) and a constant u (B,D), without autograd.
 
-        Differentiable in A, u and the head. Only where `has_closed_form` is True.
+        Differentiable in A, u and the head. ConfigError where `has_closed_form` is False.
         """
         raise NotImplementedError
 
@@ -80,7 +80,7 @@ class PooledHead(Head):
 
     def pool(self, feature_map: Tensor) -> Tensor:
         """The pooled vector (B,C) of A (B,C,h,w)."""
-        _check_map(feature_map, self.channels)
+        check_map(feature_map, self.channels)
         if self.pooling == "avg":
             return feature_map.mean(dim=(2, 3))
         if self.pooling == "max":
@@ -91,7 +91,7 @@ class PooledHead(Head):
         return scale[:, :, 0, 0] * ratio.pow(p).mean(dim=(2, 3)).pow(1 / p)
 
     def project(self, feature_map: Tensor) -> Tensor:
-        """The vector z (B,D) of A (B,C,h,w): the pooled vector through the neck."""
+        """See `Head.project`: the pooled vector through the neck."""
         return self.apply_neck(self.pool(feature_map))
 
     def apply_neck(self, pooled: Tensor) -> Tensor:
@@ -105,26 +105,17 @@ class PooledHead(Head):
         return self.bn is None or not self.bn.training
 
     def averaged_gradient(self, feature_map: Tensor, u: Tensor) -> Tensor:
-        """See `Head.averaged_gradient`: the pullback of u times the slope of the pooling.
-
-        Raises:
-            ConfigError: `has_closed_form` is False. ShapeError: u is not (B,D).
-        """
+        """See `Head.averaged_gradient`: the pullback of u times the slope of the pooling."""
         return self.pullback(u) * self.pooling_slope(feature_map)
 
     def pullback(self, u: Tensor) -> Tensor:
         """``W^T u`` (B,C) of u (B,D): the gradient of u.z with regard to the pooled vector.
 
         Batch normalisation in eval mode is a fixed scale and is folded in. Differentiable in u and the neck.
-
-        Raises:
-            ConfigError: `has_closed_form` is False.
-            ShapeError: u is not (B,D).
         """
         if not self.has_closed_form:
             raise ConfigError("no closed form while the head's batch norm is training: call head.eval()")
-        if u.ndim != 2 or u.shape[1] != self.dim:
-            raise ShapeError(f"expected u of shape (B, {self.dim}), got {tuple(u.shape)}")
+        check_vector(u, self.dim)
         if self.bn is not None:
             running_var = self.bn.running_var
             assert running_var is not None  # we never build a batch norm without running statistics
@@ -138,7 +129,7 @@ class PooledHead(Head):
         GeM with pooled value g ``g^(1-p) mean(A^(p-1)) / (hw)``, clamped activations counting 0 in the mean.
         Differentiable in A.
         """
-        _check_map(feature_map, self.channels)
+        check_map(feature_map, self.channels)
         batch, channels, h, w = feature_map.shape
         if self.pooling != "gem":
             slope = (2.0 if self.pooling == "avg+max" else 1.0) / (h * w)
@@ -161,6 +152,13 @@ class PooledHead(Head):
         return scale, clamped / scale, self.p
 
 
-def _check_map(feature_map: Tensor, channels: int) -> None:
+def check_map(feature_map: Tensor, channels: int) -> None:
+    """ShapeError unless (B, channels, h, w)."""
     if feature_map.ndim != 4 or feature_map.shape[1] != channels:
         raise ShapeError(f"expected a feature map (B, {channels}, h, w), got {tuple(feature_map.shape)}")
+
+
+def check_vector(u: Tensor, dim: int) -> None:
+    """ShapeError unless (B, dim)."""
+    if u.ndim != 2 or u.shape[1] != dim:
+        raise ShapeError(f"expected u of shape (B, {dim}), got {tuple(u.shape)}")

@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fewshot_seg.errors import ConfigError, ShapeError
-from fewshot_seg.network.heads import Head, PooledHead
+from fewshot_seg.errors import ConfigError
+from fewshot_seg.network.heads import Head, PooledHead, check_map, check_vector
 
 _EMPTY = 1e-6
 """A part that no position belongs to is divided by this, not by 0."""
@@ -70,23 +70,15 @@ class PCBHead(Head):
         return self.assign is not None and bool(self.refined)
 
     def pool(self, feature_map: Tensor) -> Tensor:
-        """The pooled parts (B, stripes, C) of A (B,C,h,w), before their necks.
-
-        Raises:
-            ShapeError: another number of channels.
-        """
-        self._check(feature_map)
+        """The pooled parts (B, stripes, C) of A (B,C,h,w), before their necks."""
+        check_map(feature_map, self.channels)
         if self.is_refined:
             return self._refined_parts(feature_map)
         stripes = [feature_map[:, :, first:last] for first, last in self._bounds(feature_map.shape[2])]
         return torch.stack([part.pool(stripe) for part, stripe in zip(self._necks(), stripes, strict=True)], 1)
 
     def project(self, feature_map: Tensor) -> Tensor:
-        """The parts' vectors end to end (B,D), before unit norm, of A (B,C,h,w).
-
-        Raises:
-            ShapeError: another number of channels.
-        """
+        """The parts' vectors end to end (B,D), before unit norm, of A (B,C,h,w)."""
         pooled = self.pool(feature_map).unbind(1)
         return torch.cat([part.apply_neck(one) for part, one in zip(self._necks(), pooled, strict=True)], dim=1)
 
@@ -96,17 +88,11 @@ class PCBHead(Head):
         return not self.is_refined and all(part.has_closed_form for part in self._necks())
 
     def averaged_gradient(self, feature_map: Tensor, u: Tensor) -> Tensor:
-        """See `Head.averaged_gradient`: the stripes' own, each by the share of the positions that it has.
-
-        Raises:
-            ConfigError: `has_closed_form` is False.
-            ShapeError: u is not (B,D), or another number of channels.
-        """
+        """See `Head.averaged_gradient`: the stripes' own, each by the share of the positions that it has."""
         if self.is_refined:
             raise ConfigError("no closed form for refined parts: use autograd")
-        self._check(feature_map)
-        if u.ndim != 2 or u.shape[1] != self.dim:
-            raise ShapeError(f"expected u of shape (B, {self.dim}), got {tuple(u.shape)}")
+        check_map(feature_map, self.channels)
+        check_vector(u, self.dim)
         h = feature_map.shape[2]
         total = feature_map.new_zeros(feature_map.shape[:2])  # (B,C)
         us = torch.split(u, [part.dim for part in self._necks()], dim=1)
@@ -129,7 +115,3 @@ class PCBHead(Head):
 
     def _necks(self) -> list[PooledHead]:
         return [cast("PooledHead", part) for part in self.parts]
-
-    def _check(self, feature_map: Tensor) -> None:
-        if feature_map.ndim != 4 or feature_map.shape[1] != self.channels:
-            raise ShapeError(f"expected a feature map (B, {self.channels}, h, w), got {tuple(feature_map.shape)}")

@@ -17,11 +17,7 @@ _PROBE = (128, 192)
 
 @torch.inference_mode()
 def keep_last_size(trunk: nn.Module, name: str) -> None:
-    """Sets the stride of the trunk's last convolutions that halve the map to 1, in place. No weight changes.
-
-    Args:
-        trunk: (B,3,H,W) -> (B,C,h,w), in eval mode, on the CPU.
-        name: of the network, for the message.
+    """Sets the stride of the last convolutions that halve the map of a trunk `name` (eval mode, CPU) to 1, in place.
 
     Raises:
         ConfigError: the network halves its map there in another way, such as by pooling.

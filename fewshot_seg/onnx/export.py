@@ -10,7 +10,6 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,10 +21,9 @@ from fewshot_seg.attention.maps import attention_maps
 from fewshot_seg.attention.weighting import pair_weights
 from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.network.embedding import Embedder, Embedding
+from fewshot_seg.network.weights import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
     from onnx import ModelProto
 
@@ -61,14 +59,7 @@ class OnnxModel:
 
 
 class WithAttention(nn.Module):
-    """What the graph computes: (images, partners) -> (vectors, feature maps, attention); see `OnnxModel`.
-
-    The trunk itself runs, not its folded copy: the exporter folds by itself.
-
-    Args:
-        embedder: its head must have a closed form of attention.
-        through_norm: of attention.
-    """
+    """What the graph computes, see `OnnxModel`. The trunk itself runs: the exporter folds by itself."""
 
     def __init__(self, embedder: Embedder, through_norm: bool) -> None:
         super().__init__()
@@ -122,13 +113,7 @@ def export_onnx(embedder: Embedder, *, through_norm: bool = False) -> OnnxModel:
 
 
 def largest_difference(content: bytes, model: nn.Module, inputs: Sequence[Tensor]) -> float:
-    """How far onnxruntime's outputs are from torch's, by each output's largest value where that is above 1.
-
-    Args:
-        content: of an ONNX file.
-        model: the same in torch.
-        inputs: of both.
-    """
+    """How far the outputs of an ONNX file's content are from the same model's in torch, as `TOLERANCE` counts."""
     with torch.inference_mode():
         expected = [one.numpy() for one in model(*inputs)]
     found = run_onnx(content, *(one.numpy() for one in inputs))
@@ -149,8 +134,12 @@ def run_onnx(content: bytes, images: NDArray[np.float32], partners: NDArray[np.f
 
 def _graph(model: nn.Module, example: tuple[Tensor, Tensor]) -> ModelProto:
     batch = torch.export.Dim("batch", min=1)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # without its remarks on packages that aren't needed here
     try:
-        with _quiet():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 model,
                 example,
@@ -162,31 +151,18 @@ def _graph(model: nn.Module, example: tuple[Tensor, Tensor]) -> ModelProto:
                 verbose=False,
             )
     except Exception as error:  # torch's exporter wraps whatever it meets in several classes
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"torch cannot export this network to ONNX ({reason[0]}): try another version") from error
+        reason = first_line(error)
+        raise CheckpointError(f"torch cannot export this network to ONNX ({reason}): try another version") from error
+    finally:
+        logger.setLevel(level)
     assert program is not None
     return program.model_proto
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on packages that it doesn't need here."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def _example(embedder: Embedder, count: int) -> tuple[Tensor, Tensor]:
     """`count` images of noise, as the network takes them, and as many unit vectors."""
-    wanted = embedder.preprocessing
     generator = torch.Generator().manual_seed(count)
-    images = torch.randn(count, 3, *wanted.shape, generator=generator)
+    images = torch.randn(count, 3, *embedder.preprocessing.shape, generator=generator)
     partners = torch.randn(count, embedder.dim, generator=generator)
     return images, torch.nn.functional.normalize(partners, dim=1)
 

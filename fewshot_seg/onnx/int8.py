@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,13 +56,7 @@ def quantized(model: OnnxModel, embedder: Embedder, images: Sequence[ImageInput]
 
 
 def agreement(model: OnnxModel, other: OnnxModel, batches: Sequence[NDArray[np.float32]], dim: int) -> dict[str, Any]:
-    """How far another model's vectors are from a model's.
-
-    Args:
-        model: the one to compare with.
-        other: the other one.
-        batches: (1,3,H,W) each, as both take them.
-        dim: D of the vectors.
+    """How far another model's vectors (D,) are from a model's, for batches (1,3,H,W).
 
     Returns:
         "images", their number; the mean and the lowest cosine of an image's two vectors; and by how much, on
@@ -91,30 +84,30 @@ def _vectors(content: bytes, batches: Sequence[NDArray[np.float32]], dim: int) -
 def _quantize(plain: Path, small: Path, batches: Sequence[NDArray[np.float32]], dim: int) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+    waiting = iter([dict(zip(INPUTS, (batch, np.zeros((1, dim), np.float32)), strict=True)) for batch in batches])
+
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._waiting = iter(batches)
-
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            batch = next(self._waiting, None)
-            nobody = np.zeros((1, dim), np.float32)
-            return None if batch is None else dict(zip(INPUTS, (batch, nobody), strict=True))
+            return next(waiting, None)
 
+    root = logging.getLogger()
+    root.addFilter(_is_no_advice)
     try:
-        with _quiet():
-            quantize_static(
-                str(plain),
-                str(small),
-                Reader(),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(_QUANTIZED),
-                nodes_to_exclude=_after_last_convolution(plain),
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-            )
+        quantize_static(
+            str(plain),
+            str(small),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(_QUANTIZED),
+            nodes_to_exclude=_after_last_convolution(plain),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
     except Exception as error:  # whatever a network's graph makes of onnxruntime's tools
         raise CheckpointError(f"onnxruntime cannot quantize this network ({error}): leave --int8 out") from error
+    finally:
+        root.removeFilter(_is_no_advice)
 
 
 def _after_last_convolution(plain: Path) -> list[str]:
@@ -126,11 +119,6 @@ def _after_last_convolution(plain: Path) -> list[str]:
     return [node.name for node in list(nodes)[last + 1 :]]
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without onnxruntime's advice to prepare the model, which the exporter has done."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    """Not what onnxruntime's tools say to the root logger: to prepare the model, which the exporter has done."""
+    return record.levelno >= logging.ERROR or "onnxruntime" not in record.pathname

@@ -80,7 +80,7 @@ def test_bad_files_are_told_in_a_line(tmp_path: Path) -> None:
         "other": "is no matcher",
         "cut": "damaged",
         "text": "damaged",
-        "newer": "update fewshot-seg",
+        "newer": "upgrade fewshot-seg",
         "lacking": "damaged header",
         "wrong": "matcher's description",
     }
