@@ -12,7 +12,7 @@ from eval.retrieval.data import RetrievalImages, paired
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.reid.rules import Identities
+from fewshot_seg.reid.ranking import Identities
 
 KINDS: Final = ("market", "duke", "cuhk03", "msmt17", "veri", "vehicleid", "csv", "named")
 DISTRACTORS: Final = "0000"

@@ -16,9 +16,17 @@ from eval.measures.bootstrap import group_sums, interval, resample
 from eval.retrieval.data import RetrievalImages
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.reid.expansion import ExpansionOptions, expand_queries
-from fewshot_seg.reid.ranking import QueryScores, score_rows, similarity_rows
+from fewshot_seg.reid.ranking import (
+    Identities,
+    QueryScores,
+    Rule,
+    masks,
+    one_each,
+    other_cameras,
+    score_rows,
+    similarity_rows,
+)
 from fewshot_seg.reid.rerank import KReciprocal, RerankOptions
-from fewshot_seg.reid.rules import Identities, Rule, masks, one_each, other_cameras
 from fewshot_seg.streams import Track
 
 SHOWN: Final = 10

@@ -211,8 +211,7 @@ def _answers(place: _Place, asked: list[Query], options: SearchOptions) -> Itera
     from fewshot_seg.commands.search_sheets import refuse_gallery
     from fewshot_seg.commands.searching import Answer
     from fewshot_seg.errors import FewShotError
-    from fewshot_seg.reid.gallery import query_cameras
-    from fewshot_seg.reid.search import search_gallery
+    from fewshot_seg.reid.search import query_cameras, search_gallery
 
     index = _open(place)
     refuse_gallery(index, place.outputs)
@@ -231,7 +230,7 @@ def _open(place: _Place) -> Index:
     """The gallery's index, or one of the folder's images, made now."""
     from fewshot_seg.commands.indexes import open_index
     from fewshot_seg.errors import ConfigError
-    from fewshot_seg.reid.gallery import read_items
+    from fewshot_seg.reid.search import read_items
     from fewshot_seg.retrieval.folder import NAME
     from fewshot_seg.retrieval.index import Index
 

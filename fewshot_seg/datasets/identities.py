@@ -183,7 +183,7 @@ def vehicleid(root: Path, split: str, *, vehicles: int = 800, check_counts: bool
     """The images of train_list.txt ("train") or of VehicleID's test list of so many `vehicles`, one of `SIZES`.
 
     The benchmark draws one image of each test vehicle as the gallery and asks with all others
-    (`fewshot_seg.reid.rules.one_each`), so "test", "query" and "gallery" are the same images here.
+    (`fewshot_seg.reid.ranking.one_each`), so "test", "query" and "gallery" are the same images here.
 
     Raises:
         ConfigError: no such test list.

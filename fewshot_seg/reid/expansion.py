@@ -19,16 +19,12 @@ from fewshot_seg.retrieval.exact import top_k
 class ExpansionOptions:
     """How queries are expanded.
 
-    Attributes:
-        number: of nearest gallery entries that are taken in, >= 1.
-        alpha: power of their similarity that they are weighted by, >= 0.
-
     Raises:
         ConfigError: a value that cannot be.
     """
 
-    number: int = 3
-    alpha: float = 0.0
+    number: int = 3  # of nearest gallery entries that are taken in, >= 1
+    alpha: float = 0.0  # power of their similarity that they are weighted by, >= 0
 
     def __post_init__(self) -> None:
         if self.number < 1 or not 0 <= self.alpha < torch.inf:
@@ -40,14 +36,8 @@ def expand_queries(
 ) -> Tensor:
     """Queries moved towards their nearest gallery entries, whoever these are: no identity or camera is looked at.
 
-    Args:
-        queries: (Q,D) of unit norm.
-        gallery: (G,D) of unit norm.
-        options: the defaults if None.
-        own: (Q,) int64: each query's own row in the gallery, which is passed over; -1 for one that isn't in it.
-
-    Returns:
-        (Q,D) of unit norm.
+    Vectors (Q,D) and (G,D), and the result (Q,D), are of unit norm. `own` (Q,) int64 is each query's own row in the
+    gallery, which is passed over; -1 for one that isn't in it.
 
     Raises:
         ShapeError: shapes that don't belong together.

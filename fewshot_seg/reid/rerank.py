@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, ShapeError
-from fewshot_seg.reid.rows import Rows, cat, from_cells
 from fewshot_seg.streams import Track, untracked
 
 _CELLS: Final = 8_000_000  # numbers of one kind that are held at a time
@@ -51,22 +50,14 @@ class RerankOptions:
 
 
 def rerank(queries: Tensor, gallery: Tensor, options: RerankOptions | None = None) -> Tensor:
-    """The re-ranked distances of every query to every gallery entry.
-
-    Args:
-        queries: (Q,D).
-        gallery: (G,D).
-        options: the published defaults if None.
-
-    Returns:
-        (Q,G) in [0, 1], smaller is nearer. For more than fits use `KReciprocal.distance_rows`.
+    """The re-ranked distances (Q,G) in [0, 1] of queries (Q,D) to a gallery (G,D), all of them in memory.
 
     Raises:
         ShapeError: shapes that don't belong together, or values that are no numbers.
     """
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
-        shapes = tuple(queries.shape), tuple(gallery.shape)
-        raise ShapeError(f"expected queries (Q,D) and gallery (G,D), got {shapes[0]} and {shapes[1]}")
+        found, others = tuple(queries.shape), tuple(gallery.shape)
+        raise ShapeError(f"expected queries (Q,D) and gallery (G,D), got {found} and {others}")
     index = KReciprocal(torch.cat([queries, gallery]), options)
     rows = list(index.distance_rows(len(queries)))
     return torch.cat(rows) if rows else queries.new_zeros((0, len(gallery)))
@@ -100,8 +91,8 @@ class KReciprocal:
 
     def distance_rows(self, queries: int) -> Iterator[Tensor]:
         """The distances (q,G) of some of the first `queries` images at a time to all that come after them."""
-        images, last = torch.arange(len(self._vectors), device=self._vectors.device), len(self._vectors)
-        yield from self.distances(images[:queries], slice(queries, last))
+        images = torch.arange(queries, device=self._vectors.device)
+        yield from self.distances(images, slice(queries, len(self._vectors)))
 
     def distances(self, rows: Tensor, columns: slice) -> Iterator[Tensor]:
         """The distances (q,M) of some of the images `rows` (Q,) at a time to the M images of `columns`.
@@ -143,7 +134,7 @@ class KReciprocal:
             index[some] = squared.sort(dim=1, stable=True).indices[:, :depth]
         return index, largest
 
-    def _encoded(self) -> Rows:
+    def _encoded(self) -> _Rows:
         """V (equations 3 to 5): for each image the weights of its reciprocal neighbours, which add up to 1."""
         near = self._nearest[:, : self.options.k1 + 1]  # (N,a)
         half = self._nearest[:, : round(self.options.k1 / 2) + 1]  # (N,b)
@@ -152,13 +143,12 @@ class KReciprocal:
         parts = []
         steps = torch.split(images, max(1, _CELLS // (near.shape[1] ** 2 * half.shape[1])))
         for some in self._track(steps, len(steps), "reciprocal neighbours"):
-            members = near[some], mutual[some]
             of_members = half[near[some]], mutual_half[near[some]]
-            place, column = _sets(members, of_members, len(near))
+            place, column = _sets((near[some], mutual[some]), of_members, len(near))
             weight = self._weights(some[place], column)
             total = torch.zeros(len(some), dtype=weight.dtype, device=weight.device).index_add_(0, place, weight)
-            parts.append(from_cells(place, column, weight / total[place], (len(some), len(near))))
-        return cat(parts)
+            parts.append(_from_cells(place, column, weight / total[place], (len(some), len(near))))
+        return _cat(parts)
 
     def _weights(self, row: Tensor, column: Tensor) -> Tensor:
         """exp(-d) of pairs (n,) of images, d being divided by the largest distance of the first (equation 5)."""
@@ -170,7 +160,7 @@ class KReciprocal:
             weights.append(torch.exp(-squared / self._furthest[a]))
         return torch.cat(weights) if weights else self._norms[:0]
 
-    def _averaged(self, codes: Rows) -> Rows:
+    def _averaged(self, codes: _Rows) -> _Rows:
         """Each image's V is the mean of its k2 nearest images' (equation 11)."""
         if self.options.k2 == 1:
             return codes
@@ -179,10 +169,10 @@ class KReciprocal:
         for some in torch.split(near, max(1, _CELLS // 4 // (near.shape[1] * max(1, int(codes.lengths.max()))))):
             place, column, value = codes.gather(some.flatten())
             row = place // some.shape[1]
-            parts.append(from_cells(row, column, value / some.shape[1], (len(some), len(near))))
-        return cat(parts)
+            parts.append(_from_cells(row, column, value / some.shape[1], (len(some), len(near))))
+        return _cat(parts)
 
-    def _shares(self, rows: Tensor, by_column: Rows, width: int) -> list[Tensor]:
+    def _shares(self, rows: Tensor, by_column: _Rows, width: int) -> list[Tensor]:
         """The images `rows` in parts that are compared at once: few enough for rows, and for values that meet."""
         place, column, _ = self._codes.gather(rows)
         meet = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
@@ -193,13 +183,71 @@ class KReciprocal:
         _, counts = torch.unique_consecutive(part, dim=1, return_counts=True)
         return list(torch.split(rows, counts.tolist())) if len(rows) else []
 
-    def _shared(self, rows: Tensor, by_column: Rows, width: int) -> Tensor:
+    def _shared(self, rows: Tensor, by_column: _Rows, width: int) -> Tensor:
         """(q,M): for each pair the sum of the smaller ones of their values (equation 8)."""
         place, column, value = self._codes.gather(rows)
         at, other, others_value = by_column.gather(column)
         shared = torch.zeros(len(rows) * width, dtype=value.dtype, device=value.device)
         shared.index_add_(0, place[at] * width + other, torch.minimum(value[at], others_value))
         return shared.reshape(len(rows), width)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """An (N,M) matrix by compressed sparse rows: row i's values are those from `start[i]` to before `start[i + 1]`."""
+
+    start: Tensor  # (N + 1,) int64
+    column: Tensor  # (nnz,) int64, ascending in each row
+    value: Tensor  # (nnz,)
+    width: int  # M
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        """(N,) int64: how many values each row has."""
+        return self.start.diff()
+
+    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The values of rows (K,), one row after the other: (n,) which of the K, (n,) columns, (n,) values."""
+        lengths = self.lengths[rows]
+        place = torch.arange(len(rows), device=rows.device).repeat_interleave(lengths)
+        before = lengths.cumsum(0) - lengths
+        at = torch.arange(len(place), device=rows.device) + (self.start[rows] - before)[place]
+        return place, self.column[at], self.value[at]
+
+    def transpose(self) -> _Rows:
+        """The (M,N) matrix."""
+        row = torch.arange(len(self), device=self.column.device).repeat_interleave(self.lengths)
+        order = self.column.argsort(stable=True)
+        return _Rows(_starts(self.column, self.width), row[order], self.value[order], len(self))
+
+    def rows(self, first: int, last: int) -> _Rows:
+        """The rows from `first` to before `last`."""
+        start = self.start[first : last + 1]
+        held = slice(int(start[0]), int(start[-1]))
+        return _Rows(start - start[0], self.column[held], self.value[held], self.width)
+
+
+def _from_cells(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> _Rows:
+    """The matrix of these cells, (n,) each; values of one cell are added up."""
+    key, place = torch.unique(row * shape[1] + column, return_inverse=True)
+    summed = torch.zeros(len(key), dtype=value.dtype, device=value.device).index_add_(0, place, value)
+    return _Rows(_starts(key // shape[1], shape[0]), key % shape[1], summed, shape[1])
+
+
+def _cat(parts: list[_Rows]) -> _Rows:
+    """The rows of several matrices of one width, one below the other."""
+    lengths = torch.cat([part.lengths for part in parts])
+    start = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    column, value = (torch.cat([getattr(part, name) for part in parts]) for name in ("column", "value"))
+    return _Rows(start, column, value, parts[0].width)
+
+
+def _starts(row: Tensor, number: int) -> Tensor:
+    """(number + 1,) int64 from the row of each value."""
+    return torch.cat([row.new_zeros(1), row.bincount(minlength=number).cumsum(0)])
 
 
 def _smallest(distances: Tensor, depth: int) -> tuple[Tensor, Tensor]:
@@ -226,13 +274,8 @@ def _mutual(near: Tensor) -> Tensor:
 def _sets(members: tuple[Tensor, Tensor], of_members: tuple[Tensor, Tensor], images: int) -> tuple[Tensor, Tensor]:
     """R*: the reciprocal neighbours R and, of each of these, its own nearer ones if R has two thirds (equation 4).
 
-    Args:
-        members: (n,a) candidates of R, and whether each is in it.
-        of_members: (n,a,b) the half as many nearest of each candidate, and whether these are reciprocal.
-        images: N.
-
-    Returns:
-        (nnz,) row, (nnz,) image: each pair once, in order.
+    Of (n,a) candidates of R, and whether each is in it, and the (n,a,b) half as many nearest of each candidate, and
+    whether these are reciprocal: (nnz,) rows and (nnz,) images, each pair once, in order.
     """
     near, mutual = members
     half, mutual_half = of_members

@@ -1,21 +1,30 @@
-"""Searching a gallery for who is in a query: cosine, query expansion, re-ranking, and what becomes of its camera."""
+"""A gallery of cameras, and who is in it: cosine, query expansion, re-ranking, and what becomes of a query's camera.
+
+A gallery is an index with the columns id and camera. It needs neither, but `SearchOptions.same_camera` does.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from fewshot_seg.datasets.class_folder import PATTERN
+from fewshot_seg.datasets.identities import FOLDERS, JUNK
+from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
 from fewshot_seg.imaging.images import load_batch
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.reid.expansion import ExpansionOptions, expand_queries
-from fewshot_seg.reid.gallery import CAMERA
 from fewshot_seg.reid.ranking import similarity_rows
 from fewshot_seg.reid.rerank import KReciprocal, RerankOptions
 from fewshot_seg.retrieval.index import Index
@@ -23,6 +32,53 @@ from fewshot_seg.retrieval.search import Hit, Maps, maps_of
 from fewshot_seg.streams import Track, untracked
 
 SameCamera = Literal["keep", "drop"]
+
+_ID: Final = "id"
+_CAMERA: Final = "camera"
+_NAME: Final = re.compile(PATTERN)
+
+
+class Items(NamedTuple):
+    """What `Index.build` takes: paths, and for each of them the columns id and camera."""
+
+    paths: list[str]
+    columns: dict[str, list[str]]
+
+
+def read_items(folder: Path, pattern: str | None = None) -> Items:
+    """The images of a folder, searched through, or of a data set's gallery in Market-1501's layout; junk is left out.
+
+    Args:
+        folder: the folder, or the one that holds bounding_box_test.
+        pattern: tells id and camera from a path, see `datasets.class_folder.named`; NAME_c1... or NAME_cam1... if None.
+
+    Raises:
+        DataError: no images, or names that tell no id. ConfigError: an impossible pattern.
+    """
+    if pattern is None and (folder / FOLDERS["gallery"]).is_dir():
+        images = load_dataset("market", folder, "gallery", check_counts=False)
+    else:
+        images = load_dataset("named", folder, "test", train_classes=0, pattern=pattern)
+    kept = [place for place, label in enumerate(images.labels) if images.names[label] != JUNK]
+    if not kept:
+        raise DataError(f"{folder}: holds junk alone (identity {JUNK}); give a gallery")
+    columns = {_ID: [images.names[images.labels[place]] for place in kept]}
+    if images.cameras is not None:
+        columns[_CAMERA] = [str(images.cameras[place]) for place in kept]
+    return Items([str(images.paths[place]) for place in kept], columns)
+
+
+def query_cameras(index: Index, queries: Sequence[str]) -> list[str | None]:
+    """The camera of each query: what the index says of the same file, else what its name tells, else None."""
+    known = index.columns.get(_CAMERA, [])
+    cameras = {os.path.realpath(index.location(row)): camera for row, camera in enumerate(known)}
+    return [cameras.get(os.path.realpath(query)) or camera_of(query) for query in queries]
+
+
+def camera_of(path: str) -> str | None:
+    """What a file's name tells of its camera: 0002_c1s1_000451_03.jpg is of camera 1."""
+    match = _NAME.fullmatch(Path(path).stem)
+    return None if match is None else str(int(match["camera"]))
 
 
 @dataclass(frozen=True)
@@ -60,12 +116,7 @@ def search_gallery(
 ) -> Iterator[list[Hit] | FewShotError]:
     """Each query's hits, the best first, of equal ones the one that was indexed first.
 
-    Args:
-        index: the gallery; with the column camera where `same_camera` is "drop".
-        queries: image files.
-        cameras: of each query, as the index writes them; None where it isn't known.
-        options: the defaults if None.
-        track: shows progress.
+    `cameras` are the queries', as the index writes them; None where one isn't known.
 
     Yields:
         A query's hits, whose score is the cosine, or with re-ranking 1 - the distance; for a query that can't be read,
@@ -76,34 +127,21 @@ def search_gallery(
     """
     options = options or SearchOptions()
     drop = options.same_camera == "drop"
-    known = index.columns.get(CAMERA)
+    known = index.columns.get(_CAMERA)
     if drop and known is None:
-        raise ConfigError(f"leaving out the query's camera needs an index with a column {CAMERA!r}; build it with one")
+        raise ConfigError(f"leaving out the query's camera needs an index with a column {_CAMERA!r}; build it with one")
     show = track or untracked
     read = [
         _vector(query, camera, index.embedder, drop)
         for query, camera in show(list(zip(queries, cameras, strict=True)), len(queries), "reading queries")
     ]
     vectors = [one for one in read if isinstance(one, Tensor)]
-    allowed = _Allowed(known if drop else None)
     asked = [camera for camera, one in zip(cameras, read, strict=True) if isinstance(one, Tensor)]
     rows = _rows(index, torch.stack(vectors), options, track) if vectors else iter(())
-    found = _best(rows, asked, allowed, len(index) if options.k is None else options.k)
+    taken = np.array([_plain(camera) for camera in known]) if drop and known is not None else None
+    found = _best(rows, asked, taken, len(index) if options.k is None else options.k)
     for query, one in zip(queries, read, strict=True):
         yield one if isinstance(one, FewShotError) else _hits(index, query, *next(found))
-
-
-class _Allowed:
-    """Which gallery entries may stand in a query's list, by its camera."""
-
-    def __init__(self, cameras: Sequence[str] | None) -> None:
-        self._cameras = None if cameras is None else np.array([_plain(one) for one in cameras])
-
-    def mask(self, camera: str | None) -> Tensor | None:
-        """(G,) bool; None for all of them."""
-        if self._cameras is None or camera is None:
-            return None
-        return torch.from_numpy(self._cameras != _plain(camera))
 
 
 def _plain(camera: str) -> str:
@@ -133,15 +171,16 @@ def _rows(index: Index, queries: Tensor, options: SearchOptions, track: Track | 
 
 
 def _best(
-    rows: Iterator[Tensor], cameras: Sequence[str | None], allowed: _Allowed, k: int
+    rows: Iterator[Tensor], cameras: Sequence[str | None], taken: NDArray[np.str_] | None, k: int
 ) -> Iterator[tuple[list[float], list[int]]]:
-    """Scores and gallery rows of each query's first k."""
+    """Scores and gallery rows of each query's first k, without those that its own camera has `taken` (G,)."""
     asked = iter(cameras)
     for part in rows:
         for scores in part.cpu():
-            mask = allowed.mask(next(asked))
+            camera = next(asked)
             order = scores.argsort(descending=True, stable=True)
-            order = order if mask is None else order[mask[order]]
+            if taken is not None and camera is not None:
+                order = order[torch.from_numpy(taken != _plain(camera))[order]]
             yield scores[order[:k]].tolist(), order[:k].tolist()
 
 

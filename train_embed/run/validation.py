@@ -14,8 +14,7 @@ from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.errors import DataError
 from fewshot_seg.network.embedder import Embedder
 from fewshot_seg.network.heads import PooledHead
-from fewshot_seg.reid.ranking import score_vectors
-from fewshot_seg.reid.rules import Identities
+from fewshot_seg.reid.ranking import Identities, score_rows, similarity_rows
 from fewshot_seg.retrieval.recall import recall_at_k
 from train_embed.data.loading import EvaluationLoader
 from train_embed.mining.similarity import MiningOptions, erased_similarities, similarity_survival
@@ -163,7 +162,8 @@ def reid_scores(f: Tensor, labels: Tensor, indices: Tensor, roles: Roles, ks: Se
         torch.tensor([place[i] for i in chosen if i in place], dtype=torch.int64)
         for chosen in (roles.queries, roles.gallery)
     )
-    found = score_vectors(f[queries], f[gallery], everyone.take(queries), everyone.take(gallery))
+    rows = similarity_rows(f[queries], f[gallery])
+    found = score_rows(rows, everyone.take(queries), everyone.take(gallery))[0]
     if not bool(found.answerable.any()):
         raise DataError("no query has an image of its identity from another camera in the gallery: nothing to validate")
     return {f"recall@{k}": share for k, share in found.cmc(ks).items()} | {"map": found.mean("ap")}

@@ -11,8 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewshot_seg.errors import ConfigError, ShapeError
-from fewshot_seg.reid.ranking import QueryScores, right_ranks, score, score_rows, score_vectors
-from fewshot_seg.reid.rules import Identities, masks, one_each, other_cameras
+from fewshot_seg.reid.ranking import (
+    Identities,
+    QueryScores,
+    masks,
+    one_each,
+    other_cameras,
+    right_ranks,
+    score,
+    score_rows,
+    similarity_rows,
+)
 from tests.fewshot_seg.reid.slow import ranked_list, scores_of
 
 
@@ -131,7 +140,7 @@ def test_vectors_are_scored_as_their_cosines_are():
     generator = torch.Generator().manual_seed(1)
     f = torch.nn.functional.normalize(torch.randn(30, 8, generator=generator, dtype=torch.float64), dim=1)
     shots = Identities(torch.arange(30) % 6, torch.arange(30) % 4, torch.arange(30))
-    by_vector = score_vectors(f[:10], f, shots.take(slice(10)), shots)
+    by_vector = score_rows(similarity_rows(f[:10], f), shots.take(slice(10)), shots)[0]
     by_row = score_rows([f[:10] @ f.T], shots.take(slice(10)), shots)[0]
     assert torch.equal(by_vector.ap, by_row.ap)
 
@@ -192,7 +201,7 @@ def test_what_cannot_be_ranked():
     with pytest.raises(ShapeError, match="similarities of 1 queries for 2"):
         score_rows([torch.zeros(1, 2)], ids, ids)
     with pytest.raises(ShapeError, match=r"\(Q,D\)"):
-        score_vectors(torch.zeros(2, 3), torch.zeros(2, 4), ids, ids)
+        score_rows(similarity_rows(torch.zeros(2, 3), torch.zeros(2, 4)), ids, ids)
 
 
 def test_no_queries_have_no_mean():

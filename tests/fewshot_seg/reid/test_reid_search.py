@@ -13,9 +13,8 @@ import torch
 import fewshot_seg as fs
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.reid.expansion import ExpansionOptions, expand_queries
-from fewshot_seg.reid.gallery import camera_of, query_cameras, read_items
 from fewshot_seg.reid.rerank import RerankOptions, rerank
-from fewshot_seg.reid.search import SearchOptions, search_gallery
+from fewshot_seg.reid.search import SearchOptions, camera_of, query_cameras, read_items, search_gallery
 from tests.eval.tiny import tiny_checkpoint
 from tests.fewshot_seg.command_line import error_line, fewshot, names_in
 from tests.fewshot_seg.reid.people import make_people
