@@ -64,14 +64,7 @@ def class_evidence(
 def class_shares(classifier: Tensor, own: Tensor, shown: Tensor, temperature: float = 1.0) -> Tensor:
     """How much of what two images share falls to each class: ``p_l q_l / sum_l p_l q_l`` of their probabilities.
 
-    Args:
-        classifier: (L,C), as in `class_evidence`. Its offsets are left out.
-        own: (B,C) mean of each image's map.
-        shown: (B,C) mean of the other image's, or of what counts of it.
-        temperature: of the softmax over classes, > 0.
-
-    Returns:
-        (B,L), >= 0, each row's sum 1.
+    Arguments as in `class_evidence`; gives (B,L), >= 0, each row's sum 1.
     """
     log_shares = sum(torch.log_softmax(pooled @ classifier.T / temperature, 1) for pooled in (own, shown))
     return torch.softmax(torch.as_tensor(log_shares), 1)

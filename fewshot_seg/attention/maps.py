@@ -39,15 +39,10 @@ NORM_EPS = 1e-12
 
 
 class Shots(NamedTuple):
-    """What K examples of one class show; the same for all images, or others for each of B (then with B in front).
+    """What K examples of one class show; the same for all images, or others for each of B (then with B in front)."""
 
-    Attributes:
-        vectors: (K,D) or (B,K,D) unit-norm embeddings.
-        means: (K,C) or (B,K,C) means of their feature maps.
-    """
-
-    vectors: Tensor
-    means: Tensor
+    vectors: Tensor  # (K,D) or (B,K,D) unit-norm embeddings
+    means: Tensor  # (K,C) or (B,K,C) means of their feature maps
 
 
 def shots_of(embedder: Embedder, emb: Embedding, foreground: Tensor | None = None) -> Shots:
@@ -56,13 +51,7 @@ def shots_of(embedder: Embedder, emb: Embedding, foreground: Tensor | None = Non
     Args:
         embedder: its head makes the vectors of parts.
         emb: of the examples: feature_map (K,C,h,w), vector (K,D).
-        foreground: (K,h,w) in [0, 1], the part that counts; None means the whole image.
-
-    Returns:
-        Vectors (K,D) and means (K,C).
-
-    Raises:
-        ShapeError: a foreground that doesn't belong to the maps.
+        foreground: (K,h,w) in [0, 1], the part that counts; None means the whole image. ShapeError for another shape.
     """
     feature_map = emb.feature_map
     if foreground is None:
@@ -155,11 +144,17 @@ def attention_maps(
             f"got {tuple(w.shape)}"
         )
     head = embedder.head
-    closed_form_head = _closed_form_head(head, method)
-    if closed_form_head is None:
-        alpha = _autograd(head, feature_map, w, through_norm)
+    if method not in get_args(Method):
+        raise ConfigError(f"unknown method {method!r}: choose {', '.join(get_args(Method))}")
+    if method != "autograd" and isinstance(head, Head) and head.has_closed_form:
+        alpha = _closed_form(head, feature_map, w, through_norm)
+    elif method == "closed_form":
+        raise ConfigError(
+            f"{type(head).__name__} has no closed form (another module, or batch norm in training mode): "
+            "use method='autograd'"
+        )
     else:
-        alpha = _closed_form(closed_form_head, feature_map, w, through_norm)
+        alpha = _autograd(head, feature_map, w, through_norm)
     return torch.einsum("bc,bchw->bhw", alpha.to(feature_map.dtype), feature_map).relu()
 
 
@@ -171,33 +166,22 @@ def tuple_maps(
     Args:
         embedder: as in `attention_maps`.
         tuples: the embeddings of the tuples' first images, second images and so on, each with feature_map
-            (B,C,h,w) and vector (B,D).
+            (B,C,h,w) and vector (B,D). ShapeError where there are none, or of different shapes.
         w: (B,D), one weight vector for each tuple.
         method: as in `attention_maps`.
         through_norm: as in `attention_maps`.
 
     Returns:
         As many (B,h,w) maps as `tuples` has entries.
-
-    Raises:
-        ShapeError: no entries, or shapes that don't belong together.
-        ConfigError: as in `attention_maps`.
     """
     if not tuples or any(e.feature_map.shape != tuples[0].feature_map.shape for e in tuples):
         raise ShapeError(f"expected feature maps of one shape, got {[tuple(e.feature_map.shape) for e in tuples]}")
-    joined = Embedding(torch.cat([e.feature_map for e in tuples]), torch.cat([e.vector for e in tuples]))
-    maps = attention_maps(embedder, joined, w.repeat(len(tuples), 1), method, through_norm)
+    maps = attention_maps(embedder, Embedding.joined(tuples), w.repeat(len(tuples), 1), method, through_norm)
     return maps.chunk(len(tuples))
 
 
 def scale_maps(maps: Tensor) -> Tensor:
-    """Each map divided by its largest value, so that it lies in [0, 1]; a map of zeros stays zeros.
-
-    Args:
-        maps: (B,h,w), >= 0.
-
-    Returns:
-        (B,h,w) in [0, 1].
+    """Each map (B,h,w) >= 0 divided by its largest value, so that it lies in [0, 1]; a map of zeros stays zeros.
 
     Raises:
         ShapeError: not (B,h,w).
@@ -260,17 +244,3 @@ def _autograd(head: nn.Module, feature_map: Tensor, w: Tensor, through_norm: boo
         score = (constant.to(f.dtype) * f).sum()
         (gradient,) = torch.autograd.grad(score, a, create_graph=differentiable)
     return gradient.mean(dim=(2, 3))
-
-
-def _closed_form_head(head: nn.Module, method: Method) -> Head | None:
-    """The head, if the closed form is to be used with it."""
-    if method not in get_args(Method):
-        raise ConfigError(f"unknown method {method!r}: choose {', '.join(get_args(Method))}")
-    if method != "autograd" and isinstance(head, Head) and head.has_closed_form:
-        return head
-    if method == "closed_form":
-        raise ConfigError(
-            f"{type(head).__name__} has no closed form (another module, or batch norm in training mode): "
-            "use method='autograd'"
-        )
-    return None

@@ -30,7 +30,7 @@ def pair_weights(f1: Tensor, f2: Tensor, same: bool | Tensor = True) -> Tensor:
         w (B,D), within [0, 1] for non-negative embeddings and [-1, 2] for signed ones.
 
     Raises:
-        ShapeError: the embeddings differ in shape or aren't (B,D), or `same` isn't (B,).
+        ShapeError: shapes that don't belong together.
     """
     _check_vectors(f1, f2)
     difference = (f1 - f2).abs()
@@ -44,37 +44,25 @@ def pair_weights(f1: Tensor, f2: Tensor, same: bool | Tensor = True) -> Tensor:
 
 
 def triplet_weights(fa: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
-    """Weights of a triplet, ``(1 - |fa - fp|) * |fa - fn|``: shared with the positive, not with the negative.
+    """Weights w (B,D) of a triplet, ``(1 - |fa - fp|) * |fa - fn|``: shared with the positive, not with the negative.
 
     Args:
-        fa: (B,D) unit-norm embeddings of the anchors.
+        fa: (B,D) unit-norm embeddings of the anchors. ShapeError where the others' shape is another.
         fp: (B,D) of the positives.
         fn: (B,D) of the negatives.
-
-    Returns:
-        w (B,D).
-
-    Raises:
-        ShapeError: the embeddings differ in shape or aren't (B,D).
     """
     _check_vectors(fa, fp, fn)
     return (1 - (fa - fp).abs()) * (fa - fn).abs()
 
 
 def quadruplet_weights(fa: Tensor, fp: Tensor, fn1: Tensor, fn2: Tensor) -> Tensor:
-    """Weights of a quadruplet, ``(1 - |fa - fp|) * |fa - fn1| * |fa - fn2|``.
+    """Weights w (B,D) of a quadruplet, ``(1 - |fa - fp|) * |fa - fn1| * |fa - fn2|``; fn2 is of a third class.
 
     Args:
-        fa: (B,D) unit-norm embeddings of the anchors.
-        fp: (B,D) of the positives.
-        fn1: (B,D) of the first negatives.
-        fn2: (B,D) of the second, of a third class.
-
-    Returns:
-        w (B,D).
-
-    Raises:
-        ShapeError: the embeddings differ in shape or aren't (B,D).
+        fa: as in `triplet_weights`, and so on.
+        fp: of the positives.
+        fn1: of the first negatives.
+        fn2: of the second.
     """
     _check_vectors(fa, fp, fn1, fn2)
     return triplet_weights(fa, fp, fn1) * (fa - fn2).abs()
@@ -88,23 +76,18 @@ def shot_weights(
     weighting: Weighting = "paper",
     rejection: float = 0.5,
 ) -> Tensor:
-    """Weights of an anchor against any number of positives, and of negatives from any number of other classes.
+    """Weights w (B,D) of anchors against any number of positives, and of negatives from any number of other classes.
 
-    **How shots are combined.** The shots of one class are *averaged*: each is a sample of the same class, so a
-    dimension that most of them share counts, and one odd shot can't veto it (a product would let it). The other
-    *classes* combine as the paper's tuples do: a dimension must tell the anchor's class from every one of them.
-    With one positive and 0, 1 or 2 one-shot negative classes "paper" is exactly `pair_weights` (same class),
-    `triplet_weights` and `quadruplet_weights`.
+    The shots of one class are *averaged*: a dimension that most of them share counts, and one odd shot can't veto it,
+    as in a product. The other *classes* combine as the paper's tuples do: a dimension must tell the anchor's class
+    from every one of them.
 
-    **Weightings.**
-
-    - "paper": ``mean_k(1 - |fa - fp_k|) * prod_c mean_j |fa - fn_cj|``.
-    - "overlap": ``mean_k o(fa, fp_k) - rejection * max_c mean_j o(fa, fn_cj)`` (the largest by
-      magnitude), where ``o(f, g)`` is the smaller of the two magnitudes, signed, where f and g agree in sign,
-      and 0 elsewhere. The paper's recipe gives a dimension that is near zero in both images the full weight 1;
-      here it gets none, which makes the maps of untrained ImageNet features land on the object.
-    - "contributions": the same with ``o(f, g) = |f * g|``, signed as f, where f and g agree in sign: what a
-      dimension adds to the cosine of the two. For f, g >= 0 it is ``f * g``.
+    - "paper": ``mean_k(1 - |fa - fp_k|) * prod_c mean_j |fa - fn_cj|``: with one positive and 0, 1 or 2 one-shot
+      negative classes exactly `pair_weights` (same class), `triplet_weights` and `quadruplet_weights`.
+    - "overlap": ``mean_k o(fa, fp_k) - rejection * max_c mean_j o(fa, fn_cj)``, the largest by magnitude, of
+      `_overlap`. The paper's recipe gives a dimension that is near zero in both images the full weight 1; here it
+      gets none, which makes the maps of untrained ImageNet features land on the object.
+    - "contributions": the same of `_contribution`: what a dimension adds to the cosine of the two.
     - "grad-cam": ``mean_k fp_k - rejection * mean_j fn_cj`` of the one class c that is nearest to the anchor: the
       gradient, with regard to fa, of its mean cosine to the positives less that to the nearest other class. Brought
       to the map by `attention.attention_maps` it is Grad-CAM (Selvaraju et al., ICCV 2017) of that margin. A
@@ -116,9 +99,6 @@ def shot_weights(
         negatives: for each other class (K_c,D) or (B,K_c,D).
         weighting: one of the above.
         rejection: for all but "paper", how much of the nearest other class's part is taken away, >= 0.
-
-    Returns:
-        w (B,D).
 
     Raises:
         ShapeError: a shape is not as above, or a class has no shot. ConfigError: an unknown weighting.

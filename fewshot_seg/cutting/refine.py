@@ -89,17 +89,7 @@ def random_walk(image: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> NDArray[n
     """The pixels from which a random walker, slow to cross edges, sooner meets sure foreground than sure background.
 
     Unlike GrabCut it knows no colour models: only what is connected counts. Where one side has no sure pixel, the
-    trimap's own foreground is the result.
-
-    Args:
-        image: (h,w,3) uint8 RGB at working size.
-        seeds: (h,w) uint8, as `seeds.trimap` gives it; what is probable counts as unknown.
-
-    Returns:
-        (h,w) bool.
-
-    Raises:
-        ShapeError: image and seeds don't fit.
+    trimap's own foreground is the result. What is probable in the trimap counts as unknown; else as `grabcut`.
     """
     _check_fit(image, seeds)
     markers = np.where(seeds == FOREGROUND, 1, np.where(seeds == BACKGROUND, 2, 0))
@@ -113,14 +103,9 @@ def random_walk(image: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> NDArray[n
 
 
 def expected_iou(mask: NDArray[np.bool_], probability: NDArray[np.float32]) -> float:
-    """What a mask's IoU with the truth should be, going by each pixel's probability; no truth is needed.
+    """What the IoU of a mask (h,w) with the truth should be, by each pixel's probability (h,w) of being foreground.
 
-    Args:
-        mask: (h,w).
-        probability: (h,w) in [0, 1] of being foreground.
-
-    Returns:
-        The expected intersection over the expected union, in [0, 1]; 0 for an empty mask.
+    It is the expected intersection over the expected union, in [0, 1]; 0 for an empty mask.
     """
     inside = float(probability[mask].sum())
     union = float(mask.sum()) + float(probability.sum()) - inside

@@ -48,14 +48,9 @@ class SeedOptions:
 
 
 def threshold_of(attention: NDArray[np.float32], options: SeedOptions) -> float:
-    """The attention value from which on a position is (at least probable) foreground.
+    """The attention value, within (0, 1], from which on a position is (at least probable) foreground.
 
-    Args:
-        attention: (h,w) in [0, 1].
-        options: their `threshold` is used.
-
-    Returns:
-        A number within (0, 1]; for "otsu" of a map of one single value, that value.
+    Attention is (h,w) in [0, 1]; for "otsu" of a map of one single value it is that value.
 
     Raises:
         ShapeError: not (h,w), or empty.
@@ -80,15 +75,12 @@ def trimap(
     there is enough of both to refine is the refiner's business.
 
     Args:
-        attention: (h,w) in [0, 1], as `attention.scale_maps` gives it.
+        attention: (h,w) in [0, 1], as `attention.scale_maps` gives it. ShapeError otherwise.
         size: (H,W) of the trimap.
         options: thresholds; None means the defaults.
 
     Returns:
         (H,W) uint8 of BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND and PROBABLE_FOREGROUND.
-
-    Raises:
-        ShapeError: attention isn't (h,w), or a size of 0.
     """
     options = options or SeedOptions()
     threshold = threshold_of(attention, options)

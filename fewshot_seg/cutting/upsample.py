@@ -20,16 +20,11 @@ from fewshot_seg.errors import ShapeError
 
 Floats: TypeAlias = NDArray[np.float32]
 
-_SMOOTHING = 0.8
-"""Standard deviation, in small pixels, of the blur that takes the steps out of the mask."""
-_RADIUS = 3
-"""Small pixels to either side whose colours are averaged."""
-_TRUST = 0.4
-"""Weight of the colour's estimate where the two colours are far apart."""
-_NOISE = 1e-3
-"""Squared colour distance (scale 0..1) at which foreground and background are hard to tell apart."""
-_BAND = 0.02
-"""The band is where the smoothed mask lies between this and one minus this."""
+_SMOOTHING = 0.8  # standard deviation, in small pixels, of the blur that takes the steps out of the mask
+_RADIUS = 3  # small pixels to either side whose colours are averaged
+_TRUST = 0.4  # weight of the colour's estimate where the two colours are far apart
+_NOISE = 1e-3  # squared colour distance (scale 0..1) at which foreground and background are hard to tell apart
+_BAND = 0.02  # the band is where the smoothed mask lies between this and one minus this
 
 
 def upsample_mask(mask: NDArray[np.bool_], small: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.bool_]:

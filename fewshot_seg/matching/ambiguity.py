@@ -20,11 +20,8 @@ _ROUNDS = 8
 def likeness_of_parts(encoded: Encoded) -> float:
     """How alike the two halves are into which what an image shows of objects falls apart best.
 
-    Positions are weighted by objectness and split by their vectors to be matched: spherical 2-means, begun along the
-    direction in which they differ most.
-
-    Args:
-        encoded: of one image, without the batch: objectness (h,w), vectors (m,h,w).
+    The image comes without a batch: objectness (h,w), by which positions are weighted, and vectors (m,h,w), by which
+    they are split: spherical 2-means, begun along the direction in which they differ most.
 
     Returns:
         The cosine of the halves' mean vectors, in [-1, 1]; 1 where there are hardly any objects.

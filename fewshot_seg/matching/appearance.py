@@ -30,28 +30,20 @@ _SURE_POSITIONS = 10  # whose mean is how well a thing is found: one position al
 
 
 class Keys(NamedTuple):
-    """Positions of supports to compare with.
+    """Positions of supports to compare with."""
 
-    Attributes:
-        inside: (n,m) unit norm, of the object; at least one.
-        outside: (n',m) unit norm, of all else.
-    """
-
-    inside: Tensor
-    outside: Tensor
+    inside: Tensor  # (n,m) unit norm, of the object; at least one
+    outside: Tensor  # (n',m) unit norm, of all else
 
 
 class Past(NamedTuple):
     """What earlier frames of a sequence say of one object.
 
-    Attributes:
-        keys: of the frames that are remembered, on the grid of `FINE`.
-        distance: (h,w) >= 0, of each position from where the object was last, in lengths of the image's longer side;
-            None where that is not known, or a scene has changed.
+    The distance is that of each position from where the object was last, in lengths of the image's longer side.
     """
 
-    keys: Keys
-    distance: Tensor | None
+    keys: Keys  # of the frames that are remembered, on the grid of `FINE`
+    distance: Tensor | None  # (h,w) >= 0; None where that is not known, or a scene has changed
 
 
 def joined(maps: Mapping[str, Tensor], names: Iterable[str]) -> Tensor | None:
@@ -69,12 +61,7 @@ def joined(maps: Mapping[str, Tensor], names: Iterable[str]) -> Tensor | None:
 
 
 def keys_of(vectors: Tensor, foreground: Tensor) -> Keys:
-    """A support's positions as keys.
-
-    Args:
-        vectors: (m,h,w), from `joined`.
-        foreground: (h,w) in [0, 1]; where it is nowhere half, its largest value is the object.
-    """
+    """A support's positions (m,h,w) as keys, by a foreground (h,w) in [0, 1]: from half on, or its largest value."""
     inside = foreground >= min(_OBJECT, float(foreground.max()))
     return keys_where(vectors, inside, ~inside)
 

@@ -9,6 +9,8 @@ Shapes: B images, m dimensions, h x w positions, n keys.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,36 +28,21 @@ _AT_ONCE = {"cpu": 2**19, "other": 2**24}
 _COARSER = 2  # keys are averaged over this many positions a side: a quarter of them says as much, four times as fast
 
 
-class Keys:
-    """Positions to compare with.
+class Keys(NamedTuple):
+    """Positions to compare with."""
 
-    Attributes:
-        vectors: (B,m,n) unit norm.
-        foreground, background: (B,n) weights in [0, 1]; (0, 0) says nothing.
-    """
-
-    __slots__ = ("background", "foreground", "vectors")
-
-    def __init__(self, vectors: Tensor, foreground: Tensor, background: Tensor) -> None:
-        b, _, n = vectors.shape
-        if foreground.shape != (b, n) or background.shape != (b, n):
-            raise ShapeError(f"expected weights ({b},{n}), got {tuple(foreground.shape)}, {tuple(background.shape)}")
-        self.vectors, self.foreground, self.background = vectors, foreground, background
+    vectors: Tensor  # (B,m,n) unit norm
+    foreground: Tensor  # (B,n) weights in [0, 1]; where those of the background are 0, too, it says nothing
+    background: Tensor  # (B,n)
 
 
 def keys_of(vectors: Tensor, foreground: Tensor, known: Tensor | None = None) -> Keys:
-    """The keys of images whose foreground is known or guessed.
+    """The keys, n = (h // 2) * (w // 2), of images whose foreground is known or guessed.
 
     Args:
         vectors: (B,m,h,w) unit norm.
-        foreground: (B,h,w) in [0, 1]; the rest of each position is background.
+        foreground: (B,h,w) in [0, 1]; the rest of each position is background. ShapeError for another shape.
         known: (B,h,w) in [0, 1]: how much each position counts at all; None means fully.
-
-    Returns:
-        Keys with n = (h // 2) * (w // 2).
-
-    Raises:
-        ShapeError: shapes that don't belong together.
     """
     b, _, h, w = vectors.shape
     if foreground.shape != (b, h, w) or (known is not None and known.shape != (b, h, w)):
@@ -68,11 +55,23 @@ def keys_of(vectors: Tensor, foreground: Tensor, known: Tensor | None = None) ->
 
 def join(*parts: Keys) -> Keys:
     """The keys of several images as one set: it makes no difference in which of them a key stands."""
-    return Keys(
-        torch.cat([part.vectors for part in parts], 2),
-        torch.cat([part.foreground for part in parts], 1),
-        torch.cat([part.background for part in parts], 1),
-    )
+    return Keys(*(torch.cat(part, -1) for part in zip(*parts, strict=True)))
+
+
+def for_each_shot(keys: Keys, k: int) -> Keys:
+    """The keys of B queries for each of their B*K shots."""
+    return Keys(*(part.repeat_interleave(k, 0) for part in keys))
+
+
+def of_episodes(keys: Keys, b: int) -> Keys:
+    """The keys of B*K shots as B sets (B,m,K*n)."""
+    return Keys(*(part.view(b, -1, *part.shape[1:]).movedim(1, -2).flatten(-2) for part in keys))
+
+
+def of_other_shots(keys: Keys, k: int) -> list[Keys]:
+    """For each of B*K shots the keys of the others of its episode: shot j beside shot j + step."""
+    own = [part.view(-1, k, *part.shape[1:]) for part in keys]
+    return [Keys(*(torch.roll(part, -step, 1).flatten(0, 1) for part in own)) for step in range(1, k)]
 
 
 def similarities(vectors: Tensor, keys: Keys, sharpness: float | Tensor = 12.0) -> Tensor:
@@ -91,6 +90,10 @@ def similarities(vectors: Tensor, keys: Keys, sharpness: float | Tensor = 12.0) 
         ShapeError: images and keys that don't belong together.
     """
     b, m, h, w = vectors.shape
+    n = keys.vectors.shape[2]
+    if keys.foreground.shape != (b, n) or keys.background.shape != (b, n):
+        found = tuple(keys.foreground.shape), tuple(keys.background.shape)
+        raise ShapeError(f"expected weights ({b},{n}), got {found[0]}, {found[1]}")
     if keys.vectors.shape[:2] != (b, m):
         raise ShapeError(f"vectors {tuple(vectors.shape)} and keys {tuple(keys.vectors.shape)} don't belong together")
     queries = vectors.flatten(2)  # (B,m,hw)
@@ -135,3 +138,12 @@ def _soft_maxima(scaled: Tensor, vectors: Tensor, weights: Tensor, sharpness: fl
 def unit(vectors: Tensor) -> Tensor:
     """Vectors along dimension 1 brought to unit norm; zeros stay zeros."""
     return F.normalize(vectors, dim=1)
+
+
+def resized(maps: Tensor, size: torch.Size) -> Tensor:
+    """(B,c,h',w') -> (B,c,h,w): finer maps are averaged, coarser ones interpolated."""
+    if maps.shape[2:] == size:
+        return maps
+    if maps.shape[2] > size[0]:
+        return F.adaptive_avg_pool2d(maps, (size[0], size[1]))
+    return F.interpolate(maps, (size[0], size[1]), mode="bilinear", align_corners=False)

@@ -30,19 +30,12 @@ LAST: Final = "last"
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """One image's features, on the embedder's device.
+    """One image's features, on the embedder's device."""
 
-    Attributes:
-        maps: a layer's name -> its map (C,h,w); `LAST` is always there.
-        vector: f (D,), unit norm.
-        size: (H, W), the image's native size.
-        encoded: what the matcher says of it, each part without the batch; None without a matcher.
-    """
-
-    maps: Mapping[str, Tensor] = field(repr=False)
-    vector: Tensor = field(repr=False)
-    size: tuple[int, int]
-    encoded: Encoded | None = field(default=None, repr=False)
+    maps: Mapping[str, Tensor] = field(repr=False)  # a layer's name -> its map (C,h,w); `LAST` is always there
+    vector: Tensor = field(repr=False)  # f (D,), unit norm
+    size: tuple[int, int]  # (H, W), the image's native size
+    encoded: Encoded | None = field(default=None, repr=False)  # by the matcher, if there is one; without the batch
 
     @property
     def nbytes(self) -> int:
@@ -52,21 +45,13 @@ class Features:
 
 
 class Loaded(NamedTuple):
-    """An image that is ready for the network, or whose features are known.
+    """An image that is ready for the network, or whose features are known."""
 
-    Attributes:
-        size: (H, W), its native size.
-        image: (H, W, 3) uint8 RGB, where it was asked for.
-        tensor: (3, size, size), as the network takes it; None where the features are known.
-        features: where they are known.
-        key: what the cache knows it by; None without a cache.
-    """
-
-    size: tuple[int, int]
-    image: NDArray[np.uint8] | None
-    tensor: Tensor | None
-    features: Features | None
-    key: Hashable | None
+    size: tuple[int, int]  # (H, W), its native size
+    image: NDArray[np.uint8] | None  # (H, W, 3) RGB, where it was asked for
+    tensor: Tensor | None  # (3, size, size), as the network takes it; None where the features are known
+    features: Features | None  # where they are known
+    key: Hashable | None  # what the cache knows it by
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -195,14 +180,10 @@ class FeatureExtractor:
         self.layers = tuple(layers)
 
     def load(self, source: ImageInput, pixels: bool) -> Loaded:
-        """Reads and prepares an image as far as it needs it; the network isn't run.
-
-        Args:
-            source: as `images.read_image` takes it.
-            pixels: whether the image itself is wanted, even where its features are known.
+        """Reads and prepares an image as far as it needs it, with its pixels if they are wanted; runs no network.
 
         Raises:
-            ImageError, ShapeError: no readable image.
+            ImageError, ShapeError: as `images.read_image`.
         """
         key = None if self.cache is None else _file_key(source)  # before reading: a later change is a new key
         known = self._known(key)
@@ -219,27 +200,25 @@ class FeatureExtractor:
     @torch.inference_mode()
     def features(self, loaded: Sequence[Loaded]) -> list[Features]:
         """The features of images that were loaded, in order, with one pass where there is no cache."""
-        if self.cache is None:
+        if (cache := self.cache) is None:
             return self._encode(loaded)
-        return [one.features or self._cached(self.cache, one) for one in loaded]
 
-    def _cached(self, cache: FeatureCache, one: Loaded) -> Features:
-        return cache.get_or_make(one.key, lambda: self._encode([one])[0])
+        def cached(one: Loaded) -> Features:
+            return one.features or cache.get_or_make(one.key, lambda: self._encode([one])[0])
+
+        return [cached(one) for one in loaded]
 
     def _encode(self, loaded: Sequence[Loaded]) -> list[Features]:
         batch = torch.stack([one.tensor for one in loaded if one.tensor is not None])
-        return self._pass(batch, [one.size for one in loaded])
-
-    def _pass(self, batch: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Features]:
         wanted = dict.fromkeys((*self.layers, *(self.matcher.spec.layers if self.matcher is not None else ())))
         emb, layers = self.embedder.with_layers(batch.to(self.embedder.device), wanted)
         found = []
-        for place, size in enumerate(sizes):
+        for place, one in enumerate(loaded):
             encoded = self._encoded({name: layer[place] for name, layer in layers.items()})
             # Copies: a view would keep the whole batch alive. One layout, whatever the network's was.
             kept = {LAST: emb.feature_map, **{name: layers[name] for name in self.layers if name in layers}}
             maps = {name: layer[place].clone(memory_format=torch.contiguous_format) for name, layer in kept.items()}
-            found.append(Features(maps, emb.vector[place].clone(), size, encoded))
+            found.append(Features(maps, emb.vector[place].clone(), one.size, encoded))
         return found
 
     def _encoded(self, layers: Mapping[str, Tensor]) -> Encoded | None:
@@ -255,9 +234,8 @@ class FeatureExtractor:
     def _owned(self, key: Hashable | None) -> Hashable:
         """The key together with everything else that features depend on."""
         embedder = self.embedder
-        reads = self.matcher, self.layers
         runs = str(embedder.device), str(embedder.dtype), embedder.precision, embedder.preprocessing
-        return embedder, runs, reads, key
+        return embedder, runs, self.matcher, self.layers, key
 
 
 def as_embedding(features: Sequence[Features]) -> Embedding:

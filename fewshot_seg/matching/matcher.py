@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_seg.errors import CheckpointError, ShapeError
-from fewshot_seg.matching.correspondence import SIMILARITIES, Keys, similarities, unit
+from fewshot_seg.matching.correspondence import SIMILARITIES, Keys, resized, similarities, unit
 from fewshot_seg.matching.presence import Presence
 
 EVIDENCE = 4
-"""Maps of similarity attention and class evidence that `decide` takes, see `matching.common`."""
+"""Maps of similarity attention and class evidence that `decide` takes, see `rounds.common`."""
 
 KINDS_EVIDENCE = 3
 """Further ones where the matcher knows kinds."""
@@ -77,27 +77,16 @@ class MatcherSpec:
 
 
 class Encoded(NamedTuple):
-    """What the matcher says of each of B images alone.
+    """What the matcher says of each of B images alone."""
 
-    Attributes:
-        objects: (B,d,h,w) features, >= 0.
-        objectness: (B,h,w) logits: an object, of whatever class.
-        vectors: (B,m,h,w) unit norm, to be matched.
-        kinds: (B,L,h,w) probabilities of each kind of thing it was taught; what is missing to 1 is none of them.
-    """
-
-    objects: Tensor
-    objectness: Tensor
-    vectors: Tensor
-    kinds: Tensor
+    objects: Tensor  # (B,d,h,w) features, >= 0
+    objectness: Tensor  # (B,h,w) logits: an object, of whatever class
+    vectors: Tensor  # (B,m,h,w) unit norm, to be matched
+    kinds: Tensor  # (B,L,h,w) probabilities of each kind it was taught; what is missing to 1 is none of them
 
 
 class Matcher(nn.Module):
-    """See the module. In training mode whole channels of its input are dropped at random.
-
-    Args:
-        spec: its sizes.
-    """
+    """See the module. In training mode whole channels of its input are dropped at random."""
 
     mean: Tensor
     std: Tensor
@@ -133,47 +122,28 @@ class Matcher(nn.Module):
             if name not in layers or layers[name].shape[1] != count:
                 raise ShapeError(f"the matcher reads {count} channels of {name!r}; the network does not give them")
         size = layers[self.spec.grid].shape[2:]
-        return torch.cat([_resize(layers[name], size) for name in self.spec.layers], 1)
+        return torch.cat([resized(layers[name], size) for name in self.spec.layers], 1)
 
     def encode(self, stacked: Tensor) -> Encoded:
-        """What is to be known of B images alone.
-
-        Args:
-            stacked: (B,C,h,w), from `stack`.
-        """
+        """What is to be known of B images alone, stacked (B,C,h,w) by `stack`."""
         x = self.dropout((stacked - self.mean) / self.std)  # (B,C,h,w)
         reduced = F.relu(self.reduce(x))  # (B,d,h,w)
         reduced = reduced + self.context(reduced.mean((2, 3)))[:, :, None, None]
         objects = F.relu(self.gather(torch.cat([reduced, _from_centre(x)], 1)))
-        return Encoded(objects, self.objectness(objects)[:, 0], unit(self.match(x)), self._kinds(x, objects))
-
-    def _kinds(self, x: Tensor, objects: Tensor) -> Tensor:
-        """(B,L,h,w) probabilities."""
-        if self.kinds is None:
-            return objects[:, :0]
-        return torch.softmax(self.kinds(torch.cat([x, objects], 1)), 1)[:, 1:]
+        kinds = objects[:, :0]
+        if self.kinds is not None:
+            kinds = torch.softmax(self.kinds(torch.cat([x, objects], 1)), 1)[:, 1:]
+        return Encoded(objects, self.objectness(objects)[:, 0], unit(self.match(x)), kinds)
 
     def decide(self, encoded: Encoded, evidence: Tensor, keys: Keys) -> Tensor:
-        """Logits (B,h,w) of being what the keys' foreground shows.
+        """Logits (B,h,w) of being what the supports' keys show, by evidence (B,4,h,w), with kinds (B,7,h,w).
 
-        Args:
-            encoded: of B images.
-            evidence: (B,4,h,w), or (B,7,h,w) with kinds, see `matching.common`.
-            keys: the supports' positions.
+        For the evidence see `rounds.common`.
         """
         alike = similarities(encoded.vectors, keys, self.log_sharpness.exp())
         x = torch.cat([encoded.objects, encoded.objectness[:, None], evidence, alike], 1)
         logits: Tensor = self.last(F.relu(self.second(F.relu(self.first(x)))))
         return logits[:, 0]
-
-
-def _resize(layer: Tensor, size: torch.Size) -> Tensor:
-    """(B,C,h',w') -> (B,C,h,w)."""
-    if layer.shape[2:] == size:
-        return layer
-    if layer.shape[2] > size[0]:
-        return F.adaptive_avg_pool2d(layer, (size[0], size[1]))
-    return F.interpolate(layer, size, mode="bilinear", align_corners=False)
 
 
 def _from_centre(x: Tensor) -> Tensor:

@@ -54,18 +54,13 @@ class Presence(nn.Module):
         object_ = F.normalize(self.metric(self.dropout(shown)), dim=1)  # (B,m)
         alike = (F.normalize(self.metric(places), dim=2) * object_[:, None]).sum(2)  # (B,n)
         whole = (F.normalize(self.metric(places.mean(1)), dim=1) * object_).sum(1)
-        signs = [*self._likeness(alike), whole]
+        count, sharpness = alike.shape[1], self.log_sharpness.exp()
+        softest = (torch.logsumexp(alike * sharpness, 1) - math.log(count)) / sharpness
+        signs = [_best(alike), softest, alike.mean(1), whole]
         if query_kinds.shape[1]:
             signs += _kind_signs(query_kinds, shot_kinds, soft)
         logits: Tensor = self.decide(torch.stack(signs, 1))
         return logits[:, 0]
-
-    def _likeness(self, alike: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Three signs (B,) from cosines (B,n): of the best positions, softly of the best, of all."""
-        count = alike.shape[1]
-        sharpness = self.log_sharpness.exp()
-        softest = (torch.logsumexp(alike * sharpness, 1) - math.log(count)) / sharpness
-        return _best(alike), softest, alike.mean(1)
 
 
 def _kind_signs(query: Tensor, shots: Tensor, soft: Tensor) -> list[Tensor]:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_seg.attention.evidence import class_evidence, contributions
-from fewshot_seg.matching.correspondence import Keys, join, keys_of, unit
+from fewshot_seg.matching.correspondence import Keys, for_each_shot, join, keys_of, of_episodes, of_other_shots, unit
 from fewshot_seg.matching.matcher import Encoded, Matcher
 
 ROUNDS = 2
@@ -33,14 +33,9 @@ _SCALES = (0.3, 0.1)  # bring contributions and class evidence to about 1
 
 
 class View(NamedTuple):
-    """What is known of each of B images before anything is compared.
+    """What is known of each of B images before anything is compared."""
 
-    Attributes:
-        feature_map: A (B,C,h0,w0), the last convolutional map, >= 0.
-        encoded: by the matcher.
-    """
-
-    feature_map: Tensor
+    feature_map: Tensor  # A (B,C,h0,w0), the last convolutional map, >= 0
     encoded: Encoded
 
     def pick(self, index: Tensor | slice) -> View:
@@ -49,27 +44,17 @@ class View(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """What a user knows of B images.
+    """What a user knows of B images."""
 
-    Attributes:
-        foreground: (B,h,w) in [0, 1].
-        where: (B,h,w) in [0, 1]: how much it counts; 0 where nothing is known.
-    """
-
-    foreground: Tensor
-    where: Tensor
+    foreground: Tensor  # (B,h,w) in [0, 1]
+    where: Tensor  # (B,h,w) in [0, 1]: how much it counts; 0 where nothing is known
 
 
 class Matched(NamedTuple):
-    """An episode's outcome.
+    """An episode's outcome."""
 
-    Attributes:
-        query: (B,h,w) logits.
-        shots: (B,K,h,w) logits; where the user knows, what they know.
-    """
-
-    query: Tensor
-    shots: Tensor
+    query: Tensor  # (B,h,w) logits
+    shots: Tensor  # (B,K,h,w) logits; where the user knows, what they know
 
 
 def match(
@@ -119,18 +104,11 @@ def decide_with(
 ) -> Tensor:
     """Logits (B,h,w) of queries where the shots' soft foreground is there already, and other keys beside them.
 
-    Args:
-        matcher: as in `match`.
-        classifier: as in `match`.
-        query: B images.
-        shots: B*K images.
-        soft_shots: (B*K,h,w) in [0, 1].
-        others: keys of other classes, or of other images of the same class.
-        query_prior: as in `match`.
+    Arguments as in `match`; soft_shots is (B*K,h,w) in [0, 1], the others are keys of other classes or other images.
     """
     b = len(query.feature_map)
     k = len(shots.feature_map) // b
-    keys = join(_of_shots(shots, soft_shots, b, k), *others)
+    keys = join(of_episodes(keys_of(shots.encoded.vectors, soft_shots), b), *others)
     if query_prior is not None:
         keys = join(keys, keys_of(query.encoded.vectors, query_prior.foreground, query_prior.where))
     shown = _mean_of_shots(shown_by(shots, soft_shots), k, query.feature_map.shape[1])
@@ -139,7 +117,7 @@ def decide_with(
 
 def negative_keys(shots: View, soft_shots: Tensor) -> Keys:
     """Another class's foreground as background: (1, of all its shots). What else its shots show says nothing."""
-    keys = _of_shots(shots, soft_shots, 1, len(soft_shots))
+    keys = of_episodes(keys_of(shots.encoded.vectors, soft_shots), 1)
     return Keys(keys.vectors, torch.zeros_like(keys.foreground), keys.foreground)
 
 
@@ -243,24 +221,12 @@ def _kinds_to(values: Tensor, power: float, channels: int) -> Tensor:
     return torch.cat([values[..., :channels], values[..., channels:].clamp(min=0) ** power], -1)
 
 
-def _of_shots(shots: View, soft: Tensor, b: int, k: int) -> Keys:
-    """The keys of B*K shots as B sets (B,m,K*n)."""
-    keys = keys_of(shots.encoded.vectors, soft)
-    vectors = _by_episode(keys.vectors, k).transpose(1, 2).flatten(2)
-    return Keys(vectors, keys.foreground.reshape(b, -1), keys.background.reshape(b, -1))
-
-
 def _around_shots(
     query: View, shots: View, soft_query: Tensor, soft_shots: Tensor, k: int, prior: Prior | None
 ) -> Keys:
     """For each of B*K shots the keys of its query, of the other shots, and of what is known of itself."""
-    keys = keys_of(shots.encoded.vectors, soft_shots)
-    own = [_by_episode(part, k) for part in (keys.vectors, keys.foreground, keys.background)]
-    asked = keys_of(query.encoded.vectors, soft_query)
-    parts = [_each(asked, k)]
-    for step in range(1, k):  # shot j beside shot j + step
-        turned = [torch.roll(part, -step, 1).flatten(0, 1) for part in own]
-        parts.append(Keys(*turned))
+    asked = for_each_shot(keys_of(query.encoded.vectors, soft_query), k)
+    parts = [asked, *of_other_shots(keys_of(shots.encoded.vectors, soft_shots), k)]
     if prior is not None:
         parts.append(keys_of(shots.encoded.vectors, prior.foreground, prior.where))
     return join(*parts)
@@ -269,11 +235,6 @@ def _around_shots(
 def _by_episode(values: Tensor, k: int) -> Tensor:
     """(B*K,...) -> (B,K,...)."""
     return values.view(-1, k, *values.shape[1:])
-
-
-def _each(keys: Keys, k: int) -> Keys:
-    """Every set k times over."""
-    return Keys(*(part.repeat_interleave(k, 0) for part in (keys.vectors, keys.foreground, keys.background)))
 
 
 def _spread(maps: Tensor) -> Tensor:

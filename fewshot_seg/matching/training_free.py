@@ -14,12 +14,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_seg.attention.maps import Shots, Variant, shots_of, similarity_maps
 from fewshot_seg.errors import ConfigError, ShapeError
-from fewshot_seg.matching.correspondence import Keys, join, similarities, unit
+from fewshot_seg.matching.correspondence import (
+    Keys,
+    for_each_shot,
+    join,
+    of_episodes,
+    of_other_shots,
+    resized,
+    similarities,
+    unit,
+)
 from fewshot_seg.matching.rounds import Prior, with_prior
 from fewshot_seg.network.embedding import Embedding
 
@@ -37,45 +45,26 @@ _EPS = 1e-6
 class Scene(NamedTuple):
     """What is known of each of B images before anything is compared.
 
-    Attributes:
-        emb: feature_map A (B,C,h0,w0) and vector f (B,D).
-        stacked: (B,m,h,w), what is compared, not yet centred.
-        salience: (B,h,w) in [0, 1]: what stands out, the norm of the deepest map that is compared. A network
-            answers little to plain background.
+    What stands out is the norm of the deepest map that is compared: a network answers little to plain background.
     """
 
-    emb: Embedding
-    stacked: Tensor
-    salience: Tensor
-
-    def pick(self, index: Tensor | slice) -> Scene:
-        """The scenes of some of the images."""
-        emb = Embedding(self.emb.feature_map[index], self.emb.vector[index])
-        return Scene(emb, self.stacked[index], self.salience[index])
+    emb: Embedding  # feature_map A (B,C,h0,w0) and vector f (B,D)
+    stacked: Tensor  # (B,m,h,w), what is compared, not yet centred
+    salience: Tensor  # (B,h,w) in [0, 1]: what stands out
 
 
 class Negative(NamedTuple):
-    """Images of something else: other classes' shots, or what the user says is not it.
+    """Images of something else: other classes' shots, or what the user says is not it."""
 
-    Attributes:
-        scene: of J images, the same for all queries.
-        foreground: (J,h,w) in [0, 1]: where they show it; None: their salience.
-    """
-
-    scene: Scene
-    foreground: Tensor | None = None
+    scene: Scene  # of J images, the same for all queries
+    foreground: Tensor | None = None  # (J,h,w) in [0, 1]: where they show it; None: their salience
 
 
 class Located(NamedTuple):
-    """Where the class is.
+    """Where the class is."""
 
-    Attributes:
-        query: (B,h,w) in [0, 1].
-        shots: (B,K,h,w) in [0, 1]; where the user knows, what they know.
-    """
-
-    query: Tensor
-    shots: Tensor
+    query: Tensor  # (B,h,w) in [0, 1]
+    shots: Tensor  # (B,K,h,w) in [0, 1]; where the user knows, what they know
 
 
 def scene_of(emb: Embedding, layers: Mapping[str, Tensor] | None = None) -> Scene:
@@ -92,7 +81,7 @@ def scene_of(emb: Embedding, layers: Mapping[str, Tensor] | None = None) -> Scen
     for one in maps:
         typical = one.square().sum(1).mean((1, 2)).sqrt()  # (B,)
         even = one / typical.clamp_min(_EPS)[:, None, None, None]
-        parts.append(even if one.shape[2:] == size else _resized(even, size))
+        parts.append(resized(even, size))
     return Scene(emb, torch.cat(parts, 1), _stretched(parts[-1].norm(dim=1)))
 
 
@@ -122,15 +111,14 @@ def locate(
         rounds: between the two, at least 1.
 
     Raises:
-        ShapeError: shots that aren't as many for each query, or maps and what is known that don't belong together.
-        ConfigError: no round.
+        ShapeError: shapes that don't belong together. ConfigError: no round.
     """
     b, shown = len(query.stacked), len(shots.stacked)
     if not b or not shown or shown % b:
         raise ShapeError(f"{shown} shots cannot be shared equally by {b} queries")
     if rounds < 1:
         raise ConfigError(f"rounds {rounds}: must be at least 1")
-    episode = _Episode(embedder, query, shots, [_with_foreground(negative) for negative in negatives])
+    episode = _Episode(embedder, query, shots, negatives)
     soft_query, soft_shots = with_prior(query.salience, query_prior), with_prior(shots.salience, shot_prior)
     for _ in range(rounds):
         soft_shots = with_prior(episode.of_shots(soft_query, soft_shots, shot_prior), shot_prior)
@@ -147,21 +135,23 @@ class _Episode:
         self.variant: Variant = "contributions" if embedder.classifier is None else "class-evidence"
         centre = self._centre()  # (B,m,1,1)
         self.vectors = unit(query.stacked - centre), unit(shots.stacked - centre.repeat_interleave(self.k, 0))
-        self.negatives = [self._keys_of_negative(negative, centre) for negative in negatives]
-        self.shown_by_negatives = [_shown(embedder, negative.scene, negative.foreground) for negative in negatives]
+        seen = [(one.scene, one.scene.salience if one.foreground is None else one.foreground) for one in negatives]
+        self.negatives = [self._keys_of_negative(*one, centre) for one in seen]
+        self.shown_by_negatives = [_shown(embedder, *one) for one in seen]
 
     def of_shots(self, soft_query: Tensor, soft_shots: Tensor, prior: Prior | None) -> Tensor:
         """(B*K,h,w): where each shot shows what its query and the other shots show."""
         asked = _shown(self.embedder, self.query, soft_query)
         own = _shown(self.embedder, self.shots, soft_shots)
         partners = Shots(*(self._partners(*pair) for pair in zip(asked, own, strict=True)))
-        keys = [self._asked(soft_query), *self._other_shots(soft_shots)]
-        return self._combined(1, partners, keys, prior)
+        keys = for_each_shot(_keys(self.vectors[0], soft_query), self.k)
+        others = of_other_shots(_keys(self.vectors[1], soft_shots), self.k)
+        return self._combined(1, partners, [keys, *others], prior)
 
     def of_query(self, soft_shots: Tensor, prior: Prior | None) -> Tensor:
         """(B,h,w): where each query shows what its shots show."""
         shown = Shots(*(part.view(self.b, self.k, -1) for part in _shown(self.embedder, self.shots, soft_shots)))
-        keys = Keys(*(self._of_episode(part) for part in _parts(_keys(self.vectors[1], soft_shots))))
+        keys = of_episodes(_keys(self.vectors[1], soft_shots), self.b)
         return self._combined(0, shown, [keys, *self.negatives], prior)
 
     def _combined(self, which: int, shown: Shots, keys: list[Keys], prior: Prior | None) -> Tensor:
@@ -172,7 +162,7 @@ class _Episode:
         alike = similarities(vectors, join(*keys), _SHARPNESS)[:, 0]
         shown_by_negatives = self.shown_by_negatives if which == 0 else []
         shared = similarity_maps(self.embedder, scene.emb, shown, shown_by_negatives, self.variant)
-        parts = _stretched(alike), _stretched(_resized(shared[:, None], alike.shape[1:])[:, 0])
+        parts = _stretched(alike), _stretched(resized(shared[:, None], alike.shape[1:])[:, 0])
         return _stretched((scene.salience * parts[0] * parts[1]) ** _POWER)
 
     def _centre(self) -> Tensor:
@@ -185,26 +175,10 @@ class _Episode:
         turns = [torch.roll(own.view(self.b, self.k, -1), -step, 1).flatten(0, 1) for step in range(1, self.k)]
         return torch.stack([asked.repeat_interleave(self.k, 0), *turns], 1)
 
-    def _asked(self, soft_query: Tensor) -> Keys:
-        """The query's keys, for each of its shots."""
-        keys = _keys(self.vectors[0], soft_query)
-        return Keys(*(part.repeat_interleave(self.k, 0) for part in _parts(keys)))
-
-    def _other_shots(self, soft_shots: Tensor) -> list[Keys]:
-        """For each of B*K shots the keys of the others of its episode: shot j beside shot j + step."""
-        keys = _keys(self.vectors[1], soft_shots)
-        own = [part.view(self.b, self.k, *part.shape[1:]) for part in _parts(keys)]
-        return [Keys(*(torch.roll(part, -step, 1).flatten(0, 1) for part in own)) for step in range(1, self.k)]
-
-    def _of_episode(self, part: Tensor) -> Tensor:
-        """(B*K,...,n) -> (B,...,K*n)."""
-        return part.view(self.b, self.k, *part.shape[1:]).movedim(1, -2).flatten(-2)
-
-    def _keys_of_negative(self, negative: Negative, centre: Tensor) -> Keys:
+    def _keys_of_negative(self, scene: Scene, foreground: Tensor, centre: Tensor) -> Keys:
         """What another class's J images show, as background for all queries: (B,m,J*n)."""
-        assert negative.foreground is not None
-        stacked = negative.scene.stacked.transpose(0, 1).flatten(1)[None, :, :]  # (1,m,J*n)
-        background = negative.foreground.reshape(1, -1).expand(self.b, -1)
+        stacked = scene.stacked.transpose(0, 1).flatten(1)[None, :, :]  # (1,m,J*n)
+        background = foreground.reshape(1, -1).expand(self.b, -1)
         return Keys(unit(stacked - centre[:, :, :, 0]), torch.zeros_like(background), background)
 
 
@@ -215,28 +189,9 @@ def _keys(vectors: Tensor, foreground: Tensor, counts: Tensor | None = None) -> 
     return Keys(vectors.flatten(2), near, far)
 
 
-def _parts(keys: Keys) -> tuple[Tensor, Tensor, Tensor]:
-    return keys.vectors, keys.foreground, keys.background
-
-
-def _shown(embedder: Embedder, scene: Scene, soft: Tensor | None) -> Shots:
+def _shown(embedder: Embedder, scene: Scene, soft: Tensor) -> Shots:
     """What images show within a soft foreground (B,h,w)."""
-    if soft is None:
-        return shots_of(embedder, scene.emb)
-    return shots_of(embedder, scene.emb, _resized(soft[:, None], scene.emb.feature_map.shape[2:])[:, 0])
-
-
-def _with_foreground(negative: Negative) -> Negative:
-    return negative if negative.foreground is not None else Negative(negative.scene, negative.scene.salience)
-
-
-def _resized(maps: Tensor, size: torch.Size) -> Tensor:
-    """(B,c,h',w') -> (B,c,h,w): finer maps are averaged, coarser ones interpolated."""
-    if maps.shape[2:] == size:
-        return maps
-    if maps.shape[2] > size[0]:
-        return F.adaptive_avg_pool2d(maps, (size[0], size[1]))
-    return F.interpolate(maps, (size[0], size[1]), mode="bilinear", align_corners=False)
+    return shots_of(embedder, scene.emb, resized(soft[:, None], scene.emb.feature_map.shape[2:])[:, 0])
 
 
 def _stretched(maps: Tensor) -> Tensor:

@@ -22,17 +22,11 @@ _REACH = 1 / 12  # of what they say so: a standard deviation, in lengths of the 
 
 
 class Constraints(NamedTuple):
-    """What a hint says of an image's pixels, native size.
+    """What a hint says of an image's pixels, native size: (H,W) bool each."""
 
-    Attributes:
-        foreground: (H,W) bool, the object for sure.
-        background: (H,W) bool, not the object for sure. Never where the foreground is.
-        inside: (H,W) bool, where the object may be and probably is; None where no box says so.
-    """
-
-    foreground: NDArray[np.bool_]
-    background: NDArray[np.bool_]
-    inside: NDArray[np.bool_] | None = None
+    foreground: NDArray[np.bool_]  # the object for sure
+    background: NDArray[np.bool_]  # not the object for sure; never where the foreground is
+    inside: NDArray[np.bool_] | None = None  # where the object may be and probably is; None where no box says so
 
     @property
     def complete(self) -> bool:

@@ -14,28 +14,8 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.images import ImageInput, read_mask
-from fewshot_seg.prompts.constraints import (
-    Constraints,
-    apply_to_map,
-    apply_to_mask,
-    apply_to_trimap,
-    share_of,
-)
+from fewshot_seg.prompts.constraints import Constraints
 from fewshot_seg.prompts.scribbles import read_scribble
-
-__all__ = [
-    "Box",
-    "Constraints",
-    "Hint",
-    "Point",
-    "Query",
-    "apply_to_map",
-    "apply_to_mask",
-    "apply_to_trimap",
-    "query_constraints",
-    "read_constraints",
-    "share_of",
-]
 
 Box: TypeAlias = tuple[float, float, float, float]
 Point: TypeAlias = tuple[float, float] | tuple[float, float, bool]
@@ -70,23 +50,22 @@ class Hint:
             raise ConfigError("an empty hint: give a mask, a box, points or a scribble")
         if "mask" in given and len(given) > 1:
             raise ConfigError(f"give a mask or a {given[1].rstrip('s')} of the object, not both: a mask says it all")
-        if self.box is not None and not _is_box(self.box):
+        if self.box is not None and not _is_numbers(self.box, 4):
             raise ConfigError(f"a box is x, y, width, height in pixels, got {self.box}")
         if self.points is not None:
             object.__setattr__(self, "points", _as_points(self.points))
 
 
 @dataclass(frozen=True, eq=False)
-class Query:
-    """A query of which something is known. Queries without hints need no `Query`.
+class HintedImage:
+    """An image, and what is known of the object in it.
 
     Attributes:
         image: a path, a PIL image, or an (H,W,3) uint8 RGB array.
-        mask, box, points, scribble: as in `Hint`, of the supports' class where there is one class alone.
-        hints: the same for several classes, by name. Not together with the others.
+        mask, box, points, scribble: as in `Hint`.
 
     Raises:
-        ConfigError: as `Hint`, or both ways of giving hints at once.
+        ConfigError: as `Hint`, with the image's name.
     """
 
     image: ImageInput
@@ -94,36 +73,38 @@ class Query:
     box: Box | None = None
     points: Sequence[Point] | None = None
     scribble: ImageInput | NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.hint  # checks it
+
+    @property
+    def hint(self) -> Hint | None:
+        """What is known of the object; None where nothing is."""
+        given = self.mask, self.box, self.points, self.scribble
+        if all(one is None for one in given):
+            return None
+        try:
+            return Hint(*given)
+        except ConfigError as error:
+            raise ConfigError(f"{describe(self.image)}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Query(HintedImage):
+    """A query of which something is known. Queries without hints need no `Query`.
+
+    Attributes:
+        hints: what is known of several classes, by name. Not together with the others, which are of the only class.
+
+    Raises:
+        ConfigError: as `HintedImage`, or both ways of giving hints at once.
+    """
+
     hints: Mapping[str, Hint] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.hint is not None and self.hints:
             raise ConfigError(f"{describe(self.image)}: give hints by class or for the only class, not both")
-
-    @property
-    def hint(self) -> Hint | None:
-        """What is known of the only class's object."""
-        return hint_of(self.image, self.mask, self.box, self.points, self.scribble)
-
-
-def hint_of(
-    image: ImageInput,
-    mask: ImageInput | NDArray[Any] | None,
-    box: Box | None,
-    points: Sequence[Point] | None,
-    scribble: ImageInput | NDArray[Any] | None,
-) -> Hint | None:
-    """The hint that is given with an image; None where nothing is.
-
-    Raises:
-        ConfigError: as `Hint`, with the image's name.
-    """
-    if mask is None and box is None and points is None and scribble is None:
-        return None
-    try:
-        return Hint(mask, box, points, scribble)
-    except ConfigError as error:
-        raise ConfigError(f"{describe(image)}: {error}") from error
 
 
 def read_constraints(hint: Hint | None, size: tuple[int, int], image: object = None) -> Constraints | None:
@@ -162,15 +143,9 @@ def read_constraints(hint: Hint | None, size: tuple[int, int], image: object = N
 def query_constraints(
     query: ImageInput | Query, classes: Sequence[str], size: tuple[int, int]
 ) -> tuple[Constraints | None, ...]:
-    """What is known of each class's object in a query: one class's object is background to the others.
+    """What is known of each of the supports' classes in a query of size (H,W); None where nothing is.
 
-    Args:
-        query: with or without hints.
-        classes: the supports', in order.
-        size: (H,W) of the query's image.
-
-    Returns:
-        One for each class; None where nothing is known of it.
+    One class's object is background to the others.
 
     Raises:
         ConfigError: a hint of no class where there are several, or of an unknown class.
@@ -225,7 +200,7 @@ def _draw_points(
     rows, columns = np.mgrid[:height, :width]
     nearest = np.full((height, width), np.inf)
     limit = max(1.0, POINT_RADIUS * max(height, width))
-    for x, y, is_object in (_full(point) for point in points):
+    for x, y, is_object in ((*point, True)[:3] for point in points):
         if not (0 <= x < width and 0 <= y < height):
             size = f"{width}x{height} (width x height)"
             raise DataError(f"{name}: the point {x:g}, {y:g} lies outside the image, {size}")
@@ -247,18 +222,9 @@ def _as_points(points: object) -> tuple[Point, ...]:
     if not found:
         raise ConfigError(f"{wanted}, got none")
     for point in found:
-        numbers = _is_numbers(point[:2], 2) and (len(point) == 2 or (len(point) == 3 and point[2] in (0, 1)))
-        if not numbers:
+        if not _is_numbers(point[:2], 2) or len(point) > 3 or (*point, True)[2] not in (0, 1):
             raise ConfigError(f"{wanted}, got {point!r}")
-    return tuple((float(p[0]), float(p[1]), True if len(p) == 2 else bool(p[2])) for p in found)
-
-
-def _full(point: Point) -> tuple[float, float, bool]:
-    return (point[0], point[1], True) if len(point) == 2 else point
-
-
-def _is_box(box: object) -> bool:
-    return _is_numbers(box, 4)
+    return tuple((float(p[0]), float(p[1]), bool((*p, True)[2])) for p in found)
 
 
 def _is_numbers(values: object, count: int) -> bool:

@@ -57,8 +57,9 @@ def read_scribble(
     if size is not None and values.shape[:2] != tuple(size):
         raise ShapeError(size_message(name, values.shape[:2], tuple(size), image, what="scribble"))
     if values.ndim == 2 and not labels:
-        labels = _holds_labels(values)
-    foreground, background = _by_label(values) if labels else _by_colour(values)
+        used = set(np.unique(values).tolist())
+        labels = used <= _LABELS and bool(used & {1, 2})
+    foreground, background = (np.asarray(values == 1), np.asarray(values == 2)) if labels else _by_colour(values)
     if not (foreground.any() or background.any()):
         raise DataError(f"{name}: the scribble has no stroke; mark the object in green (or 1), the rest in red (or 2)")
     return foreground, background
@@ -85,15 +86,6 @@ def _checked(array: NDArray[Any]) -> NDArray[Any]:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise ShapeError(f"{name}: a scribble array must be (H, W), or (H, W, 3 or 4) in colour")
     return array
-
-
-def _holds_labels(values: NDArray[Any]) -> bool:
-    used = set(np.unique(values).tolist())
-    return used <= _LABELS and bool(used & {1, 2})
-
-
-def _by_label(values: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    return np.asarray(values == 1), np.asarray(values == 2)
 
 
 def _by_colour(values: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

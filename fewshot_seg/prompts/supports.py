@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -13,36 +12,14 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import PATH_TYPES, ConfigError, describe
 from fewshot_seg.imaging.images import ImageInput
-from fewshot_seg.prompts.hints import Box, Constraints, Hint, Point, hint_of, read_constraints, share_of
+from fewshot_seg.prompts.constraints import Constraints
+from fewshot_seg.prompts.hints import HintedImage, read_constraints
 
 DEFAULT_NAME = "object"
 
 
-@dataclass(frozen=True, eq=False)
-class Support:
-    """One example of a class.
-
-    Attributes:
-        image: a path, a PIL image, or an (H,W,3) uint8 RGB array.
-        mask, box, points, scribble: what of it is the object, if known (see `hints.Hint`).
-
-    Raises:
-        ConfigError: as `hints.Hint`.
-    """
-
-    image: ImageInput
-    mask: ImageInput | NDArray[Any] | None = None
-    box: Box | None = None
-    points: Sequence[Point] | None = None
-    scribble: ImageInput | NDArray[Any] | None = None
-
-    def __post_init__(self) -> None:
-        _ = self.hint  # checks it
-
-    @property
-    def hint(self) -> Hint | None:
-        """What is known of the object."""
-        return hint_of(self.image, self.mask, self.box, self.points, self.scribble)
+class Support(HintedImage):
+    """One example of a class."""
 
 
 OneSupport: TypeAlias = ImageInput | Support
@@ -84,25 +61,22 @@ def group_supports(supports: Supports) -> dict[str, tuple[Support, ...]]:
 
 def as_shots(shots: ClassSupports) -> tuple[Support, ...]:
     """One example or several, in any form, in the order given."""
-    return tuple(shot if isinstance(shot, Support) else Support(shot) for shot in _as_list(shots))
+    # What is neither several nor an image (None, a number) is refused by name when it is read.
+    several = isinstance(shots, Iterable) and not isinstance(shots, (*PATH_TYPES, bytes, PIL.Image.Image, np.ndarray))
+    listed: Iterable[OneSupport] = shots if several else [shots]  # type: ignore[list-item,assignment]
+    return tuple(shot if isinstance(shot, Support) else Support(shot) for shot in listed)
 
 
 def support_constraints(support: Support, size: tuple[int, int]) -> Constraints | None:
-    """What is known of the pixels of a support's image of size (H,W), or None.
-
-    Raises:
-        DataError, ShapeError, ImageError: as `hints.read_constraints`.
-    """
+    """What is known of the pixels of a support's image of size (H,W), or None; raises what `read_constraints` does."""
     return read_constraints(support.hint, size, support.image)
 
 
 def support_mask(support: Support, size: tuple[int, int]) -> NDArray[np.bool_] | None:
     """What a support's image of size (H,W) shows of the object, as far as it is known: (H,W) bool, or None.
 
-    A mask; else what a box holds, without what is marked as background; else what points or strokes mark.
-
-    Raises:
-        DataError, ShapeError, ImageError: as `hints.read_constraints`.
+    A mask; else what a box holds, without what is marked as background; else what points or strokes mark. Raises what
+    `hints.read_constraints` does.
     """
     constraints = support_constraints(support, size)
     if constraints is None:
@@ -110,17 +84,6 @@ def support_mask(support: Support, size: tuple[int, int]) -> NDArray[np.bool_] |
     if constraints.inside is not None:
         return np.asarray(constraints.inside & ~constraints.background)
     return constraints.foreground if constraints.foreground.any() else None
-
-
-def mask_on_map(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
-    """The share of each of (h,w) cells that a mask (H,W) covers: (h,w) float32 in [0, 1], not all 0."""
-    return share_of(mask, size)
-
-
-def _as_list(shots: ClassSupports) -> Iterable[OneSupport]:
-    # What is neither several nor an image (None, a number) is refused by name when it is read.
-    several = isinstance(shots, Iterable) and not isinstance(shots, (bytes, PIL.Image.Image, np.ndarray))
-    return shots if several and not isinstance(shots, PATH_TYPES) else [shots]  # type: ignore[list-item,return-value]
 
 
 def _refuse_shared(grouped: Mapping[str, Sequence[Support]]) -> None:

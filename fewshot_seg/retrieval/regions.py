@@ -24,7 +24,7 @@ from fewshot_seg.imaging.images import read_image, resize_map
 from fewshot_seg.matching.features import LAST, FeatureCache, FeatureExtractor, Loaded
 from fewshot_seg.matching.locators import EncodedQuery, Example, Located
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.prompts.hints import apply_to_map
+from fewshot_seg.prompts.constraints import apply_to_map
 from fewshot_seg.prompts.supports import ClassSupports, as_shots, support_constraints
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import TopK

@@ -13,7 +13,7 @@ from fewshot_seg.cutting.seeds import BACKGROUND, SeedOptions, foreground_of, tr
 from fewshot_seg.cutting.upsample import upsample_mask
 from fewshot_seg.imaging.images import resize_map
 from fewshot_seg.matching.locators import Located
-from fewshot_seg.prompts.hints import Constraints, apply_to_mask, apply_to_trimap
+from fewshot_seg.prompts.constraints import Constraints, apply_to_mask, apply_to_trimap
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.results import ObjectResult, Segmentation
 

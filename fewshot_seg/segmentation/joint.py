@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fewshot_seg.cutting.refine import expected_iou
 from fewshot_seg.matching.features import Features
 from fewshot_seg.matching.locators import Example, Located
-from fewshot_seg.prompts.hints import Constraints
+from fewshot_seg.prompts.constraints import Constraints
 
 MOST = 6
 """Helpers of each class. More were not better, and each makes every query slower."""

@@ -15,7 +15,7 @@ from fewshot_seg.matching.ambiguity import AMBIGUOUS, likeness_of_parts
 from fewshot_seg.matching.features import FeatureExtractor, Loaded
 from fewshot_seg.matching.locators import Example, Locator
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.prompts.hints import Constraints
+from fewshot_seg.prompts.constraints import Constraints
 from fewshot_seg.prompts.supports import Support, support_constraints
 from fewshot_seg.streams import read_then, worker_pool
 

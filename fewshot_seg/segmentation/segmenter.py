@@ -17,7 +17,8 @@ from fewshot_seg.matching.appearance import Past
 from fewshot_seg.matching.features import FeatureCache, FeatureExtractor, Features
 from fewshot_seg.matching.locators import EncodedQuery, Located
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.prompts.hints import Query, apply_to_map
+from fewshot_seg.prompts.constraints import apply_to_map
+from fewshot_seg.prompts.hints import Query
 from fewshot_seg.prompts.supports import ClassSupports, Support, Supports, as_shots, group_supports
 from fewshot_seg.segmentation.choice import choose_locator
 from fewshot_seg.segmentation.cutter import Cutter, Target

@@ -21,31 +21,19 @@ from fewshot_seg.prompts.constraints import Constraints, prior_on_grid
 
 
 class Example(NamedTuple):
-    """A support, encoded.
-
-    Attributes:
-        features: of its image.
-        constraints: what is known of its object; None for nothing.
-        close: the same, of the part of the image around the object, where that is known.
-    """
+    """A support, encoded."""
 
     features: Features
-    constraints: Constraints | None = None
-    close: Example | None = None
+    constraints: Constraints | None = None  # what is known of its object
+    close: Example | None = None  # the same, of the part of the image around the object, where that is known
 
 
 class EncodedQuery(NamedTuple):
-    """A query, encoded.
-
-    Attributes:
-        features: of its image.
-        constraints: what is known of each class's object.
-        past: what earlier frames of a sequence say of each class's object; empty for a query that stands alone.
-    """
+    """A query, encoded."""
 
     features: Features
-    constraints: tuple[Constraints | None, ...]
-    past: tuple[Past | None, ...] = ()
+    constraints: tuple[Constraints | None, ...]  # what is known of each class's object
+    past: tuple[Past | None, ...] = ()  # what earlier frames say of each; empty for a query that stands alone
 
 
 class Located(NamedTuple):
@@ -79,6 +67,11 @@ class Locator(Protocol):
 def to_numpy(maps: Tensor) -> NDArray[np.float32]:
     """A tensor's values on the CPU."""
     return np.asarray(maps.float().cpu().numpy())
+
+
+def joint(logits: Tensor) -> NDArray[np.float32]:
+    """Logits (N,h,w) of each class against none of them -> probabilities (N,h,w): one softmax with background."""
+    return to_numpy(torch.softmax(torch.cat([torch.zeros_like(logits[:1]), logits]), 0)[1:])
 
 
 def prior_of(constraints: Sequence[Constraints | None], like: Tensor) -> Prior | None:

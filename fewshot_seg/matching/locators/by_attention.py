@@ -11,7 +11,7 @@ from fewshot_seg.attention.maps import Shots, Variant, scale_maps, shots_of, sim
 from fewshot_seg.matching.features import as_embedding
 from fewshot_seg.matching.locators import EncodedQuery, Example, Located, to_numpy
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.prompts.hints import share_of
+from fewshot_seg.prompts.constraints import share_of
 
 
 @dataclass(frozen=True, eq=False)

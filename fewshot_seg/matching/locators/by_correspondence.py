@@ -14,7 +14,7 @@ from fewshot_seg.matching.locators import EncodedQuery, Example, Located, prior_
 from fewshot_seg.matching.rounds import Prior
 from fewshot_seg.matching.training_free import Negative, Scene, locate, scene_of
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.prompts.hints import Constraints
+from fewshot_seg.prompts.constraints import Constraints
 
 
 class _Shots(NamedTuple):
@@ -49,9 +49,7 @@ class CorrespondenceLocator:
             maps.append(found.query[0])
             softs.append(found.shots[0])
             scores.append(self._score(scene, found.query, shots.scene, found.shots[0]))
-        return Located(
-            to_numpy(torch.stack(maps)), to_numpy(torch.stack(scores)), probabilistic=False, shots=tuple(softs)
-        )
+        return Located(to_numpy(torch.stack(maps)), to_numpy(torch.stack(scores)), False, tuple(softs))
 
     def _score(self, query: Scene, map_: Tensor, shots: Scene, maps: Tensor) -> Tensor:
         seen, shown = (

@@ -9,23 +9,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fewshot_seg.matching.correspondence import Keys, join
+from fewshot_seg.matching.correspondence import join
 from fewshot_seg.matching.features import LAST, Features
-from fewshot_seg.matching.locators import EncodedQuery, Example, Located, prior_of, to_numpy
+from fewshot_seg.matching.locators import EncodedQuery, Example, Located, joint, prior_of, to_numpy
 from fewshot_seg.matching.matcher import Encoded, Matcher
-from fewshot_seg.matching.rounds import Matched, Prior, View, decide_with, match, negative_keys, with_prior
+from fewshot_seg.matching.rounds import Prior, View, decide_with, match, negative_keys, with_prior
 
 
 class Shots(NamedTuple):
-    """One class's shots.
+    """One class's shots."""
 
-    Attributes:
-        view: of K images.
-        prior: of the K, or None where nothing is known of any.
-    """
-
-    view: View
-    prior: Prior | None
+    view: View  # of K images
+    prior: Prior | None  # of the K; None where nothing is known of any
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,49 +45,35 @@ class MatchingLocator:
         """Probabilities of each class, which add up to at most 1, and of its being there at all."""
         view = _view([query.features])
         prior = [prior_of([constraints], view.encoded.objectness) for constraints in query.constraints]
-        found = [self._match(view, shots, query_prior) for shots, query_prior in zip(prepared, prior, strict=True)]
+        found = [
+            match(self.matcher, self.classifier, view, shots.view, shots.prior, query_prior, self.rounds)[-1]
+            for shots, query_prior in zip(prepared, prior, strict=True)
+        ]
+        softs = tuple(
+            with_prior(torch.sigmoid(one.shots[0]), shots.prior) for shots, one in zip(prepared, found, strict=True)
+        )
         logits = torch.stack([one.query[0] for one in found])  # (N,h,w)
         if len(prepared) > 1:
-            logits = self._against_others(view, prepared, found, prior)
-        scores = [self._presence(view, shots, one) for shots, one in zip(prepared, found, strict=True)]
-        softs = tuple(_soft(shots, one) for shots, one in zip(prepared, found, strict=True))
-        return Located(to_numpy(_joint(logits)), to_numpy(torch.stack(scores)), probabilistic=True, shots=softs)
+            logits = self._against_others(view, prepared, softs, prior)
+        scores = [self._presence(view, shots.view, soft) for shots, soft in zip(prepared, softs, strict=True)]
+        return Located(joint(logits), to_numpy(torch.stack(scores)), probabilistic=True, shots=softs)
 
-    def _match(self, view: View, shots: Shots, query_prior: Prior | None) -> Matched:
-        return match(self.matcher, self.classifier, view, shots.view, shots.prior, query_prior, self.rounds)[-1]
-
-    def _presence(self, view: View, shots: Shots, found: Matched) -> Tensor:
-        """The probability that one query shows the shots' object."""
-        soft = _soft(shots, found)[None]
-        query, examples = view, shots.view
-        kinds = query.encoded.kinds, examples.encoded.kinds[None]
-        return torch.sigmoid(self.matcher.presence(query.feature_map, examples.feature_map[None], soft, *kinds))[0]
+    def _presence(self, query: View, shots: View, soft: Tensor) -> Tensor:
+        """The probability that one query shows the shots' object, their foreground (K,h,w)."""
+        kinds = query.encoded.kinds, shots.encoded.kinds[None]
+        return torch.sigmoid(self.matcher.presence(query.feature_map, shots.feature_map[None], soft[None], *kinds))[0]
 
     def _against_others(
-        self, view: View, prepared: Sequence[Shots], found: Sequence[Matched], prior: Sequence[Prior | None]
+        self, view: View, prepared: Sequence[Shots], softs: Sequence[Tensor], prior: Sequence[Prior | None]
     ) -> Tensor:
         """(N,h,w) logits, every class once more with the others' foreground among the background's keys."""
-        softs = [_soft(shots, one) for shots, one in zip(prepared, found, strict=True)]
         negatives = [negative_keys(shots.view, soft) for shots, soft in zip(prepared, softs, strict=True)]
         logits = []
         for place, shots in enumerate(prepared):
-            others: list[Keys] = [*negatives[:place], *negatives[place + 1 :]]
-            query_prior = prior[place]
-            one = decide_with(
-                self.matcher, self.classifier, view, shots.view, softs[place], [join(*others)], query_prior
-            )
-            logits.append(one[0])
+            others = join(*negatives[:place], *negatives[place + 1 :])
+            found = decide_with(self.matcher, self.classifier, view, shots.view, softs[place], [others], prior[place])
+            logits.append(found[0])
         return torch.stack(logits)
-
-
-def _joint(logits: Tensor) -> Tensor:
-    """Logits (N,h,w) of each class against none of them -> probabilities (N,h,w): one softmax with background."""
-    return torch.softmax(torch.cat([torch.zeros_like(logits[:1]), logits]), 0)[1:]
-
-
-def _soft(shots: Shots, found: Matched) -> Tensor:
-    """The shots' foreground (K,h,w) as matched, or as known."""
-    return with_prior(torch.sigmoid(found.shots[0]), shots.prior)
 
 
 def _shots(examples: Sequence[Example]) -> Shots:

@@ -16,21 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_seg.matching.appearance import (
-    COARSE,
-    FINE,
-    Keys,
-    Past,
-    found_again,
-    joined,
-    keys_of,
-    likeness,
-    margin,
-    sure_mean,
-    together,
-)
+from fewshot_seg.matching import appearance
+from fewshot_seg.matching.appearance import COARSE, FINE, Keys, Past, joined, margin, together
 from fewshot_seg.matching.features import Features
-from fewshot_seg.matching.locators import EncodedQuery, Example, Located, Locator, to_numpy
+from fewshot_seg.matching.locators import EncodedQuery, Example, Located, Locator, joint
 from fewshot_seg.prompts.constraints import share_of
 
 Meaning: TypeAlias = Literal["auto", "kind", "thing"]
@@ -113,7 +102,7 @@ class MeaningLocator:
             if own is not None:
                 trust = prepared.trust(place)
                 changed |= share > 0 or trust.margin > 0
-                scores[place] = _presence(scores[place], found_again(seen, own.coarse), trust)
+                scores[place] = _presence(scores[place], appearance.found_again(seen, own.coarse), trust)
                 kind, score = _decided(kind, query.features, own, prepared.others(place), share, trust)
                 scores[place] += share * (score - scores[place]) if trust is _MASK else 0
             past = query.past[place] if query.past else None
@@ -126,7 +115,7 @@ class MeaningLocator:
         if self.meaning != "auto":
             return float(self.meaning == "thing")
         least, most = _SCENE
-        return min(1.0, max(0.0, (likeness(seen, own.coarse) - least) / (most - least)))
+        return min(1.0, max(0.0, (appearance.likeness(seen, own.coarse) - least) / (most - least)))
 
 
 def _presence(score: float, again: float, trust: _Trust) -> float:
@@ -146,7 +135,7 @@ def _decided(
     if share == 0:
         return kind, score
     found = _margin(query, own, others, fine=True)
-    score = float(torch.sigmoid(torch.tensor(_SHARPNESS * (sure_mean(found) - _LEAST_MARGIN))))
+    score = float(torch.sigmoid(torch.tensor(_SHARPNESS * (appearance.sure_mean(found) - _LEAST_MARGIN))))
     thing = _SHARPNESS * found + trust.thing * _resized(guess, found.shape)
     return share * thing + (1 - share) * _resized(kind, thing.shape), score
 
@@ -177,12 +166,9 @@ def _masked(shots: Sequence[Example]) -> _ByDepth | None:
     """The keys of those shots that have masks, as a whole and close by."""
     views = [one for shot in shots for one in (shot, shot.close) if one is not None]
     masks = [
-        (one.features, one.constraints.foreground)
-        for one in views
-        if one.constraints is not None and one.constraints.complete
+        (one.features, one.constraints.foreground) for one in views if one.constraints and one.constraints.complete
     ]
-    found = [_by_depth(features, mask) for features, mask in masks if mask.any()]
-    return _together([keys for keys in found if keys is not None])
+    return _together([_by_depth(features, mask) for features, mask in masks if mask.any()])
 
 
 def _guessed(shots: Sequence[Example], located: Located, place: int) -> _ByDepth | None:
@@ -190,12 +176,12 @@ def _guessed(shots: Sequence[Example], located: Located, place: int) -> _ByDepth
     if not located.shots:
         return None
     softs = located.shots[place].float().cpu().numpy()
-    found = [_by_depth(shot.features, soft) for shot, soft in zip(shots, softs, strict=True)]
-    return _together([keys for keys in found if keys is not None])
+    return _together([_by_depth(shot.features, soft) for shot, soft in zip(shots, softs, strict=True)])
 
 
-def _together(keys: Sequence[_ByDepth]) -> _ByDepth | None:
-    return _ByDepth(together([one.fine for one in keys]), together([one.coarse for one in keys])) if keys else None
+def _together(found: Sequence[_ByDepth | None]) -> _ByDepth | None:
+    keys = [one for one in found if one is not None]
+    return _ByDepth(*(together(part) for part in zip(*keys, strict=True))) if keys else None
 
 
 def _by_depth(features: Features, foreground: np.ndarray[Any, Any]) -> _ByDepth | None:
@@ -208,7 +194,7 @@ def _by_depth(features: Features, foreground: np.ndarray[Any, Any]) -> _ByDepth 
         h, w = vectors.shape[1:]
         soft = torch.from_numpy(foreground.astype(np.float32))
         small = torch.from_numpy(share_of(foreground, (h, w))) if h <= soft.shape[0] else _resized(soft, (h, w))
-        found.append(keys_of(vectors, small.to(vectors)))
+        found.append(appearance.keys_of(vectors, small.to(vectors)))
     return _ByDepth(*found)
 
 
@@ -216,7 +202,7 @@ def _joint(logits: Sequence[Tensor]) -> np.ndarray[Any, Any]:
     """Each class's logits against none of them, as probabilities (N,h,w) that add up to at most 1."""
     size = max((one.shape for one in logits), key=lambda shape: shape[0] * shape[1])
     each = torch.stack([_resized(one, size) for one in logits])
-    return to_numpy(torch.softmax(torch.cat([torch.zeros_like(each[:1]), each]), 0)[1:])
+    return joint(each)
 
 
 def _logits(maps: Tensor) -> Tensor:

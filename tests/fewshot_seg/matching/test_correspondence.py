@@ -92,7 +92,7 @@ def test_gradients_reach_vectors_weights_and_sharpness() -> None:
 
 def test_shapes_are_checked() -> None:
     with pytest.raises(ShapeError, match="expected weights"):
-        Keys(vectors(1, 3, 4), torch.rand(1, 3), torch.rand(1, 4))
+        similarities(vectors(1, 3, 2, 2), Keys(vectors(1, 3, 4), torch.rand(1, 3), torch.rand(1, 4)))
     with pytest.raises(ShapeError, match="expected foreground of shape"):
         keys_of(vectors(1, 3, 4, 4), torch.rand(1, 3, 4))
     with pytest.raises(ShapeError, match="don't belong together"):

@@ -14,7 +14,7 @@ from fewshot_seg.matching.features import LAST, Features
 from fewshot_seg.matching.locators import EncodedQuery, Example, Located
 from fewshot_seg.matching.locators.by_matching import MatchingLocator
 from fewshot_seg.matching.matcher import Encoded, Matcher, MatcherSpec
-from fewshot_seg.prompts.hints import Constraints
+from fewshot_seg.prompts.constraints import Constraints
 
 LAYERS = {"early": 5, "late": 7}
 

@@ -12,17 +12,8 @@ from numpy.typing import NDArray
 
 from fewshot_seg.cutting.seeds import BACKGROUND, FOREGROUND, PROBABLE_BACKGROUND, PROBABLE_FOREGROUND
 from fewshot_seg.errors import ConfigError, DataError, ShapeError
-from fewshot_seg.prompts.constraints import prior_on_grid
-from fewshot_seg.prompts.hints import (
-    Constraints,
-    Hint,
-    Query,
-    apply_to_map,
-    apply_to_mask,
-    apply_to_trimap,
-    query_constraints,
-    read_constraints,
-)
+from fewshot_seg.prompts.constraints import Constraints, apply_to_map, apply_to_mask, apply_to_trimap, prior_on_grid
+from fewshot_seg.prompts.hints import Hint, Query, query_constraints, read_constraints
 from fewshot_seg.prompts.supports import Support, group_supports, support_constraints, support_mask
 
 SIZE = (40, 60)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fewshot_seg.errors import ConfigError, DataError, ImageError, ShapeError
-from fewshot_seg.prompts.supports import Support, group_supports, mask_on_map, support_mask
+from fewshot_seg.prompts.constraints import share_of
+from fewshot_seg.prompts.supports import Support, group_supports, support_mask
 
 PICTURE = np.zeros((20, 30, 3), np.uint8)
 
@@ -85,14 +86,14 @@ def test_masks_are_checked(tmp_path: Path) -> None:
 def test_the_smallest_mask_leaves_something_on_the_map(row: int, column: int, h: int, w: int) -> None:
     mask = np.zeros((300, 400), bool)
     mask[row, column] = True
-    cover = mask_on_map(mask, (h, w))
+    cover = share_of(mask, (h, w))
     assert cover.shape == (h, w)
     assert cover.max() > 0
     assert cover.sum() * 300 * 400 / (h * w) == pytest.approx(1, rel=1e-3)
 
 
 def test_a_mask_smaller_than_the_map_covers_it() -> None:
-    assert mask_on_map(np.ones((1, 1), bool), (12, 12)).min() == 1
+    assert share_of(np.ones((1, 1), bool), (12, 12)).min() == 1
 
 
 @pytest.mark.parametrize("shots", [None, 3, b"cat.jpg", "no\0file"])

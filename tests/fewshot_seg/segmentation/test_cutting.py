@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fewshot_seg.cutting.seeds import BACKGROUND
 from fewshot_seg.matching.locators import Located
-from fewshot_seg.prompts.hints import Constraints
+from fewshot_seg.prompts.constraints import Constraints
 from fewshot_seg.segmentation.cutter import Cutter, Target
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.results import Segmentation
