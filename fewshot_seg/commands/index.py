@@ -186,8 +186,7 @@ def info(
     """Say what is in an index: images, weights, columns, sizes."""
     import json
 
-    from fewshot_seg.retrieval.contents import open_contents
-    from fewshot_seg.retrieval.summary import summary
+    from fewshot_seg.retrieval.contents import open_contents, summary
 
     content = summary(open_contents(folder.absolute(), None if verify else 0))
     if as_json:
@@ -213,7 +212,7 @@ def duplicates(
     """List groups of images that are nearly the same."""
     import json
 
-    from fewshot_seg.retrieval.roots import from_here
+    from fewshot_seg.retrieval.rows import from_here
 
     index = open_index(folder)
     paths = index.paths

@@ -41,7 +41,7 @@ class RegionAnswer:
 
     def entry(self) -> Entry:
         """What is kept of it when all queries are done."""
-        from fewshot_seg.retrieval.roots import from_here
+        from fewshot_seg.retrieval.rows import from_here
 
         hits = (EntryHit(from_here(h.path, h.location), h.score, h.columns, h.location, h.box) for h in self.hits)
         return Entry(self.queries, tuple(hits), self.error, self.box)

@@ -71,7 +71,7 @@ class Answer:
 
     def entry(self) -> Entry:
         """What is kept of it when all queries are done."""
-        from fewshot_seg.retrieval.roots import from_here
+        from fewshot_seg.retrieval.rows import from_here
 
         hits = tuple(EntryHit(from_here(h.path, h.location), h.score, h.columns, h.location) for h in self.hits)
         return Entry(self.queries, hits, self.error, self.box)

@@ -24,7 +24,7 @@ from fewshot_seg.imaging.export import make_folder, write_json
 from fewshot_seg.retrieval.backends import KINDS, Backend, Kind, rescored
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import top_k
-from fewshot_seg.retrieval.ingest import Track
+from fewshot_seg.streams import Track
 
 FOLDER: Final = "accelerators"
 FORMAT: Final = 1

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -16,17 +15,14 @@ from fewshot_seg.network.embedding import Embedder, for_retrieval, load_embedder
 from fewshot_seg.retrieval.contents import Contents, empty_contents, open_contents
 from fewshot_seg.retrieval.folder import claim, holds_index
 from fewshot_seg.retrieval.identity import Identity, check_same, identity_of, load_for, sized
-from fewshot_seg.retrieval.ingest import Changes, Options, Track, column_names, ingest, refuse_others
-from fewshot_seg.retrieval.roots import rebased, with_root
-from fewshot_seg.retrieval.sources import Found, find_items
+from fewshot_seg.retrieval.ingest import Changes, Options, ingest, refuse_others
+from fewshot_seg.retrieval.rows import rebased, with_root
+from fewshot_seg.retrieval.sources import Columns, Found, Paths, find_items, named_rows, plan_update
 from fewshot_seg.retrieval.store import Store
-from fewshot_seg.retrieval.upkeep import named_rows, plan_update
 from fewshot_seg.retrieval.vectors import Vectors
+from fewshot_seg.streams import Track
 
 VERIFY_UP_TO: Final = 20_000  # images that are compared with their checksums at every load
-
-Paths = Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
-Columns = Mapping[str, Sequence[str]]
 
 
 class Collection:
@@ -168,10 +164,9 @@ class Collection:
             DataError: no paths. ConfigError, OutputError: as `build`.
         """
         with self._edit(on_wait):
-            contents = self._contents
+            contents, config = self._contents, self._contents.config
             rows, failures = named_rows(contents, paths)
-            gone = tuple((row.path, row.root) for row in map(contents.row, rows))
-            config = contents.config
+            gone = ((row.path, row.root) for row in map(contents.row, rows))
             excluded = tuple(dict.fromkeys((*config.excluded, *gone))) if config.sources else ()
             self._contents = Store(contents).commit(contents.slots[rows], excluded=excluded)
             self.changes = Changes(removed=len(rows), failures=tuple(failures))
@@ -195,8 +190,8 @@ class Collection:
         """
         options = Options(workers, batch_size, progress)
         with self._edit(on_wait):
-            plan = plan_update(self._contents)
-            self._ingest(Found(plan.items, plan.failures), options, dropped=plan.vanished)
+            found, vanished = plan_update(self._contents)
+            self._ingest(found, options, vanished)
         return self.changes
 
     def rebuild(self, *, on_wait: Callable[[], None] | None = None) -> None:
@@ -280,20 +275,7 @@ class Collection:
         self._ingest(found.counted_from(number), options, roots=roots)
 
     def _ingest(self, found: Found, options: Options, dropped: Sequence[int] = (), **changes: Any) -> None:
-        given = {(item.path, item.root) for item in found.items}
-        config = self._contents.config
-        self._contents, done = ingest(
-            self._contents,
-            found.items,
-            lambda: self.embedder,
-            options,
-            dropped,
-            sources=tuple(dict.fromkeys((*config.sources, *found.sources))),
-            columns=column_names(config.columns, found.items),
-            excluded=tuple(one for one in config.excluded if one not in given),
-            **changes,
-        )
-        self.changes = replace(done, failures=found.failures + done.failures)
+        self._contents, self.changes = ingest(self._contents, found, lambda: self.embedder, options, dropped, **changes)
 
 
 def _absolute(folder: str | os.PathLike[str]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import weakref
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,7 @@ from fewshot_seg.retrieval.database import (
 )
 from fewshot_seg.retrieval.folder import NAME, check_is_index
 from fewshot_seg.retrieval.identity import Identity
-from fewshot_seg.retrieval.roots import locate
-from fewshot_seg.retrieval.rows import Row
+from fewshot_seg.retrieval.rows import Row, identity_key
 from fewshot_seg.retrieval.vectors import Vectors, map_vectors
 
 
@@ -95,8 +96,19 @@ class Contents:
                 yield row
 
     def locate(self, row: Row) -> str:
-        """Where an image's file is."""
-        return locate(row.path, row.root, self.config.roots, self.folder)
+        """Where an image's file is now; where it was, if it is nowhere."""
+        if row.root is None:
+            return row.path
+        root = self.config.roots[row.root]
+        first = os.path.join(root.absolute, row.path)  # noqa: PTH118
+        if os.path.lexists(first) or self.folder is None or root.relative is None:
+            return first
+        second = os.path.join(self.folder, root.relative, row.path)  # noqa: PTH118
+        return second if os.path.lexists(second) else first
+
+    def by_file(self) -> dict[str, tuple[int, Row]]:
+        """Every image's number and row, by `identity_key` of its file."""
+        return {identity_key(self.locate(row)): (number, row) for number, row in enumerate(self.rows())}
 
     def fingerprint(self) -> str:
         """Names the images and vectors: another as soon as any comes, goes or changes."""
@@ -132,11 +144,7 @@ def empty_contents(identity: Identity, folder: Path | None = None) -> Contents:
 
 
 def open_contents(folder: Path, verify_up_to: int | None) -> Contents:
-    """What the index in a folder holds.
-
-    Args:
-        folder: the index's.
-        verify_up_to: everything is compared with its checksum if there are no more images; None means always.
+    """What the index in a folder holds; `verify`ed where it has no more images than `verify_up_to`, or that is None.
 
     Raises:
         DataError: no index, or a file that is missing, cut short, damaged or of a newer version; the message names it.
@@ -151,3 +159,27 @@ def open_contents(folder: Path, verify_up_to: int | None) -> Contents:
     if verify_up_to is None or len(contents.slots) <= verify_up_to:
         contents.verify()
     return contents
+
+
+def summary(contents: Contents) -> dict[str, Any]:
+    """An index in numbers and names, as JSON values; `images` counts those that count, sizes are in bytes."""
+    identity, config = contents.identity, contents.config
+    files = [contents.folder / name for name in (NAME, config.vectors) if name] if contents.folder else []
+    return {
+        "folder": None if contents.folder is None else str(contents.folder),
+        "complete": config.complete,
+        "images": len(contents.vectors),
+        "dim": identity.dim,
+        "embedder": {
+            "source": identity.source,
+            "backbone": identity.spec["backbone"],
+            "preprocessing": dict(identity.spec["preprocessing"]),
+            "weights_sha256": identity.weights,
+        },
+        "columns": list(config.columns),
+        "sources": [source.pattern for source in config.sources],
+        "bytes": sum(path.stat().st_size for path in files if path.exists()),
+        "removed_rows": config.counted - len(contents.slots),
+        "excluded": len(config.excluded),
+        "pending": sum(1 for _ in contents.pending()),
+    }

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError, OutputError, describe
 from fewshot_seg.retrieval.identity import Identity
-from fewshot_seg.retrieval.roots import Root, Source
-from fewshot_seg.retrieval.rows import Row, Stamp
+from fewshot_seg.retrieval.rows import Root, Row, Source, Stamp
 
 FORMAT: Final = 2
 VECTORS: Final = re.compile(r"vectors-[0-9a-f]{16}\.f32")

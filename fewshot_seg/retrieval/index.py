@@ -15,15 +15,15 @@ from fewshot_seg.prompts.supports import ClassSupports
 from fewshot_seg.retrieval.accelerators import Accelerator, accelerate, check_kind, fingerprint, open_backend, proposals
 from fewshot_seg.retrieval.backends import EXACT, Backend, Kind, rescored
 from fewshot_seg.retrieval.collection import Collection
-from fewshot_seg.retrieval.contents import Contents
+from fewshot_seg.retrieval.contents import Contents, summary
 from fewshot_seg.retrieval.duplicates import Group, blocks, group_rows
 from fewshot_seg.retrieval.exact import TopK, top_k
-from fewshot_seg.retrieval.ingest import Options, Track
+from fewshot_seg.retrieval.ingest import Options
 from fewshot_seg.retrieval.regions import CANDIDATES, RegionHit, RegionSearcher
 from fewshot_seg.retrieval.search import Combine, Hit, Searcher
 from fewshot_seg.retrieval.sources import Failure
-from fewshot_seg.retrieval.summary import summary
 from fewshot_seg.segmentation.options import SegmenterOptions
+from fewshot_seg.streams import Track
 
 
 class Index(Collection):

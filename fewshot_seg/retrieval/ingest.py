@@ -1,23 +1,30 @@
-"""Which images have to go through the network, and an index that then has them."""
+"""Images into an index: which have to go through the network, their vectors, and an index that then has them.
+
+Files are read and decoded in threads, where a CPU's network works too, in bounded memory, in order.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from fewshot_seg.errors import ConfigError, DataError, ImageError
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fewshot_seg.errors import ConfigError, DataError, FewShotError, ImageError, describe
+from fewshot_seg.imaging.decode import read_image
+from fewshot_seg.imaging.images import DRAFT_MARGIN, Preprocessing, preprocess
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.retrieval.contents import Contents
-from fewshot_seg.retrieval.encoding import Job, encode
-from fewshot_seg.retrieval.roots import identity_key
-from fewshot_seg.retrieval.rows import Row, stamp_of
-from fewshot_seg.retrieval.sources import Failure, Item
+from fewshot_seg.retrieval.rows import Row, content_digest, identity_key, stamp_of
+from fewshot_seg.retrieval.sources import Failure, Found, Item
 from fewshot_seg.retrieval.store import Store
-
-Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
-"""Passes items on and shows progress: (items, total, what is done with them)."""
+from fewshot_seg.streams import Track, read_then, worker_pool
 
 _MOST_WORKERS = 8
 
@@ -71,31 +78,17 @@ class Changes:
     failures: tuple[Failure, ...] = ()
 
 
-def known_rows(contents: Contents) -> dict[str, tuple[int, Row]]:
-    """Every image of the index by `identity_key` of its file: its number and row."""
-    return {identity_key(contents.locate(row)): (number, row) for number, row in enumerate(contents.rows())}
-
-
 def refuse_others(contents: Contents, items: Iterable[Item]) -> None:
-    """Check that an index holds no images but these: then building it is going on with it.
-
-    Raises:
-        ConfigError: it does.
-    """
-    others = known_rows(contents).keys() - {identity_key(item.location) for item in items}
+    """ConfigError where an index holds images other than these: building it is then no going on with it."""
+    others = contents.by_file().keys() - {identity_key(item.location) for item in items}
     if others:
         what = f"holds an index already, with {len(others)} other images"
         raise ConfigError(f"{contents.name}: {what}; add to it, or choose a new folder")
 
 
-def column_names(known: Sequence[str], items: Iterable[Item]) -> tuple[str, ...]:
-    """An index's columns and those of new images, in order of their first appearance."""
-    return tuple(dict.fromkeys((*known, *(name for item in items for name in item.columns))))
-
-
 def ingest(
     contents: Contents,
-    items: Sequence[Item],
+    found: Found,
     embedder: Callable[[], Embedder],
     options: Options,
     dropped: Iterable[int] = (),
@@ -107,7 +100,7 @@ def ingest(
 
     Args:
         contents: the index.
-        items: the images.
+        found: the images, and whence.
         embedder: gives the embedder; called only if an image has to go through the network.
         options: how.
         dropped: numbers of rows that go.
@@ -117,18 +110,16 @@ def ingest(
         What the index holds now, and what was done.
 
     Raises:
-        OutputError: a file cannot be written.
+        DataError: a first build, and no image can be read. OutputError: a file cannot be written.
     """
-    plan = _Plan(contents, items)
+    plan = _Plan(contents, found.items)
     store = Store(contents)
-    failures: list[Failure] = list(plan.failures)
-    replaced = list(plan.replaced)
+    failures, replaced = plan.failures, plan.replaced
     added = plan.found_pending - len(replaced)
-    jobs = plan.jobs
-    if jobs:
-        encoded = encode(jobs, embedder(), options.threads, options.batch_size)
+    if plan.jobs:
+        encoded = _encoded(plan.jobs, embedder(), options)
         try:
-            for one in options.track(encoded, len(jobs), "indexing"):
+            for one in options.track(encoded, len(plan.jobs), "indexing"):
                 if isinstance(one, Failure):
                     failures.append(one)
                     continue
@@ -140,26 +131,44 @@ def ingest(
         except BaseException:
             store.flush()  # Ctrl-C, too: what is finished is kept
             raise
-    if not contents.config.complete and failures and added == 0:
+    config = contents.config
+    if not config.complete and failures and added == 0:
         examples = "; ".join(failure.error for failure in failures[:3])
         raise DataError(f"none of the {len(failures)} images can be read: {examples}")
     dropped = set(dropped)
-    gone = {int(contents.slots[number]) for number in (*dropped, *replaced)} | plan.unwanted
-    done = store.commit(gone, count=True, **changes)
-    return done, Changes(added, len(replaced), len(dropped), plan.unchanged, tuple(failures))
+    given = {(item.path, item.root) for item in found.items}
+    done = store.commit(
+        {int(contents.slots[number]) for number in (*dropped, *replaced)} | plan.unwanted,
+        count=True,
+        sources=tuple(dict.fromkeys((*config.sources, *found.sources))),
+        columns=tuple(dict.fromkeys((*config.columns, *(name for item in found.items for name in item.columns)))),
+        excluded=tuple(one for one in config.excluded if one not in given),
+        **changes,
+    )
+    return done, Changes(added, len(replaced), len(dropped), plan.unchanged, (*found.failures, *failures))
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """An image that may have to go through the network: not if its content still is that of a known vector (D,)."""
+
+    item: Item
+    digest: str | None = None
+    vector: NDArray[np.float32] | None = None
+    replaces: int | None = None  # number of the row that it takes the place of
 
 
 class _Plan:
     """What has to be done for each item, by what is known of its file."""
 
-    def __init__(self, contents: Contents, items: Sequence[Item]) -> None:
-        self.jobs: list[Job] = []
+    def __init__(self, contents: Contents, items: Iterable[Item]) -> None:
+        self.jobs: list[_Job] = []
         self.failures: list[Failure] = []
         self.replaced: list[int] = []  # rows that pending ones take the place of
         self.unchanged = 0
         self.found_pending = 0
         self._contents = contents
-        self._known = known_rows(contents) if len(contents.vectors) else {}
+        self._known = contents.by_file() if len(contents.vectors) else {}
         self._pending = {identity_key(contents.locate(row)): (slot, row) for slot, row in contents.pending()}
         self.unwanted = set(range(contents.config.counted, contents.config.end))  # slots of pending rows that go
         for item in items:
@@ -173,19 +182,70 @@ class _Plan:
             return
         key = identity_key(item.location)
         number, row = self._known.get(key, (None, None))
+        slot, waiting = self._pending.get(key, (-1, None))
         if row is not None and row.stamp == stamp and (not item.columns or row.columns == item.columns):
             self.unchanged += 1
-        elif key in self._pending and _is_of(self._pending[key][1], item, stamp):
-            self.unwanted.discard(self._pending[key][0])
+        elif waiting is not None and waiting == Row(item.path, item.root, stamp, waiting.digest, item.columns):
+            self.unwanted.discard(slot)
             self.found_pending += 1
             self.replaced += [] if number is None else [number]
         elif number is None or row is None:
-            self.jobs.append(Job(item))
+            self.jobs.append(_Job(item))
         else:
             columns = item.columns or row.columns
-            vector = self._contents.vectors[number]
-            self.jobs.append(Job(replace(item, columns=columns), row.digest, vector, number))
+            self.jobs.append(_Job(replace(item, columns=columns), row.digest, self._contents.vectors[number], number))
 
 
-def _is_of(row: Row, item: Item, stamp: tuple[int, int]) -> bool:
-    return (row.stamp, row.path, row.root) == (stamp, item.path, item.root) and row.columns == item.columns
+class _Read(NamedTuple):
+    job: _Job
+    row: Row
+    image: Tensor | NDArray[np.float32]  # (3,size,size) for the network; or the vector (D,) that is known
+
+
+class _Encoded(NamedTuple):
+    job: _Job
+    row: Row
+    vector: NDArray[np.float32]  # (D,) of unit norm
+
+
+def _encoded(jobs: Iterable[_Job], embedder: Embedder, options: Options) -> Iterator[_Encoded | Failure]:
+    """Each job's row and vector, in order; a file that cannot be read gives a `Failure` in its place."""
+    alone = embedder.device.type == "cpu"
+    read, work = partial(_read, embedder.preprocessing), partial(_encode, embedder)
+    with worker_pool(options.threads) as pool:
+        yield from read_then(
+            pool, read, work, jobs, batch_size=options.batch_size, workers=options.threads, alone=alone
+        )
+
+
+def _read(preprocessing: Preprocessing, job: _Job) -> _Read | Failure:
+    item = job.item
+    try:
+        stamp = stamp_of(item.location)  # before reading: a later change is noticed by the next update
+        row = Row(item.path, item.root, stamp, content_digest(item.location), item.columns)
+        if job.vector is not None and row.digest == job.digest:
+            return _Read(job, row, job.vector)
+        image = read_image(item.location, min_side=DRAFT_MARGIN * max(preprocessing.shape))
+        return _Read(job, row, preprocess(image, preprocessing))
+    except FewShotError as error:
+        return Failure(item.path, str(error))
+
+
+@torch.inference_mode()
+def _encode(embedder: Embedder, batch: list[_Read | Failure]) -> list[_Encoded | Failure]:
+    images = [one.image for one in batch if isinstance(one, _Read) and isinstance(one.image, Tensor)]
+    made: Iterator[NDArray[np.float32]] = iter(())
+    if images:
+        made = iter(embedder(torch.stack(images).to(embedder.device)).vector.float().cpu().numpy())  # (b,D)
+    results: list[_Encoded | Failure] = []
+    for one in batch:
+        if isinstance(one, Failure):
+            results.append(one)
+            continue
+        vector = next(made) if isinstance(one.image, Tensor) else one.image
+        if np.isfinite(vector).all():
+            results.append(_Encoded(one.job, one.row, vector))
+        else:
+            what = f"gets a vector that is not finite from {embedder.source or 'the embedder'}; check its weights"
+            results.append(Failure(one.row.path, f"{describe(one.row.path)}: {what}"))
+    return results

@@ -28,13 +28,12 @@ from fewshot_seg.prompts.constraints import apply_to_map
 from fewshot_seg.prompts.supports import ClassSupports, as_shots, support_constraints
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import TopK
-from fewshot_seg.retrieval.ingest import Track
 from fewshot_seg.retrieval.likeness import pooled_region, region_likeness, region_vectors, shared_evidence
 from fewshot_seg.retrieval.sources import Failure
 from fewshot_seg.segmentation.choice import choose_locator
 from fewshot_seg.segmentation.cutter import Cutter, Target
 from fewshot_seg.segmentation.options import SegmenterOptions
-from fewshot_seg.streams import in_batches, ordered_map, worker_pool
+from fewshot_seg.streams import Track, in_batches, ordered_map, worker_pool
 
 CANDIDATES = 50
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.retrieval.backends import Kind, load_library
-from fewshot_seg.retrieval.ingest import Track
 from fewshot_seg.retrieval.vectors import Vectors
+from fewshot_seg.streams import Track
 
 LEAST_FOR_IVFPQ: Final = 2000  # fewer vectors can't train 256 centroids for each part; and exact search is fast
 _CHUNK: Final = 16_384  # rows at once

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.retrieval.backends import load_library
 from fewshot_seg.retrieval.contents import Contents
-from fewshot_seg.retrieval.ingest import Track
+from fewshot_seg.streams import Track
 
 MOST: Final = 16_384  # rows that Milvus gives a query
 _ROWS: Final = 1000  # in a message
