@@ -11,17 +11,11 @@ from fewshot_seg.errors import DataError
 
 
 class Calibration(NamedTuple):
-    """A threshold and what it does to the images that it was set on.
+    """A threshold and what it does to the images that it was set on."""
 
-    Attributes:
-        threshold: scores from here on count as present, in [0, 1].
-        found: the share of images with the thing that are found.
-        left_empty: the share of images without it that are left empty.
-    """
-
-    threshold: float
-    found: float
-    left_empty: float
+    threshold: float  # scores from here on count as present, in [0, 1]
+    found: float  # the share of images with the thing that are found
+    left_empty: float  # the share of images without it that are left empty
 
 
 def calibrate(with_it: Sequence[float], without_it: Sequence[float]) -> Calibration:

@@ -19,17 +19,11 @@ from fewshot_seg.segmentation.options import SegmenterOptions
 
 
 class Choice(NamedTuple):
-    """A locator, and what its features must hold.
-
-    Attributes:
-        locator: to be asked.
-        matcher: that encodes every image, or None.
-        layers: names of earlier layers that it reads.
-    """
+    """A locator, and what its features must hold."""
 
     locator: Locator
-    matcher: Matcher | None = None
-    layers: tuple[str, ...] = ()
+    matcher: Matcher | None = None  # that encodes every image
+    layers: tuple[str, ...] = ()  # names of earlier layers that it reads
 
 
 def choose_locator(embedder: Embedder, options: SegmenterOptions) -> Choice:
@@ -39,11 +33,7 @@ def choose_locator(embedder: Embedder, options: SegmenterOptions) -> Choice:
         ConfigError: matching is asked for, but no matcher was trained for this embedder's weights.
         CheckpointError: the matcher's file is bad.
     """
-    return _with_meaning(_choose(embedder, options), options)
-
-
-def _with_meaning(choice: Choice, options: SegmenterOptions) -> Choice:
-    """The locator with appearance beside it, where it has a use for it."""
+    choice = _choose(embedder, options)
     knows_things = isinstance(choice.locator, MatchingLocator) or options.meaning == "thing"
     if options.locate_by == "attention" or not knows_things:
         return choice

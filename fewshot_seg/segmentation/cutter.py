@@ -26,19 +26,12 @@ _SURE = 0.5  # more likely object than not, somewhere
 
 
 class Target(NamedTuple):
-    """A query with its maps.
+    """A query with its maps."""
 
-    Attributes:
-        source: its path, or what it was.
-        image: (H,W,3) uint8 RGB.
-        located: maps and scores of N classes.
-        constraints: what is known of each class's object.
-    """
-
-    source: str
-    image: NDArray[np.uint8]
-    located: Located
-    constraints: tuple[Constraints | None, ...]
+    source: str  # its path, or what it was
+    image: NDArray[np.uint8]  # (H,W,3) RGB
+    located: Located  # maps and scores of N classes
+    constraints: tuple[Constraints | None, ...]  # what is known of each class's object
 
 
 class _Cut(NamedTuple):
@@ -58,7 +51,8 @@ class Cutter:
         size = target.image.shape[:2]
         labels = np.zeros(size, np.int32)
         strongest = np.zeros(size, np.float32) if len(classes) > 1 else None
-        small = self._small(target.image)
+        height, width = working_size(size, self.options.grabcut.working_size)
+        small = np.asarray(cv2.resize(target.image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         cuts = []
         for place, map_ in enumerate(target.located.maps):
             one = self._one(target, small, place)
@@ -100,7 +94,8 @@ class Cutter:
         start, refined = foreground_of(seeds), False
         if self.options.refine != "none":
             found = self._refine(small, seeds)
-            refined = self._better(found, start, map_)
+            probability = resize_map(map_, h_w)
+            refined = expected_iou(found, probability) >= self.options.keep * expected_iou(start, probability)
             start = found if refined else start
         mask = upsample_mask(start, small, target.image)
         return _Cut(mask if constraints is None else apply_to_mask(mask, constraints), seeds, refined)
@@ -109,11 +104,6 @@ class Cutter:
         if self.options.refine == "random-walk":
             return random_walk(small, seeds)
         return grabcut(small, seeds, self.options.grabcut, self.options.seed)
-
-    def _better(self, found: NDArray[np.bool_], start: NDArray[np.bool_], map_: NDArray[np.float32]) -> bool:
-        """Whether a refined mask agrees with the map about as well as the one that it was made from."""
-        probability = resize_map(map_, (start.shape[0], start.shape[1]))
-        return expected_iou(found, probability) >= self.options.keep * expected_iou(start, probability)
 
     def _threshold(self, target: Target, place: int) -> float | None:
         """The score below which an object is absent; None where it is there by what the user says."""
@@ -127,8 +117,3 @@ class Cutter:
         if not probabilistic:
             return SEEDS_OF_ATTENTION
         return SEEDS_OF_PROBABILITIES if map_.max() >= _SURE else SEEDS_OF_DOUBT
-
-    def _small(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The image at working size (h,w,3)."""
-        height, width = working_size(image.shape[:2], self.options.grabcut.working_size)
-        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))

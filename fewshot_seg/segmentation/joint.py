@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ SURE_OBJECT, SURE_OTHER = 0.7, 0.1
 _HALF = 0.5
 _LEAST_SCORE = 0.5  # a probability: what is probably not there is no example
 
-Prepared = TypeVar("Prepared")
+T = TypeVar("T")
 
 
 def sure_constraints(map_: NDArray[np.float32]) -> Constraints:
@@ -69,8 +69,10 @@ class Helpers:
                 continue
             constraints = sure_constraints(map_)
             if constraints.foreground.any():
-                _insert(best, _Helper(expected_iou(map_ >= _HALF, map_), digest, Example(features, constraints)))
-                del best[self._most :]
+                new = _Helper(expected_iou(map_ >= _HALF, map_), digest, Example(features, constraints))
+                same = next((old for old in best if old.digest == digest), new)
+                each = [old for old in best if old is not same] + [same if same.sureness >= new.sureness else new]
+                best[:] = sorted(each, key=lambda one: (-one.sureness, one.digest))[: self._most]
 
     def holds(self, features: Features) -> bool:
         """Whether this image is a helper of any class."""
@@ -83,38 +85,13 @@ class Helpers:
         return [[one.example for one in best if one.digest != digest] for best in self._best]
 
 
-class Enlarged(Generic[Prepared]):
-    """Prepared supports with the helpers beside them; a helper itself gets those without it.
-
-    Args:
-        helpers: of all queries.
-        enlarge: prepares the supports with further examples of each class.
-    """
-
-    def __init__(self, helpers: Helpers, enlarge: Callable[[Sequence[Sequence[Example]]], Prepared]) -> None:
-        self._helpers, self._enlarge = helpers, enlarge
-        self._for_others = enlarge(helpers.examples())
-
-    def __call__(self, features: Features) -> Prepared:
-        """What a query is to be located by."""
-        if not self._helpers.holds(features):
-            return self._for_others
-        return self._enlarge(self._helpers.examples(without=features))
+def enlarged(helpers: Helpers, enlarge: Callable[[Sequence[Sequence[Example]]], T]) -> Callable[[Features], T]:
+    """What a query is to be located by: supports that `enlarge` prepares with the helpers, but for the query itself."""
+    for_others = enlarge(helpers.examples())
+    return lambda query: enlarge(helpers.examples(without=query)) if helpers.holds(query) else for_others
 
 
 def digest_of(features: Features) -> bytes:
     """A name for an image's features, the same for the same image."""
     vector = np.ascontiguousarray(features.vector.float().cpu().numpy())
     return hashlib.sha256(vector.data).digest()
-
-
-def _insert(best: list[_Helper], new: _Helper) -> None:
-    """Keeps `best` in order, the surest first, and every image in it once."""
-    for place, old in enumerate(best):
-        if old.digest == new.digest:
-            if new.sureness <= old.sureness:
-                return
-            del best[place]
-            break
-    best.append(new)
-    best.sort(key=lambda one: (-one.sureness, one.digest))

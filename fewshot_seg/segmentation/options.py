@@ -22,8 +22,6 @@ _QUALITIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "default": {},
     "best": {"look_twice": True},
 }
-_MOST_THREADS = 1024
-_MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -80,24 +78,19 @@ class SegmenterOptions:
         for name, kind in choices_of.items():
             if getattr(self, name) not in (choices := get_args(kind)):
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
-        if type(self.rounds) is not int or not 1 <= self.rounds <= _MOST_ROUNDS:
-            raise ConfigError(f"rounds {self.rounds!r}: must be a whole number, 1 to {_MOST_ROUNDS}")
         for name in ("through_norm", "look_twice", "always"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigError(f"{name} {getattr(self, name)!r}: must be true or false")
-        for name in ("presence", "keep", "rejection"):
-            if type(getattr(self, name)) not in (int, float):
-                raise ConfigError(f"{name} {getattr(self, name)!r}: must be a number")
-        if not 0 <= self.presence <= 1:
-            raise ConfigError(f"presence {self.presence!r}: must be a number from 0 to 1")
-        if not 0 <= self.keep < math.inf:
-            raise ConfigError(f"keep {self.keep!r}: must be a finite number from 0 up")
-        if not 0 <= self.rejection < math.inf:
-            raise ConfigError(f"rejection {self.rejection!r}: must be a finite number from 0 up")
-        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
-            raise ConfigError(f"seed {self.seed!r}: must be a whole number, 0 to {2**31 - 1}")
-        if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= _MOST_THREADS):
-            raise ConfigError(f"threads {self.threads!r}: must be a whole number, 1 to {_MOST_THREADS}, or None")
+        for name, most in (("presence", 1), ("keep", math.inf), ("rejection", math.inf)):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value <= most or value == math.inf:
+                wanted = "number from 0 to 1" if most == 1 else "finite number from 0 up"
+                raise ConfigError(f"{name} {value!r}: must be a {wanted}")
+        for name, low, high in (("rounds", 1, 10), ("seed", 0, 2**31 - 1), ("threads", 1, 1024)):
+            value = getattr(self, name)
+            if (type(value) is not int or not low <= value <= high) and (name != "threads" or value is not None):
+                or_none = ", or None" if name == "threads" else ""
+                raise ConfigError(f"{name} {value!r}: must be a whole number, {low} to {high}{or_none}")
 
     @classmethod
     def of_quality(cls, quality: str, **changes: Any) -> SegmenterOptions:

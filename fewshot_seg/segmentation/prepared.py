@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fewshot_seg.matching.ambiguity import AMBIGUOUS, likeness_of_parts
 from fewshot_seg.matching.features import FeatureExtractor, Loaded
@@ -17,6 +16,7 @@ from fewshot_seg.matching.locators import Example, Locator
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.constraints import Constraints
 from fewshot_seg.prompts.supports import Support, support_constraints
+from fewshot_seg.segmentation.second_look import constraints_of_part, part_around
 from fewshot_seg.streams import read_then, worker_pool
 
 _BATCH = 8
@@ -26,25 +26,24 @@ _LEAST_PART = 0.25  # of the image's longer side: less than this would be blown 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Supports, encoded, in the form that the segmenter's way of locating objects wants.
-
-    They mean something to the embedder that made them alone, so it is kept with them. `groups` counts the
-    classes and, where there are any, the negatives as one more; `examples` are those of each, and `images` says what
-    each of the classes' examples was.
-    """
+    """Supports, encoded, in the form that the segmenter's way of locating objects wants."""
 
     classes: tuple[str, ...]
-    groups: int
+    groups: int  # the classes and, where there are any, the negatives as one more
     state: Any = field(repr=False)
-    embedder: Embedder = field(repr=False)
-    examples: tuple[tuple[Example, ...], ...] = field(repr=False)
-    images: tuple[str, ...] = field(repr=False)
+    embedder: Embedder = field(repr=False)  # to which alone they mean something
+    examples: tuple[tuple[Example, ...], ...] = field(repr=False)  # of each group
+    images: tuple[str, ...] = field(repr=False)  # what each of the classes' examples was
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Which examples seem to show two different things, so that it is not clear which is meant; one line each."""
         shown = [one for group in self.examples[: len(self.classes)] for one in group]
-        return _notes_of(self.images, shown)
+        return tuple(
+            f"{image}: may show two different things; a point, box or mask says which is meant"
+            for image, (features, constraints, _) in zip(self.images, shown, strict=True)
+            if constraints is None and features.encoded is not None and likeness_of_parts(features.encoded) < AMBIGUOUS
+        )
 
     @torch.inference_mode()
     def with_more(self, locator: Locator, more: Sequence[Sequence[Example]]) -> Prepared:
@@ -57,13 +56,7 @@ class Prepared:
 def encode_examples(
     extractor: FeatureExtractor, shots: Sequence[Support], workers: int, threads: int | None
 ) -> list[Example]:
-    """The shots' features, and what is known of them.
-
-    Args:
-        extractor: reads and encodes.
-        shots: at least one.
-        workers: threads.
-        threads: as `streams.worker_pool` takes them.
+    """The features of shots, at least one, and what is known of them; for the last two see `streams.worker_pool`.
 
     Raises:
         ImageError, ShapeError, DataError: a shot or what is known of it can't be read or used.
@@ -76,12 +69,9 @@ def encode_examples(
         constraints = support_constraints(shot, loaded.size)
         if not has_mask or constraints is None:
             return [(loaded, constraints)]
-        rows, columns = _around(constraints.foreground)
-        near = Constraints(constraints.foreground[rows, columns], constraints.background[rows, columns])
-        return [
-            (loaded, constraints),
-            (extractor.load(np.ascontiguousarray(loaded.pixels[rows, columns]), False), near),
-        ]
+        part = part_around(constraints.foreground, loaded.size, _CLOSE, _LEAST_PART)
+        near = extractor.load(np.ascontiguousarray(loaded.pixels[part]), False)
+        return [(loaded, constraints), (near, constraints_of_part(constraints, part))]
 
     def encode(batch: list[list[tuple[Loaded, Constraints | None]]]) -> list[Example]:
         features = iter(extractor.features([loaded for parts in batch for loaded, _ in parts]))
@@ -91,24 +81,3 @@ def encode_examples(
     alone = extractor.embedder.device.type == "cpu"
     with worker_pool(workers, threads) as pool:
         return list(read_then(pool, read, encode, shots, batch_size=_BATCH, workers=workers, alone=alone))
-
-
-def _around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of a square around a mask (H,W), cut to the image: so near that the object fills the grid."""
-    ends = [np.flatnonzero(mask.any(axis))[[0, -1]] for axis in (1, 0)]
-    half = max(_CLOSE * max(int(last - first) + 1 for first, last in ends), _LEAST_PART * max(mask.shape)) / 2
-
-    def span(first: int, last: int) -> slice:
-        middle = (first + last + 1) / 2
-        return slice(max(0, int(middle - half)), int(np.ceil(middle + half)))
-
-    return span(int(ends[0][0]), int(ends[0][1])), span(int(ends[1][0]), int(ends[1][1]))
-
-
-def _notes_of(images: Sequence[str], examples: Sequence[Example]) -> tuple[str, ...]:
-    """Which examples, of which nothing is known, seem to show two different things."""
-    found = []
-    for image, (features, constraints, _) in zip(images, examples, strict=True):
-        if constraints is None and features.encoded is not None and likeness_of_parts(features.encoded) < AMBIGUOUS:
-            found.append(f"{image}: may show two different things; a point, box or mask says which is meant")
-    return tuple(found)

@@ -20,17 +20,11 @@ T = TypeVar("T")
 
 
 class Read(NamedTuple):
-    """A query that was read.
+    """A query that was read."""
 
-    Attributes:
-        source: its path, or what it was.
-        loaded: with its pixels.
-        constraints: what is known of each class's object.
-    """
-
-    source: str
-    loaded: Loaded
-    constraints: tuple[Constraints | None, ...]
+    source: str  # its path, or what it was
+    loaded: Loaded  # with its pixels
+    constraints: tuple[Constraints | None, ...]  # what is known of each class's object
 
 
 Batch: TypeAlias = list[Read | FewShotError]
@@ -45,11 +39,7 @@ class Run(NamedTuple):
 
 
 class QueryReader:
-    """Reads and encodes queries.
-
-    Args:
-        extractor: makes the features.
-    """
+    """Reads and encodes queries."""
 
     def __init__(self, extractor: FeatureExtractor) -> None:
         self._extractor = extractor

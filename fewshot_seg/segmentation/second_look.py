@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot_seg.cutting.refine import working_size
 from fewshot_seg.imaging.images import resize_map
 from fewshot_seg.matching.locators import Located
 from fewshot_seg.prompts.constraints import Constraints
@@ -34,18 +35,27 @@ def part_to_see(maps: NDArray[np.float32], size: tuple[int, int]) -> Part | None
     there = ((maps >= _PERHAPS * peaks) & (peaks > 0)).any(0)
     if not there.any():
         return None
+    rows, columns = part_around(there, size, _WIDER, _LEAST)
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return None if area > _MOST * size[0] * size[1] else (rows, columns)
+
+
+def part_around(there: NDArray[np.bool_], size: tuple[int, int], wider: float, least: float) -> Part:
+    """A square of an image (H,W) around what is there, on any grid (h,w), cut to the image.
+
+    Its sides are so many of those of what is there, but at least this share of the image's longer side.
+    """
     spans = []
     for axis, side in ((1, size[0]), (0, size[1])):
         cells = np.flatnonzero(there.any(axis))
         scale = side / there.shape[1 - axis]
         spans.append((cells[0] * scale, (cells[-1] + 1) * scale))
-    half = max(_WIDER * max(end - start for start, end in spans), _LEAST * max(size)) / 2
+    half = max(wider * max(end - start for start, end in spans), least * max(size)) / 2
     rows, columns = (
         slice(max(0, int((start + end) / 2 - half)), min(side, int(np.ceil((start + end) / 2 + half))))
         for (start, end), side in zip(spans, size, strict=True)
     )
-    area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return None if area > _MOST * size[0] * size[1] else (rows, columns)
+    return rows, columns
 
 
 def constraints_of_part(constraints: Constraints | None, part: Part) -> Constraints | None:
@@ -55,8 +65,7 @@ def constraints_of_part(constraints: Constraints | None, part: Part) -> Constrai
 
 def both_looks(first: Located, second: Located, part: Part, size: tuple[int, int]) -> Located:
     """The first look's scores, and maps (N,h,w) of an image (H,W) that average both looks' logits within the part."""
-    scale = min(1.0, _SIDE / max(size))
-    height, width = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    height, width = working_size(size, _SIDE)
     rows, columns = part
     maps = []
     for whole, close in zip(first.maps, second.maps, strict=True):

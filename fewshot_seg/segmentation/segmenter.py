@@ -22,7 +22,7 @@ from fewshot_seg.prompts.hints import Query
 from fewshot_seg.prompts.supports import ClassSupports, Support, Supports, as_shots, group_supports
 from fewshot_seg.segmentation.choice import choose_locator
 from fewshot_seg.segmentation.cutter import Cutter, Target
-from fewshot_seg.segmentation.joint import Enlarged, Helpers
+from fewshot_seg.segmentation.joint import Helpers, enlarged
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.prepared import Prepared, encode_examples
 from fewshot_seg.segmentation.reading import Batch, QueryInput, QueryReader, Read, Run
@@ -33,8 +33,9 @@ from fewshot_seg.streams import ordered_map, worker_pool
 
 __all__ = ["ObjectResult", "Prepared", "Query", "Segmentation", "Segmenter", "SegmenterOptions", "Support", "Supports"]
 
-_MOST_WORKERS = 8
 _Outcome: TypeAlias = Segmentation | FewShotError
+Queries: TypeAlias = Iterable[QueryInput] | QueryInput
+OnError: TypeAlias = Literal["raise", "yield"]
 
 
 class Segmenter:
@@ -114,33 +115,25 @@ class Segmenter:
 
     @overload
     def segment_many(
-        self,
-        queries: Iterable[QueryInput] | QueryInput,
-        prepared: Supports | Prepared,
-        batch_size: int = ...,
-        workers: int | None = ...,
-        on_error: Literal["raise"] = ...,
+        self, queries: Queries, prepared: Supports | Prepared, batch_size: int = ..., workers: int | None = ...
     ) -> Iterator[Segmentation]: ...
-
     @overload
     def segment_many(
         self,
-        queries: Iterable[QueryInput] | QueryInput,
+        queries: Queries,
         prepared: Supports | Prepared,
         batch_size: int = ...,
         workers: int | None = ...,
-        *,
-        on_error: Literal["yield"],
-    ) -> Iterator[Segmentation | FewShotError]: ...
-
+        on_error: OnError = ...,
+    ) -> Iterator[_Outcome]: ...
     def segment_many(
         self,
-        queries: Iterable[QueryInput] | QueryInput,
+        queries: Queries,
         prepared: Supports | Prepared,
         batch_size: int = 4,
         workers: int | None = None,
-        on_error: Literal["raise", "yield"] = "raise",
-    ) -> Iterator[Segmentation | FewShotError]:
+        on_error: OnError = "raise",
+    ) -> Iterator[_Outcome]:
         """Cuts the objects out of any number of queries: reading, network and GrabCut overlap, memory stays flat.
 
         Results don't depend on the queries' order, the batch size or the number of workers.
@@ -166,12 +159,12 @@ class Segmenter:
 
     def segment_jointly(
         self,
-        queries: Iterable[QueryInput] | QueryInput,
+        queries: Queries,
         prepared: Supports | Prepared,
         batch_size: int = 4,
         workers: int | None = None,
-        on_error: Literal["raise", "yield"] = "raise",
-    ) -> Iterator[Segmentation | FewShotError]:
+        on_error: OnError = "raise",
+    ) -> Iterator[_Outcome]:
         """As `segment_many`, but the queries help each other: the surest become further examples (see `joint`).
 
         Every query is read and located twice, before the first result comes; only the surest few are held in
@@ -182,11 +175,8 @@ class Segmenter:
         return self._jointly(list(_several(queries)), self._ready(prepared), run)
 
     def segment_sequence(
-        self,
-        frames: Iterable[QueryInput] | QueryInput,
-        prepared: Supports | Prepared,
-        on_error: Literal["raise", "yield"] = "raise",
-    ) -> Iterator[Segmentation | FewShotError]:
+        self, frames: Queries, prepared: Supports | Prepared, on_error: OnError = "raise"
+    ) -> Iterator[_Outcome]:
         """As `segment_many`, for frames of one scene in order: what was found helps in the frames to come.
 
         Frames are drawn as they are needed, and memory stays flat (see `sequence`). A frame that can't be read
@@ -203,7 +193,7 @@ class Segmenter:
         return Run(batch_size, workers, on_error == "raise")
 
     def _workers(self) -> int:
-        return min(self.options.threads or os.cpu_count() or 1, _MOST_WORKERS)
+        return min(self.options.threads or os.cpu_count() or 1, 8)
 
     def _ready(self, supports: Supports | Prepared) -> Prepared:
         prepared = supports if isinstance(supports, Prepared) else self.prepare(supports)
@@ -218,8 +208,8 @@ class Segmenter:
             for seen in self._reader.each(pool, look, queries, prepared.classes, run):
                 if seen is not None:
                     helpers.add(*seen)
-        enlarged = Enlarged(helpers, lambda more: prepared.with_more(self._locator, more))
-        yield from self._stream(queries, prepared.classes, enlarged, run)
+        ready = enlarged(helpers, lambda more: prepared.with_more(self._locator, more))
+        yield from self._stream(queries, prepared.classes, ready, run)
 
     def _sequence(self, frames: Iterable[QueryInput], prepared: Prepared, run: Run) -> Iterator[_Outcome]:
         follow = partial(self._follow, prepared=prepared, memory=Memory(len(prepared.classes)))
@@ -240,20 +230,22 @@ class Segmenter:
     @torch.inference_mode()
     def _look(self, batch: Batch, prepared: Prepared) -> list[tuple[Features, Located] | None]:
         """What each of a batch of queries has to say to all the others; nothing from one that can't be read."""
-        found: list[tuple[Features, Located] | None] = []
-        for one in self._reader.encoded(batch):
-            if isinstance(one, FewShotError):
-                found.append(None)
-            else:
-                found.append((one[1], self._find(EncodedQuery(one[1], one[0].constraints), prepared)))
-        return found
+
+        def find(query: Read, features: Features) -> tuple[Features, Located]:
+            return features, self._find(EncodedQuery(features, query.constraints), prepared)
+
+        return [None if isinstance(one, FewShotError) else find(*one) for one in self._reader.encoded(batch)]
 
     def _stream(
         self, queries: Iterable[QueryInput], classes: tuple[str, ...], ready: Callable[[Features], Prepared], run: Run
     ) -> Iterator[_Outcome]:
         with worker_pool(run.workers, self.options.threads) as pool:
             located = self._reader.each(pool, partial(self._locate, prepared=ready), queries, classes, run)
-            for result in ordered_map(pool, lambda one: self._cut(one, classes), located, run.workers + 1):
+
+            def cut(target: Target | FewShotError) -> _Outcome:
+                return target if isinstance(target, FewShotError) else self._cutter.cut(target, classes)
+
+            for result in ordered_map(pool, cut, located, run.workers + 1):
                 if run.strict and isinstance(result, FewShotError):
                     raise result
                 yield result
@@ -292,10 +284,7 @@ class Segmenter:
         maps = np.stack([map_ if known is None else apply_to_map(map_, known) for map_, known in pairs])
         return located._replace(maps=maps, scores=located.scores[:several], shots=())
 
-    def _cut(self, query: Target | FewShotError, classes: tuple[str, ...]) -> _Outcome:
-        return query if isinstance(query, FewShotError) else self._cutter.cut(query, classes)
 
-
-def _several(queries: Iterable[QueryInput] | QueryInput) -> Iterable[QueryInput]:
+def _several(queries: Queries) -> Iterable[QueryInput]:
     one = is_one(queries) or isinstance(queries, Query)
     return [queries] if one else queries  # type: ignore[list-item,return-value]

@@ -37,13 +37,15 @@ class _Object:
     sureness: float = 0.0
     distance: Tensor | None = None
 
+    def past(self) -> Past | None:
+        frames = list(self.last)
+        if self.surest is not None and not any(self.surest is keys for keys in frames):
+            frames.append(self.surest)
+        return Past(together(frames), self.distance) if frames else None
+
 
 class Memory:
-    """What was found of each class in the frames so far; it holds a few frames' keys, however many there were.
-
-    Args:
-        classes: how many.
-    """
+    """What was found of each class in the frames so far; it holds a few frames' keys, however many there were."""
 
     def __init__(self, classes: int) -> None:
         self._objects = [_Object() for _ in range(classes)]
@@ -55,7 +57,7 @@ class Memory:
         if seen is not None and self._before is not None and likeness(seen, self._before) < _SAME_SCENE:
             for one in self._objects:
                 one.distance = None
-        return tuple(self._of(one) for one in self._objects)
+        return tuple(one.past() for one in self._objects)
 
     def remember(self, features: Features, located: Located, result: Segmentation) -> None:
         """Takes in one frame: maps (N,h,w), and the masks that came of them."""
@@ -74,14 +76,6 @@ class Memory:
             sureness = expected_iou(mask, resize_map(map_, result.size))
             if sureness >= one.sureness:
                 one.surest, one.sureness = keys, sureness
-
-    @staticmethod
-    def _of(one: _Object) -> Past | None:
-        frames = [
-            *one.last,
-            *([] if one.surest is None or any(one.surest is keys for keys in one.last) else [one.surest]),
-        ]
-        return Past(together(frames), one.distance) if frames else None
 
 
 def _sure_keys(vectors: Tensor, map_: NDArray[np.float32], mask: NDArray[np.bool_]) -> Keys | None:

@@ -17,7 +17,7 @@ from fewshot_seg.matching.features import LAST, Features
 from fewshot_seg.matching.locators import Example, Located
 from fewshot_seg.network.embedder import build_embedder
 from fewshot_seg.network.spec import EmbedderSpec
-from fewshot_seg.segmentation.joint import MOST, Enlarged, Helpers, digest_of, sure_constraints
+from fewshot_seg.segmentation.joint import MOST, Helpers, digest_of, enlarged, sure_constraints
 from fewshot_seg.segmentation.segmenter import Segmentation, Segmenter, SegmenterOptions
 
 Image = NDArray[np.uint8]
@@ -107,10 +107,10 @@ def test_a_helper_is_helped_by_the_others_alone() -> None:
         made.append([[digest_of(one.features) for one in own] for own in more])
         return len(made)
 
-    enlarged = Enlarged(helpers, enlarge)
-    assert enlarged(features(9)) == enlarged(features(8)) == 1, "prepared once for all who don't help"
+    ready = enlarged(helpers, enlarge)
+    assert ready(features(9)) == ready(features(8)) == 1, "prepared once for all who don't help"
     assert [len(own) for own in made[0]] == [3, 3]
-    number = enlarged(features(1))
+    number = ready(features(1))
     assert all(len(own) == 2 and digest_of(features(1)) not in own for own in made[number - 1])
 
 
