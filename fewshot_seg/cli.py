@@ -17,6 +17,7 @@ from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.commands.hint_options import EXAMPLES as HINT_EXAMPLES
 from fewshot_seg.commands.hint_options import QueryHints, SupportHints
 from fewshot_seg.commands.index import index_app
+from fewshot_seg.commands.models import models_app
 from fewshot_seg.commands.reid import reid_app
 from fewshot_seg.commands.search import EPILOG as SEARCH_EPILOG
 from fewshot_seg.commands.search import HELP as SEARCH_HELP
@@ -231,21 +232,8 @@ def export_onnx(
         typer.echo(f"int8, {found['images']} images: cosine with the original {cosines}; between images {changes}")
 
 
-@app.command(
-    epilog="""
-[bold]Examples[/]
-
-fewshot-seg models
-"""
-)
-def models() -> None:
-    """List the names that --weights takes, where their weights come from, and whether they are here."""
-    from fewshot_seg.commands.models import COLUMNS, model_rows
-
-    print_table(COLUMNS, model_rows())
-
-
 app.add_typer(index_app)
+app.add_typer(models_app)
 app.add_typer(reid_app)
 app.command(help=SEARCH_HELP, epilog=SEARCH_EPILOG)(search)
 

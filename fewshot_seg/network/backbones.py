@@ -1,7 +1,8 @@
-"""Convolutional networks by name: the part up to the last convolutional map, with its weights."""
+"""Networks by name: the part up to the last map (B,C,h,w), with its weights."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 import re
@@ -14,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot_seg.errors import CheckpointError, ConfigError
+from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.images import Preprocessing
-from fewshot_seg.network.weights import PACKAGES, first_line, load_package_weights, load_url_weights
+from fewshot_seg.network.patches import patch_trunk
+from fewshot_seg.network.sources import Named, hub_repository, load_place, not_here, read_name
+from fewshot_seg.network.weights import PACKAGES, load_package_weights, load_url_weights
 
 _log = logging.getLogger(__name__)
 
@@ -26,18 +29,22 @@ ALIASES: Mapping[str, str] = {
     "lite1": "timm/tf_efficientnet_lite1",
     "lite2": "timm/tf_efficientnet_lite2",
     "paper": "torchvision/resnet50",
+    "dinov2-small": "timm/vit_small_patch14_dinov2.lvd142m",
+    "dinov2-base": "timm/vit_base_patch14_dinov2.lvd142m",
+    "dinov3-small": "timm/vit_small_patch16_dinov3.lvd1689m",
+    "siglip-base": "timm/vit_base_patch16_siglip_224.webli",
 }
-"""Short names of the backbones that this package is tested with."""
+"""Short names of recommended backbones; see `embedding.FACTS`."""
 
 _TORCHVISION_TRANSFORMERS = re.compile(r"vit_|swin_|maxvit_")
 _TORCHVISION_HALF_RANGE = ("googlenet", "inception_v3")  # their published weights expect mean and std 0.5
-_CHOOSE = "choose a convolutional network, such as torchvision/resnet50"
+_CHOOSE = "choose another network, such as torchvision/resnet50 or timm/vit_small_patch14_dinov2"
 _PROBE_SIZE = (96, 160)
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network cut after its last convolutional map.
+    """A network cut after its last map.
 
     Attributes:
         name: the canonical name, "timm/NAME" or "torchvision/NAME".
@@ -87,18 +94,26 @@ def canonical_name(name: str) -> str:
     """The full name, "timm/NAME" or "torchvision/NAME", of `name`.
 
     The rule: an alias (see `ALIASES`) first; then a name with its library before the
-    slash; a bare NAME means torchvision's network of that name if there is one, else timm's.
+    slash; a bare NAME means torchvision's network of that name if there is one, else timm's. Where weights are, which
+    a name may say, too (`sources.read_name`), is left out.
 
     Raises:
-        ConfigError: no such network (with the nearest names), or a transformer.
+        ConfigError: no such network (with the nearest names), or a transformer of torchvision's.
+        CheckpointError: a place of weights that does not say which network they are of.
     """
+    return _canonical(read_name(name).network)
+
+
+def _canonical(name: str) -> str:
     name = ALIASES.get(name, name)
     library, slash, bare = name.partition("/")
     if not slash:
         library, bare = ("torchvision" if name in _torchvision_names() else "timm"), name
     if library == "torchvision" and bare in _torchvision_names():
         if _TORCHVISION_TRANSFORMERS.match(bare):
-            raise ConfigError(f"{name!r} is a transformer: {_CHOOSE}")
+            raise ConfigError(
+                f"{name!r} is a transformer of torchvision's: take timm's, such as timm/vit_small_patch14_dinov2"
+            )
         return f"torchvision/{bare}"
     if library == "timm" and _is_timm_name(bare):
         return f"timm/{bare}"
@@ -133,57 +148,80 @@ def _nearest(library: str, name: str, has_library: bool) -> str:
     return f"the nearest are {', '.join(near)}" if near else "timm and torchvision have none of a name like it"
 
 
-def default_preprocessing(name: str, size: int = 384, width: int | None = None) -> Preprocessing:
-    """The preprocessing that the backbone's ImageNet weights were trained with, `size` pixels high and wide or `width`.
+def default_preprocessing(name: str, size: int | None = None, width: int | None = None) -> Preprocessing:
+    """The preprocessing that the backbone's weights were trained with, `size` pixels high and wide or `width`.
+
+    `size` None means 384, and for networks of patches what they were made for.
 
     Raises:
-        ConfigError: an unknown backbone.
+        ConfigError: an unknown backbone. CheckpointError: as `canonical_name`.
     """
-    name = canonical_name(name)
+    named = read_name(name)
+    name = _canonical(named.network)
     library, _, bare = name.partition("/")
+    trained = _trained(named, name)
+    if size is None:
+        own = trained.get("input_size") if library == "timm" and _of_patches(bare) else None
+        size = 384 if own is None else own[1]
     if library == "torchvision" and bare in _TORCHVISION_HALF_RANGE:
         return Preprocessing(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), width=width)
     # The packages' weights want ImageNet's mean and std, not those that timm knows for its own weights.
-    if library == "timm" and name not in PACKAGES:
-        import timm
-
-        config: Any = timm.get_pretrained_cfg(bare)
-        if config is not None:
-            interpolation = "bicubic" if config.interpolation == "bicubic" else "bilinear"
-            return Preprocessing(size, config.mean, config.std, interpolation, width)
+    if library == "timm" and name not in PACKAGES and trained:
+        interpolation = "bicubic" if trained["interpolation"] == "bicubic" else "bilinear"
+        return Preprocessing(size, tuple(trained["mean"]), tuple(trained["std"]), interpolation, width)
     return Preprocessing(size=size, width=width)
 
 
-def build_backbone(name: str, weights: bool) -> Backbone:
-    """The network `name` cut after its last convolutional map, in eval mode on the CPU.
+def _trained(named: Named, name: str) -> dict[str, Any]:
+    """timm's `pretrained_cfg` of a network, with what the place of its weights says of them; {} for torchvision's."""
+    if not name.startswith("timm/"):
+        return {}
+    import timm
 
-    With `weights` its ImageNet weights are loaded, strictly: for "default" and "lite0" to "lite2" from an
-    installed package, for any other torchvision or timm network by that library's own loader, which DOWNLOADS
-    a file that isn't in its cache (torchvision: the IMAGENET1K_V1 weights where there are such). Without, the
-    values are random, drawn from torch's global generator.
+    config: Any = timm.get_pretrained_cfg(name.removeprefix("timm/"))
+    return {**(config.to_dict() if config else {}), **named.trained}
+
+
+def _of_patches(bare: str) -> bool:
+    """Whether a timm network was made for one size of image, and is to be told that others come."""
+    import timm
+
+    config: Any = timm.get_pretrained_cfg(bare)
+    return "patch" in bare or (config is not None and bool(config.fixed_input_size))
+
+
+def build_backbone(name: str, weights: bool) -> Backbone:
+    """The network `name` cut after its last map, in eval mode on the CPU.
+
+    With `weights` its pretrained ones are loaded, strictly: from where the name says (`sources.read_name`), for the
+    networks of `PACKAGES` from an installed package, else by torchvision's or timm's own loader, which DOWNLOADS a file
+    that isn't in its cache. Without, the values are random, drawn from torch's global generator.
 
     Raises:
-        ConfigError: an unknown name, or a network whose last map is not (B,C,h,w) at any image size.
+        ConfigError: an unknown name, or a network without a map (B,C,h,w).
         CheckpointError: the weights are missing, can't be downloaded, or don't fit.
     """
-    name = canonical_name(name)
+    named = read_name(name)
+    name = _canonical(named.network)
+    if named.place is not None and not name.startswith("timm/"):
+        raise ConfigError(f"{name}: weights from a file or the hub are of timm's networks: write timm/NAME@FILE")
     model, trunk = _build(name)
-    channels = _probe_channels(trunk.eval(), name)  # before a download, which a refusal would waste
-    if weights:
-        model, trunk = _load_weights(model, trunk, name)
+    trunk, channels = _with_channels(trunk.eval(), model, name)  # before a download, which a refusal would waste
+    if weights and named.place is None:
+        _load_weights(model, name)
     last = getattr(model, "fc", None) if name.startswith("torchvision/") else _drop_timm_classifier(model)
+    if weights and named.place is not None:
+        load_place(model, named.place)
     if weights and name in ALIASES.values() and isinstance(last, nn.Linear):
         return Backbone(name, trunk.eval(), channels, last.requires_grad_(False))
     return Backbone(name, trunk.eval(), channels, None)
 
 
-def _build(name: str, timm_weights: bool = False) -> tuple[nn.Module, nn.Module]:
+def _build(name: str) -> tuple[nn.Module, nn.Module]:
     """The whole network and the part of it up to the last convolutional map, which shares its layers."""
     library, _, bare = name.partition("/")
     if library == "timm":
-        import timm
-
-        model: nn.Module = timm.create_model(bare, pretrained=timm_weights)
+        model = _build_timm(bare, False)
         return model, TimmTrunk(model)
     from torchvision import models
 
@@ -192,8 +230,17 @@ def _build(name: str, timm_weights: bool = False) -> tuple[nn.Module, nn.Module]
     return model, _torchvision_trunk(model)
 
 
-def _load_weights(model: nn.Module, trunk: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
-    """The network and its trunk with ImageNet weights: the same modules, or new ones where timm must build them."""
+def _build_timm(bare: str, pretrained: bool) -> nn.Module:
+    import timm
+
+    if _of_patches(bare):
+        with contextlib.suppress(TypeError):  # of one size alone
+            return timm.create_model(bare, pretrained=pretrained, dynamic_img_size=True)
+    return timm.create_model(bare, pretrained=pretrained)
+
+
+def _load_weights(model: nn.Module, name: str) -> None:
+    """Loads a network's published weights."""
     library, _, bare = name.partition("/")
     if (package := PACKAGES.get(name)) is not None:
         load_package_weights(model, package)
@@ -206,13 +253,10 @@ def _load_weights(model: nn.Module, trunk: nn.Module, name: str) -> tuple[nn.Mod
     else:
         _log.warning("loading the weights of %s: downloaded where timm's cache has none", name)
         try:
-            return _build(name, timm_weights=True)
+            published_model = _build_timm(bare, True)
         except Exception as error:  # the hub client, safetensors and timm share no error class
-            raise CheckpointError(
-                f"timm could not load the weights of {name} ({first_line(error)}): load them where there is a "
-                "network, save_checkpoint, and bring that file here"
-            ) from error
-    return model, trunk
+            raise not_here(name, hub_repository(name) or name, "model.safetensors", error) from error
+        model.load_state_dict(published_model.state_dict())
 
 
 def _torchvision_trunk(model: nn.Module) -> nn.Sequential:
@@ -238,16 +282,19 @@ def _drop_timm_classifier(model: Any) -> nn.Module | None:
     return last if isinstance(last, nn.Module) else None
 
 
-def _probe_channels(trunk: nn.Module, name: str) -> int:
-    """C of the trunk's map, found by running it once on a small blank image."""
+def _with_channels(trunk: nn.Module, model: nn.Module, name: str) -> tuple[nn.Module, int]:
+    """The trunk, or another that gives a map (B,C,h,w), and C, found by running it once on a small blank image."""
     height, width = _PROBE_SIZE
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             out = trunk(torch.zeros(1, 3, height, width))
-    except Exception as error:
-        raise ConfigError(f"backbone {name!r} does not take images of any size: {_CHOOSE}") from error
+    except Exception:  # noqa: BLE001 - networks refuse a size in ways of their own
+        out = None
     shape = tuple(out.shape) if isinstance(out, Tensor) else ()
-    if len(shape) != 4 or shape[2] > height // 2 or shape[3] > width // 2:  # (B, h, w, C) has a large last axis
-        raise ConfigError(f"backbone {name!r} gives {shape or type(out).__name__}, no (B, C, h, w) map: {_CHOOSE}")
-    return int(out.shape[1])
+    if len(shape) == 4 and shape[2] <= height // 2 and shape[3] <= width // 2:  # (B, h, w, C) has a large last axis
+        return trunk, int(shape[1])
+    found = patch_trunk(model.eval()) if name.startswith("timm/") else None
+    if found is None:
+        raise ConfigError(f"backbone {name!r} gives no map (B, C, h, w): {_CHOOSE}")
+    return found

@@ -16,6 +16,7 @@ from fewshot_seg.network.backbones import build_backbone
 from fewshot_seg.network.devices import Precision, autocast, check_precision
 from fewshot_seg.network.folding import FoldedCopy
 from fewshot_seg.network.heads import PooledHead
+from fewshot_seg.network.patches import PatchTrunk
 from fewshot_seg.network.pcb import PCBHead
 from fewshot_seg.network.spec import EmbedderSpec
 from fewshot_seg.network.strides import keep_last_size
@@ -155,11 +156,13 @@ class Embedder(nn.Module):
         """The same network, whose weights both share, for images brought to another height and width (None: square).
 
         Raises:
-            ConfigError: not 32 to 4096 pixels.
+            ConfigError: not 32 to 4096 pixels, or a size that the network doesn't take.
         """
         preprocessing = replace(self.preprocessing, size=size, width=width)
         if preprocessing == self.preprocessing:
             return self
+        if isinstance(self.trunk, PatchTrunk):
+            self.trunk.check_size(*preprocessing.shape)
         other = copy(self)
         other.spec = replace(self.spec, preprocessing=preprocessing)
         return other
@@ -195,11 +198,13 @@ def build_embedder(spec: EmbedderSpec, weights: bool, precision: Precision = "fp
         precision: see `Embedder`.
 
     Raises:
-        ConfigError: an unknown name in the spec.
+        ConfigError: an unknown name in the spec, or a size that the network doesn't take.
         CheckpointError: the backbone's weights are missing or don't fit.
     """
     check_precision(precision, torch.device("cpu") if precision != "fp16" else torch.device("cuda"))
     backbone = build_backbone(spec.backbone, weights)
+    if isinstance(backbone.trunk, PatchTrunk):
+        backbone.trunk.check_size(*spec.preprocessing.shape)
     if spec.last_stride == 1:
         keep_last_size(backbone.trunk, backbone.name)
     head: PooledHead | PCBHead

@@ -58,6 +58,8 @@ def fold(network: nn.Module) -> nn.Module:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return network
     folded = copy.deepcopy(network).requires_grad_(False)
+    if not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()):
+        return network
     for module in list(folded.modules()):
         _fold_children(module)
     return folded if _agrees(folded, network) else network

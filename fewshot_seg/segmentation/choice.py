@@ -15,6 +15,7 @@ from fewshot_seg.matching.locators.by_meaning import MeaningLocator
 from fewshot_seg.matching.matcher import Matcher
 from fewshot_seg.matching.training_free import LAYERS
 from fewshot_seg.network.embedding import Embedder
+from fewshot_seg.network.patches import PatchTrunk
 from fewshot_seg.segmentation.options import SegmenterOptions
 
 
@@ -54,4 +55,5 @@ def _choose(embedder: Embedder, options: SegmenterOptions) -> Choice:
             "no matcher was trained for this embedder's weights: train one (train-embed matcher), "
             "or locate by correspondence"
         )
-    return Choice(CorrespondenceLocator(embedder, options.rounds), None, LAYERS)
+    layers = embedder.trunk.compared if isinstance(embedder.trunk, PatchTrunk) else LAYERS
+    return Choice(CorrespondenceLocator(embedder, options.rounds), None, layers)

@@ -129,7 +129,8 @@ def _norms(module: nn.Module) -> list[_BatchNorm]:
 def first_stages(trunk: nn.Module, count: int) -> list[nn.Module]:
     """The modules of the trunk's first `count` stages and of the stem before them; none for 0.
 
-    A stage is one of the network's own: an entry of `blocks`, `stages` or `features`, or one of layer1, layer2, ...
+    A stage is one of the network's own: an entry of `blocks`, `stages`, `layers` or `features`, or one of layer1,
+    layer2, ...
     The modules that the network runs before its first stage are the stem.
 
     Raises:
@@ -150,7 +151,7 @@ def _parts(trunk: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
     children = dict(getattr(trunk, "model", trunk).named_children())
     layers = [child for name, child in children.items() if name.startswith("layer") and name[5:].isdigit()]
     for name, child in children.items():
-        if name in ("blocks", "stages", "features") and isinstance(child, nn.Sequential):
+        if name in ("blocks", "stages", "features", "layers") and isinstance(child, nn.Sequential | nn.ModuleList):
             return stem, list(child)
         if layers and child is layers[0]:
             return stem, layers

@@ -11,6 +11,9 @@ from torch import nn
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.network.backbones import build_backbone
 from tests.train_embed.tiny import make_images, tensors, tiny
+from train_embed.config.load import load_config
+from train_embed.data.loading import Batch
+from train_embed.run.learner import Learner
 from train_embed.run.model import build_model, first_stages
 from train_embed.run.setup import seeded
 from train_embed.run.trainer import train
@@ -58,3 +61,17 @@ def test_a_run_leaves_frozen_stages_as_they_were(tmp_path: Path, freeze_bn: bool
     assert not any(changed[name] for name in frozen)
     assert changed["trunk.model.blocks.2.0.conv_pwl.weight"]
     assert changed["trunk.model.conv_head.weight"]
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-3])
+def test_the_preset_of_a_transformer_trains_its_head_and_its_trunk_if_told_so(rate: float) -> None:
+    sets = ["model.backbone=timm/test_vit", "model.weights=random", "model.size=64", "run.device=cpu"]
+    learner = Learner(load_config("dinov2-small", [*sets, f"optimizer.trunk_lr={rate}"]), 3, torch.device("cpu"))
+    before = {name: value.clone() for name, value in learner.embedder.state_dict().items()}
+    learner.start(0)
+    batch = Batch(torch.randn(6, 3, 64, 64), torch.tensor([0, 0, 1, 1, 2, 2]), torch.arange(6), {})
+    learner.accumulate(batch, 0, 1.0, 1.0)
+    learner.step(0, 1.0)
+    changed = {name for name, value in learner.embedder.state_dict().items() if not torch.equal(value, before[name])}
+    assert "head.linear.weight" in changed
+    assert any(name.startswith("trunk.model.blocks") for name in changed) == (rate > 0)

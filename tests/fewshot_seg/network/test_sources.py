@@ -1,0 +1,143 @@
+"""Weights in files as people have them, and what is said of bad ones; the network is never reached."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fewshot_seg.errors import CheckpointError
+from fewshot_seg.network.embedding import load_embedder
+from fewshot_seg.retrieval.index import Index
+
+NAME = "vit_tiny_patch16_224"
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    return dict(timm.create_model(NAME).state_dict())
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    cfg = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "input_size": [3, 192, 192], "interpolation": "bicubic"}
+    (path / "config.json").write_text(json.dumps({"architecture": NAME, "pretrained_cfg": cfg}))
+    return path
+
+
+def _shards(folder: Path, state: dict[str, Tensor]) -> None:
+    names = list(state)
+    parts = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+    for file, held in parts.items():
+        save_file({name: state[name] for name in held}, folder / file)
+    where = {name: file for file, held in parts.items() for name in held}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth", "dino", "fp16", "folder", "shards"])
+def test_a_file_is_loaded(kind: str, state: dict[str, Tensor], tmp_path: Path) -> None:
+    name = f"timm/{NAME}@{tmp_path / 'w.safetensors'}"
+    if kind == "safetensors":
+        save_file(state, tmp_path / "w.safetensors")
+    elif kind == "fp16":
+        save_file({key: one.half() for key, one in state.items()}, tmp_path / "w.safetensors")
+    elif kind in ("pth", "dino"):
+        name = f"timm/{NAME}@{tmp_path / 'w.pth'}"
+        teacher = {f"backbone.{key}": one for key, one in state.items() if not key.startswith("head.")}
+        torch.save(
+            state if kind == "pth" else {"teacher": teacher | {"head.mlp.0.bias": torch.ones(2)}}, tmp_path / "w.pth"
+        )
+    else:
+        name = str(_folder(tmp_path / "snapshot"))
+        if kind == "folder":
+            save_file(state, tmp_path / "snapshot" / "model.safetensors")
+        else:
+            _shards(tmp_path / "snapshot", state)
+    embedder = load_embedder(name, device="cpu")
+    assert embedder.spec.backbone == f"timm/{NAME}"
+    assert embedder.preprocessing.size == (192 if kind in ("folder", "shards") else 224)
+    own = embedder.trunk.model.state_dict()
+    tolerance = 1e-3 if kind == "fp16" else 0
+    torch.testing.assert_close(own["blocks.3.mlp.fc1.weight"], state["blocks.3.mlp.fc1.weight"], rtol=0, atol=tolerance)
+    assert own["cls_token"].dtype == torch.float32
+
+
+def test_an_index_finds_its_network_again(state: dict[str, Tensor], tmp_path: Path, rng: np.random.Generator) -> None:
+    save_file(state, tmp_path / "w.safetensors")
+    from PIL import Image
+
+    for number in range(2):
+        pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    images = [tmp_path / "0.png", tmp_path / "1.png"]
+    Index.build(images, load_embedder(f"timm/{NAME}@{tmp_path / 'w.safetensors'}", "cpu")).save(tmp_path / "index")
+    hits = Index.load(tmp_path / "index").search(images[1], k=1)
+    assert Path(hits[0].path).name == "1.png"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("truncated", "is damaged or no safetensors file"),
+        ("another", "does not fit the network: it lacks"),
+        ("code", "holds more than tensors"),
+        ("patch", r"patches of \(14, 14\), this network has \(16, 16\)"),
+        ("shard", r"model-2\.safetensors is missing, one of 2 parts"),
+        ("absent", "no weights at"),
+        ("config", "names no architecture of timm's"),
+    ],
+)
+def test_bad_files_get_one_line(kind: str, message: str, state: dict[str, Tensor], tmp_path: Path) -> None:
+    file = tmp_path / ("w.pth" if kind == "code" else "w.safetensors")
+    name = f"timm/{NAME}@{file}"
+    if kind == "truncated":
+        save_file(state, file)
+        file.write_bytes(file.read_bytes()[:-100])
+    elif kind == "another":
+        save_file({f"layer.{key}": one for key, one in state.items()}, file)
+    elif kind == "code":
+        torch.save({"model": Path(tmp_path)}, file)
+    elif kind == "patch":
+        save_file({**state, "patch_embed.proj.weight": torch.zeros(192, 3, 14, 14)}, file)
+    elif kind == "shard":
+        folder = _folder(tmp_path / "snapshot")
+        _shards(folder, state)
+        (folder / "model-2.safetensors").unlink()
+        name = str(folder)
+    elif kind == "config":
+        name = str(tmp_path)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_embedder(name, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224.augreg_in21k", "hf-hub:nobody/nothing"])
+def test_without_a_network_it_is_said_what_to_fetch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        CheckpointError, match=r"(model\.safetensors|config\.json) of .*fewshot-seg models get "
+    ) as caught:
+        load_embedder(name, device="cpu")
+    assert f"bring the folder {tmp_path}/models--" in str(caught.value)
+    assert "\n" not in str(caught.value)
