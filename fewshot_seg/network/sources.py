@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -21,6 +22,18 @@ from fewshot_seg.network.weights import as_state_dict, first_line, load_strict, 
 HUB = "hf-hub:"
 _HEADS = re.compile(r"(head|fc_norm|attn_pool|classifier|fc|mask_token|dino_head|ibot_head)\b")
 _WRAPPERS = ("state_dict", "model", "teacher")
+_WIDTHS = {384: "small", 768: "base", 1024: "large"}  # of DINOv2's
+_TRANSFORMERS = (  # the transformers library's names of DINOv2's layers -> DINOv2's own
+    (r"^dinov2(_with_registers)?\.", ""),
+    (r"^embeddings\.patch_embeddings\.projection", "patch_embed.proj"),
+    (r"^embeddings\.position_embeddings", "pos_embed"),
+    (r"^embeddings\.", ""),
+    (r"^encoder\.layer\.", "blocks."),
+    (r"\.attention\.output\.dense", ".attn.proj"),
+    (r"\.attention\.attention\.", ".attn."),
+    (r"\.layer_scale(\d)\.lambda1", r".ls\1.gamma"),
+    (r"^layernorm\.", "norm."),
+)
 _FETCHED = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -56,6 +69,8 @@ def load_place(model: nn.Module, place: str) -> None:
         CheckpointError: missing, damaged, more than tensors, of another patch size or architecture, a shard missing.
     """
     state = {name.removeprefix("module.").removeprefix("backbone."): one for name, one in _read(place).items()}
+    if any(name.endswith("embeddings.position_embeddings") for name in state):
+        state = _from_transformers(state, place)
     own = model.state_dict()
     patch = "patch_embed.proj.weight"
     if patch in state and patch in own and state[patch].shape[-2:] != own[patch].shape[-2:]:
@@ -116,15 +131,37 @@ def _hub_file(name: str, file: str) -> Path:
 def _configured(path: Path, name: str) -> Named:
     try:
         config = json.loads(path.read_text("utf-8"))
-        architecture = config["architecture"]
+        architecture = _dinov2(config) if "model_type" in config else config["architecture"]
         if not re.fullmatch(r"\w+", architecture):
             raise TypeError(architecture)
         trained = config.get("pretrained_cfg") or {}
         return Named(f"timm/{architecture}", name, {key: trained[key] for key in trained if key != "url"})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path} names no architecture of timm's: write timm/NAME@FILE to say which network the file is for"
+            f"{path} names no architecture of timm's and no DINOv2: say which network a file is for, timm/NAME@FILE"
         ) from error
+
+
+def _dinov2(config: Mapping[str, Any]) -> str:
+    """timm's name of the DINOv2 that a config.json of the transformers library describes; KeyError for others."""
+    registers = {"dinov2": "", "dinov2_with_registers": "_reg4"}[config["model_type"]]
+    return f"vit_{_WIDTHS[config['hidden_size']]}_patch{int(config['patch_size'])}{registers}_dinov2"
+
+
+def _from_transformers(state: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:
+    """DINOv2's own names of the layers; query, key and value, which it keeps as one tensor, are joined."""
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        for old, new in _TRANSFORMERS:
+            name = re.sub(old, new, name)
+        renamed[name] = tensor
+    for name in [name for name in renamed if ".attn.query." in name]:
+        parts = [renamed.pop(name.replace("query", part), None) for part in ("query", "key", "value")]
+        found = [part for part in parts if part is not None]
+        if len(found) < len(parts):
+            raise CheckpointError(f"{place} does not fit the network: it lacks a part of {name}")
+        renamed[name.replace("query", "qkv")] = torch.cat(found)
+    return renamed
 
 
 def _read(place: str) -> dict[str, Tensor]:

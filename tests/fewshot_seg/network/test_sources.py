@@ -93,6 +93,35 @@ def test_an_index_finds_its_network_again(state: dict[str, Tensor], tmp_path: Pa
     assert Path(hits[0].path).name == "1.png"
 
 
+def _transformers_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What the transformers library would have saved of timm's DINOv2 without registers."""
+    found = {"embeddings.mask_token": torch.zeros(1, 384)}
+    for name, tensor in state.items():
+        if ".attn.qkv." in name:
+            for part, own in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                key = name.replace("blocks", "encoder.layer").replace("attn.qkv", f"attention.attention.{part}")
+                found[key] = own.clone()
+            continue
+        new = name.replace("blocks", "encoder.layer").replace("attn.proj", "attention.output.dense")
+        new = new.replace("ls1.gamma", "layer_scale1.lambda1").replace("ls2.gamma", "layer_scale2.lambda1")
+        starts = {"cls_token": "embeddings.cls_token", "pos_embed": "embeddings.position_embeddings"}
+        new = starts.get(new, new).replace("patch_embed.proj", "embeddings.patch_embeddings.projection")
+        found["layernorm" + new[4:] if new.startswith("norm.") else new] = tensor
+    return found
+
+
+def test_a_folder_of_the_transformers_library(tmp_path: Path) -> None:
+    own = timm.create_model("vit_small_patch14_dinov2").state_dict()
+    config = {"model_type": "dinov2", "hidden_size": 384, "patch_size": 14}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file(_transformers_names(own), tmp_path / "model.safetensors")
+    embedder = load_embedder(tmp_path, device="cpu")
+    assert embedder.spec.backbone == "timm/vit_small_patch14_dinov2"
+    loaded = embedder.trunk.model.state_dict()
+    assert loaded.keys() == own.keys()
+    assert all(torch.equal(loaded[name], own[name]) for name in own)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
