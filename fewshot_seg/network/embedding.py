@@ -20,7 +20,7 @@ from fewshot_seg.network.devices import check_precision, resolve_device
 from fewshot_seg.network.embedder import Embedder, Embedding, build_embedder
 from fewshot_seg.network.heads import Head, PooledHead
 from fewshot_seg.network.patches import PatchTrunk
-from fewshot_seg.network.sources import HUB, cached, hub_repository
+from fewshot_seg.network.sources import HUB, absolute_name, cached, hub_repository
 from fewshot_seg.network.spec import EmbedderSpec
 from fewshot_seg.network.weights import PACKAGES, torchvision_file
 
@@ -113,7 +113,7 @@ def load_embedder(
             raise CheckpointError(f"{error}; weights are {choices}") from error
         spec = EmbedderSpec(name, preprocessing=preprocessing)
         embedder = build_embedder(spec, weights=True).requires_grad_(False).to(target)
-        embedder.source = name
+        embedder.source = absolute_name(name)
     embedder.precision = checked
     return embedder
 

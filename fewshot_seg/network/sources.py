@@ -60,6 +60,15 @@ def read_name(name: str) -> Named:
     return Named(network, place if at else None)
 
 
+def absolute_name(name: str) -> str:
+    """The name, which means the same from any working directory."""
+    place = read_name(name).place
+    if place is None or place.startswith(HUB):
+        return name
+    at = os.path.abspath(place)  # noqa: PTH100 - not resolved: a link may be moved on to newer weights
+    return at if Path(at).is_dir() and "@" not in name else f"{name.partition('@')[0]}@{at}"
+
+
 def load_place(model: nn.Module, place: str) -> None:
     """Loads the weights at `place` into a timm network without its classifier, strictly, as float32.
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fewshot_seg.errors import CheckpointError
-from fewshot_seg.network.embedding import load_embedder
+from fewshot_seg.network.embedding import load_embedder, save_checkpoint
 from fewshot_seg.retrieval.index import Index
 
 NAME = "vit_tiny_patch16_224"
@@ -120,6 +120,22 @@ def test_a_folder_of_the_transformers_library(tmp_path: Path) -> None:
     loaded = embedder.trunk.model.state_dict()
     assert loaded.keys() == own.keys()
     assert all(torch.equal(loaded[name], own[name]) for name in own)
+
+
+def test_a_relative_file_is_found_from_elsewhere_and_a_checkpoint_needs_it_no_more(
+    state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_file(state, "w.safetensors")
+    embedder = load_embedder(f"timm/{NAME}@w.safetensors", device="cpu")
+    assert embedder.source == f"timm/{NAME}@{tmp_path / 'w.safetensors'}"
+    save_file(state, _folder(tmp_path / "snapshot") / "model.safetensors")
+    assert load_embedder("./snapshot", device="cpu").source == str(tmp_path / "snapshot")
+    save_checkpoint(embedder, "own.safetensors")
+    (tmp_path / "w.safetensors").unlink()
+    again = load_embedder("own.safetensors", device="cpu")
+    batch = torch.randn(1, 3, 224, 224)
+    assert torch.equal(again(batch).vector, embedder(batch).vector)
 
 
 @pytest.mark.parametrize(
