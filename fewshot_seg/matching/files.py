@@ -18,10 +18,10 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.matching.matcher import Matcher, MatcherSpec
-from fewshot_seg.network.checkpoints import SUFFIX, parsed_header, read_tensors, write_tensors
+from fewshot_seg.network.checkpoints import SUFFIX, parsed_header, write_tensors
 from fewshot_seg.network.embedder import Embedder
 from fewshot_seg.network.folding import state_of
-from fewshot_seg.network.weights import digest_of, load_strict
+from fewshot_seg.network.weights import digest_of, load_strict, read_tensors
 
 AUTO: Final = "auto"
 NONE: Final = "none"

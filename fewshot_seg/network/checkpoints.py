@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
@@ -29,7 +29,14 @@ from fewshot_seg.network.embedder import Embedder, build_embedder
 from fewshot_seg.network.heads import PooledHead
 from fewshot_seg.network.pcb import PCBHead
 from fewshot_seg.network.spec import EmbedderSpec
-from fewshot_seg.network.weights import as_state_dict, first_line, load_strict, read_torch_file
+from fewshot_seg.network.weights import (
+    as_state_dict,
+    first_line,
+    load_strict,
+    read_tensors,
+    read_torch_file,
+    unwrapped,
+)
 
 HEADER_KEY = "fewshot_seg"
 FORMAT = 1
@@ -145,14 +152,6 @@ def parsed_header(path: Path, key: str, foreign: str, parse: Callable[[Mapping[s
         raise CheckpointError(f"{path} has a damaged header ({first_line(error)}): get the file again") from error
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU; CheckpointError if it is damaged."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged: {first_line(error)}") from error
-
-
 def _check_kind(path: Path) -> None:
     """Says what is wrong with files of another kind in words that help."""
     try:
@@ -215,11 +214,7 @@ def load_legacy_state_dict(
         CheckpointError: missing, damaged, more than tensors in it, or two tensors end under one name.
     """
     path = Path(path)
-    found = read_torch_file(path)
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-            break
+    found = unwrapped(read_torch_file(path), ("state_dict", "model"))
     renamed: dict[str, Tensor] = {}
     for name, tensor in as_state_dict(found, path).items():
         new = _renamed(name.removeprefix("module."), name_map or {})

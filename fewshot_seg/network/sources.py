@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fewshot_seg.errors import CheckpointError
-from fewshot_seg.network.weights import as_state_dict, first_line, load_strict, read_torch_file
+from fewshot_seg.network.weights import (
+    as_state_dict,
+    first_line,
+    load_strict,
+    read_tensors,
+    read_torch_file,
+    unwrapped,
+)
 
 HUB = "hf-hub:"
 _HEADS = re.compile(r"(head|fc_norm|attn_pool|classifier|fc|mask_token|dino_head|ibot_head)\b")
@@ -206,13 +211,5 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"no weights at {path}")
     if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
-    found = read_torch_file(path)
-    for wrapper in _WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-            break
-    return as_state_dict(found, path)
+        return read_tensors(path)
+    return as_state_dict(unwrapped(read_torch_file(path), _WRAPPERS), path)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fewshot_seg.errors import CheckpointError
@@ -128,6 +130,21 @@ def read_torch_file(path: Path) -> object:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError(f"{path} is damaged or holds more than tensors; it was not loaded") from error
+    return found
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU; CheckpointError if it is damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {first_line(error)}") from error
+
+
+def unwrapped(found: object, wrappers: tuple[str, ...]) -> object:
+    """What a PyTorch file holds under the first of these keys that has a mapping; else all of it."""
+    if isinstance(found, Mapping):
+        return next((found[key] for key in wrappers if isinstance(found.get(key), Mapping)), found)
     return found
 
 
