@@ -168,7 +168,7 @@ def default_preprocessing(name: str, size: int | None = None, width: int | None 
     # The packages' weights want ImageNet's mean and std, not those that timm knows for its own weights.
     if library == "timm" and name not in PACKAGES and trained:
         interpolation = "bicubic" if trained["interpolation"] == "bicubic" else "bilinear"
-        return Preprocessing(size, tuple(trained["mean"]), tuple(trained["std"]), interpolation, width)
+        return Preprocessing(size, trained["mean"], trained["std"], interpolation, width)
     return Preprocessing(size=size, width=width)
 
 

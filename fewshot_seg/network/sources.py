@@ -67,11 +67,11 @@ def read_name(name: str) -> Named:
 
 def absolute_name(name: str) -> str:
     """The name, which means the same from any working directory."""
-    place = read_name(name).place
-    if place is None or place.startswith(HUB):
+    named = read_name(name)
+    if named.place is None or named.place.startswith(HUB):
         return name
-    at = os.path.abspath(place)  # noqa: PTH100 - not resolved: a link may be moved on to newer weights
-    return at if Path(at).is_dir() and "@" not in name else f"{name.partition('@')[0]}@{at}"
+    at = os.path.abspath(named.place)  # noqa: PTH100 - not resolved: a link may be moved on to newer weights
+    return at if Path(name).is_dir() else f"{named.network}@{at}"
 
 
 def load_place(model: nn.Module, place: str) -> None:
@@ -149,8 +149,11 @@ def _configured(path: Path, name: str) -> Named:
         if not re.fullmatch(r"\w+", architecture):
             raise TypeError(architecture)
         trained = config.get("pretrained_cfg") or {}
+        size = trained.get("input_size", [3, 1, 1])
+        if not isinstance(size, list) or len(size) != 3:
+            raise TypeError(size)
         return Named(f"timm/{architecture}", name, {key: trained[key] for key in trained if key != "url"})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} names no architecture of timm's and no DINOv2: say which network a file is for, timm/NAME@FILE"
         ) from error

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fewshot_seg.errors import CheckpointError
 from fewshot_seg.network.embedding import load_embedder, save_checkpoint
+from fewshot_seg.network.sources import absolute_name
 from fewshot_seg.retrieval.index import Index
 
 NAME = "vit_tiny_patch16_224"
@@ -172,6 +173,22 @@ def test_bad_files_get_one_line(kind: str, message: str, state: dict[str, Tensor
     with pytest.raises(CheckpointError, match=message) as caught:
         load_embedder(name, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "trained", [{"mean": 3}, {"std": ["a", "b", "c"]}, {"input_size": []}, {"input_size": {"size": 224}}, ["mean"]]
+)
+def test_a_config_of_odd_values_gets_one_line(trained: Any, state: dict[str, Tensor], tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "snapshot")
+    save_file(state, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"architecture": NAME, "pretrained_cfg": trained}))
+    with pytest.raises(CheckpointError, match=r"preprocessing (mean|std)|config\.json names no architecture"):
+        load_embedder(folder, device="cpu")
+
+
+def test_a_folder_may_have_an_at_sign_in_its_name(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "me@home")
+    assert absolute_name(str(folder)) == str(folder)
 
 
 @pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224.augreg_in21k", "hf-hub:nobody/nothing"])
