@@ -88,15 +88,15 @@ def load_embedder(
     Args:
         name_or_path: "default" (EfficientNet-Lite2), "lite0", "lite1", "lite2": weights from an installed package,
             never the network; "paper" (ResNet-50) or any "torchvision/NAME" or "timm/NAME": weights that are
-            DOWNLOADED once, said on stderr; "hf-hub:OWNER/NAME", "timm/NAME@FILE" or a
-            folder as Hugging Face keeps it; or the path of a .safetensors checkpoint. A name wins over a file
-            called the same (write "./default" for the file).
+            DOWNLOADED once, said on stderr; "hf-hub:OWNER/NAME", "timm/NAME@FILE" or a folder as Hugging Face keeps
+            it; or the path of a .safetensors checkpoint. A name wins over a file called the same (write "./default"
+            for the file).
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "fp32", or autocast to "bf16" or "fp16" (the latter not on the CPU).
 
     Raises:
         CheckpointError: unknown name, missing file, or weights that are missing, damaged or don't fit.
-        ConfigError: a device or precision that this machine lacks, a network without a convolutional map.
+        ConfigError: a device or precision that this machine lacks, a network without a map.
     """
     target = resolve_device(device)
     checked = check_precision(precision, target)

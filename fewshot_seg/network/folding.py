@@ -57,9 +57,9 @@ def fold(network: nn.Module) -> nn.Module:
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return network
-    folded = copy.deepcopy(network).requires_grad_(False)
-    if not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()):
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return network
+    folded = copy.deepcopy(network).requires_grad_(False)
     for module in list(folded.modules()):
         _fold_children(module)
     return folded if _agrees(folded, network) else network

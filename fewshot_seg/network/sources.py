@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,9 @@ def not_here(name: str, repository: str, file: str, error: Exception) -> Checkpo
     )
 
 
+@cache
 def _hub_file(name: str, file: str) -> Path:
-    """A file of "hf-hub:OWNER/NAME": from the hub's cache, else DOWNLOADED."""
+    """A file of "hf-hub:OWNER/NAME": from the hub's cache, else DOWNLOADED; the hub is asked once in a process."""
     from huggingface_hub import hf_hub_download
 
     repository = name.removeprefix(HUB)
