@@ -14,8 +14,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_largest = 0.0
+"""MiB: Linux counts pages by processor and sums them up loosely, so that its mark may fall by some 100 KiB."""
+
+
 def peak_mib() -> float:
-    """The most memory that this process ever had resident, in MiB."""
+    """The most memory that this process ever had resident, in MiB; it never goes down."""
+    global _largest
+    _largest = max(_largest, _mark_mib())
+    return _largest
+
+
+def _mark_mib() -> float:
     with suppress(OSError, StopIteration):  # Linux: getrusage would count what the parent had when it started this one
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 2**10
