@@ -85,8 +85,12 @@ TrainClasses = Annotated[
         show_default="0.5",
     ),
 ]
-QueryCamera = Annotated[int | None, typer.Option(help="Only images of this camera ask.", show_default="all")]
-GalleryCamera = Annotated[int | None, typer.Option(help="Only images of this camera are searched.", show_default="all")]
+QueryCamera = Annotated[
+    str | None, typer.Option(metavar="C", help="Only images of this camera ask.", show_default="all")
+]
+GalleryCamera = Annotated[
+    str | None, typer.Option(metavar="C", help="Only images of this camera are searched.", show_default="all")
+]
 OwnShare = Annotated[
     float, typer.Option("--lambda", min=0, max=1, help="Of re-ranking: share of the original distance.")
 ]

@@ -10,8 +10,9 @@ import torch
 
 from eval.retrieval.data import RetrievalImages, paired
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses
+from fewshot_seg.datasets.names import Camera, camera_numbers, camera_of_text, list_cameras
 from fewshot_seg.datasets.registry import load_dataset
-from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.reid.ranking import Identities
 
 KINDS: Final = ("market", "duke", "cuhk03", "msmt17", "veri", "vehicleid", "csv", "named")
@@ -41,8 +42,8 @@ class Choice:
     pattern: str | None = None
     split_file: str | None = None
     train_classes: TrainClasses | None = None
-    query_camera: int | None = None
-    gallery_camera: int | None = None
+    query_camera: Camera | None = None
+    gallery_camera: Camera | None = None
     allow_missing: bool = False
 
     def __post_init__(self) -> None:
@@ -77,19 +78,19 @@ def identities(images: RetrievalImages, dataset: str) -> tuple[Identities, Ident
     """Who is in the queries and in the gallery, in their orders, on the CPU."""
     names, cameras = images.images.names, images.images.cameras
     distractor = names.index(DISTRACTORS) if dataset == "market" and DISTRACTORS in names else None
-    everyone = Identities(
-        images.labels, None if cameras is None else torch.tensor(cameras), torch.arange(len(images.images)), distractor
-    )
+    numbers = None if cameras is None else torch.tensor(camera_numbers(cameras))
+    everyone = Identities(images.labels, numbers, torch.arange(len(images.images)), distractor)
     return everyone.take(images.queries), everyone.take(images.gallery)
 
 
-def _of_camera(images: LabelledImages, camera: int | None, option: str) -> LabelledImages:
+def _of_camera(images: LabelledImages, camera: Camera | None, option: str) -> LabelledImages:
     if camera is None:
         return images
+    camera = camera_of_text(camera)
     if images.cameras is None:
         raise DataError(f"--{option} {camera}: the data set doesn't tell cameras; leave the option out")
     kept = [place for place, other in enumerate(images.cameras) if other == camera]
     if not kept:
-        known = ", ".join(map(str, sorted(set(images.cameras))[:10]))
-        raise DataError(f"--{option} {camera}: no image is of this camera; there are {known}")
+        known = list_cameras(images.cameras)
+        raise DataError(f"--{option} {describe(str(camera))}: no image is of this camera; there are {known}")
     return images.take(kept)

@@ -15,6 +15,7 @@ from eval.reid.data import Choice, identities, open_images
 from eval.retrieval.begin import SearchTask, begun, embed, scores_file
 from eval.retrieval.contenders import Contender
 from eval.retrieval.data import RetrievalImages
+from fewshot_seg.datasets.names import camera_of_text
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import atomic_file, write_json
 from fewshot_seg.streams import Track, untracked
@@ -73,12 +74,12 @@ def run_reid(task: ReidTask, track: Track = untracked) -> dict[str, Any]:
 
 def _chosen(choice: Choice) -> dict[str, Any]:
     """What was chosen, as a run's config has it."""
+    cameras = {"query_camera": choice.query_camera, "gallery_camera": choice.gallery_camera}
     return {
         "dataset": choice.dataset,
         "root": str(choice.root),
         **choice.options(),
-        "query_camera": choice.query_camera,
-        "gallery_camera": choice.gallery_camera,
+        **{name: None if camera is None else camera_of_text(camera) for name, camera in cameras.items()},
         "allow_missing": choice.allow_missing,
     }
 

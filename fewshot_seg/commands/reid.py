@@ -211,12 +211,13 @@ def _answers(place: _Place, asked: list[Query], options: SearchOptions) -> Itera
     from fewshot_seg.commands.search_sheets import refuse_gallery
     from fewshot_seg.commands.searching import Answer
     from fewshot_seg.errors import FewShotError
-    from fewshot_seg.reid.search import query_cameras, search_gallery
+    from fewshot_seg.reid.search import check_camera, query_cameras, search_gallery
 
     index = _open(place)
     refuse_gallery(index, place.outputs)
     paths = [query.path for query in asked if query.error is None]
-    cameras = query_cameras(index, paths) if place.camera is None else [place.camera] * len(paths)
+    said = None if place.camera is None else check_camera(index, place.camera)
+    cameras = query_cameras(index, paths) if said is None else [said] * len(paths)
     found = search_gallery(index, paths, cameras, options, tracked)
     for query in asked:
         hits = None if query.error is not None else next(found)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, examples
+from fewshot_seg.datasets.names import camera_of_text
 from fewshot_seg.datasets.published import Row, labelled
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.find import find_images, natural_key, subfolders
@@ -74,7 +75,7 @@ def named(
         root: a folder; it is searched through.
         split: "train", or any other for the test classes.
         pattern: a regular expression for the end of a path from `root`, without the suffix, that begins at a folder's
-            or file's name. Its group `id` is the class; its group `camera`, if it has one, a number.
+            or file's name. Its group `id` is the class; its group `camera`, if it has one, the camera (`names`).
         train_classes: see `choose_classes`.
         check_counts: refuse images that the pattern doesn't fit; False leaves them out.
 
@@ -95,7 +96,7 @@ def named(
             odd.append(inside.as_posix())
             continue
         camera = match.groupdict().get("camera")
-        rows.append(Row(inside.as_posix(), match["id"], None if camera is None else int(camera)))
+        rows.append(Row(inside.as_posix(), match["id"], None if camera is None else camera_of_text(camera)))
     if odd and (check_counts or not rows):
         raise DataError(f"{describe(root)}: {len(odd)} paths do not fit the pattern {pattern!r}: {examples(odd)}")
     names = sorted({row.name for row in rows}, key=natural_key)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from fewshot_seg.datasets.names import Camera
 from fewshot_seg.errors import ConfigError, DataError, describe
 
 TrainClasses = float | int | Sequence[str]
@@ -26,7 +27,7 @@ class LabelledImages:
         labels: for each image its class, an index into `names`.
         names: the classes' names, each once. Query and gallery of one data set share their names, so that
             their labels can be compared; in such a pair a class may be without images.
-        cameras: for each image the camera that took it, or None where that is not known.
+        cameras: for each image the camera that took it (`names.camera_of_text`), or None where that is not known.
         ids: for each image a short text that is its own and the same on every machine: its path from the
             data set's folder, with "/".
 
@@ -37,7 +38,7 @@ class LabelledImages:
     paths: tuple[Path, ...]
     labels: tuple[int, ...]
     names: tuple[str, ...]
-    cameras: tuple[int, ...] | None
+    cameras: tuple[Camera, ...] | None
     ids: tuple[str, ...]
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
 """A CSV table of images: a column path and, if wanted, label, class_name, split, camera, is_query, is_gallery.
 
 - `path` counts from the table's folder; `label`, or `id`, which is another word for it, is any text, one for each
-  class. Without the column the first folder of the path is the class, so that a table can share out class folders.
+  class (12.0 is 12). Without the column the first folder of the path is the class, so that a table can share out
+  class folders. `camera` is a number or a name (see `names`).
 - `split` is train, or validation (also val, valid, test): the classes of the two must differ. Without the column
   the training classes are chosen as those of class folders are.
 - `is_query`, `is_gallery` (1 or 0) tell the test images that ask from those that are asked for. Without them every
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from fewshot_seg.datasets.class_folder import DEFAULT_SHARE, choose_classes
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses, examples
+from fewshot_seg.datasets.names import Camera, camera_of_text, id_of_text
 from fewshot_seg.datasets.published import Row, labelled
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.files import regular
@@ -101,7 +103,8 @@ def _with_label(path: Path, number: int, record: dict[str, str]) -> dict[str, st
         record["label"] = record["id"]
     if "label" not in record and len(parts) > 1:
         record = record | {"label": parts[0]}
-    if not record["path"] or not record.get("label"):
+    record["label"] = id_of_text(record.get("label", ""))
+    if not record["path"] or not record["label"]:
         raise DataError(f"{_place(path, number)}: needs a path and a label (or a path CLASS/NAME.jpg and no label)")
     return record
 
@@ -157,14 +160,11 @@ def _asked_for(path: Path, number: int, record: _Record, split: str) -> bool:
     return value in _YES
 
 
-def _cameras(path: Path, records: Sequence[_Record]) -> list[int] | None:
-    """Cameras as numbers; names are numbered in natural order. None if the table knows none."""
+def _cameras(path: Path, records: Sequence[_Record]) -> list[Camera] | None:
+    """Each record's camera; None if the table knows none."""
     values = [record.get("camera", "") for record in records]
     if not any(values):
         return None
     if "" in values:
         raise DataError(f"{_place(path, values.index(''))}: has no camera, but others have; give all or none")
-    if all(value.isascii() and value.isdigit() for value in values):
-        return [int(value) for value in values]
-    order = {name: number for number, name in enumerate(sorted(set(values), key=natural_key))}
-    return [order[value] for value in values]
+    return [camera_of_text(value) for value in values]

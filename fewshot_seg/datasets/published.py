@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fewshot_seg.datasets.labelled import LabelledImages, examples
+from fewshot_seg.datasets.names import Camera
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.files import regular
 from fewshot_seg.imaging.find import natural_key
@@ -20,7 +21,7 @@ class Row(NamedTuple):
 
     path: str
     name: str
-    camera: int | None = None
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True)

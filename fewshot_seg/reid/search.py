@@ -20,8 +20,9 @@ from torch import Tensor
 
 from fewshot_seg.datasets.class_folder import PATTERN
 from fewshot_seg.datasets.identities import FOLDERS, JUNK
+from fewshot_seg.datasets.names import camera_of_text, list_cameras
 from fewshot_seg.datasets.registry import load_dataset
-from fewshot_seg.errors import ConfigError, DataError, FewShotError
+from fewshot_seg.errors import ConfigError, DataError, FewShotError, describe
 from fewshot_seg.imaging.images import load_batch
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.reid.expansion import ExpansionOptions, expand_queries
@@ -75,10 +76,23 @@ def query_cameras(index: Index, queries: Sequence[str]) -> list[str | None]:
     return [cameras.get(os.path.realpath(query)) or camera_of(query) for query in queries]
 
 
+def check_camera(index: Index, camera: str) -> str:
+    """A camera that queries are said to be of; ConfigError where no image of the index is of it."""
+    known = [other for other in index.columns.get(_CAMERA, []) if other]
+    if _key(camera) not in map(_key, known):
+        there = list_cameras(map(camera_of_text, known))
+        raise ConfigError(f"--camera {describe(camera)}: no image of the gallery is of this camera; there are {there}")
+    return camera
+
+
+def _key(camera: str) -> str:
+    return str(camera_of_text(camera))
+
+
 def camera_of(path: str) -> str | None:
     """What a file's name tells of its camera: 0002_c1s1_000451_03.jpg is of camera 1."""
     match = _NAME.fullmatch(Path(path).stem)
-    return None if match is None else str(int(match["camera"]))
+    return None if match is None else str(camera_of_text(match["camera"]))
 
 
 @dataclass(frozen=True)
@@ -116,7 +130,7 @@ def search_gallery(
 ) -> Iterator[list[Hit] | FewShotError]:
     """Each query's hits, the best first, of equal ones the one that was indexed first.
 
-    `cameras` are the queries', as the index writes them; None where one isn't known.
+    `cameras` are the queries', compared with the index's by `names.camera_of_text`; None where one isn't known.
 
     Yields:
         A query's hits, whose score is the cosine, or with re-ranking 1 - the distance; for a query that can't be read,
@@ -138,15 +152,10 @@ def search_gallery(
     vectors = [one for one in read if isinstance(one, Tensor)]
     asked = [camera for camera, one in zip(cameras, read, strict=True) if isinstance(one, Tensor)]
     rows = _rows(index, torch.stack(vectors), options, track) if vectors else iter(())
-    taken = np.array([_plain(camera) for camera in known]) if drop and known is not None else None
+    taken = np.array([_key(camera) for camera in known]) if drop and known is not None else None
     found = _best(rows, asked, taken, len(index) if options.k is None else options.k)
     for query, one in zip(queries, read, strict=True):
         yield one if isinstance(one, FewShotError) else _hits(index, query, *next(found))
-
-
-def _plain(camera: str) -> str:
-    """Camera 01 is camera 1."""
-    return str(int(camera)) if camera.isascii() and camera.isdigit() else camera
 
 
 @torch.inference_mode()
@@ -180,7 +189,7 @@ def _best(
             camera = next(asked)
             order = scores.argsort(descending=True, stable=True)
             if taken is not None and camera is not None:
-                order = order[torch.from_numpy(taken != _plain(camera))[order]]
+                order = order[torch.from_numpy(taken != _key(camera))[order]]
             yield scores[order[:k]].tolist(), order[:k].tolist()
 
 

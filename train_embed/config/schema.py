@@ -50,8 +50,8 @@ class DataConfig(Section):
     boxes: Literal["detected", "labeled"] | None = None
     vehicles: Count | None = None
     pattern: str | None = None
-    query_camera: Whole | None = None
-    gallery_camera: Whole | None = None
+    query_camera: Whole | str | None = None
+    gallery_camera: Whole | str | None = None
     check_counts: bool = True
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     max_unreadable: Whole = 20

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from fewshot_seg.datasets.labelled import LabelledImages
+from fewshot_seg.datasets.names import Camera, camera_numbers, camera_of_text, list_cameras
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.network.devices import resolve_device
@@ -38,14 +39,18 @@ def roles(data: DataConfig, validation: LabelledImages) -> Roles | None:
         return None
     place = {id_: index for index, id_ in enumerate(validation.ids)}
 
-    def those(part: str, camera: int | None) -> tuple[int, ...]:
+    def those(part: str, chosen: Camera | None) -> tuple[int, ...]:
+        camera = None if chosen is None else camera_of_text(chosen)
         found = range(len(place)) if data.holdout else (place[id_] for id_ in _part(data, part).ids)
         kept = tuple(index for index in found if camera in (None, cameras[index]))
         if not kept:
-            raise DataError(f"data.{part}_camera {camera}: no image that validates is of it")
+            known = list_cameras(cameras)
+            raise DataError(f"data.{part}_camera {camera}: no image that validates is of it; there are {known}")
         return kept
 
-    return Roles(those("query", data.query_camera), those("gallery", data.gallery_camera), cameras)
+    return Roles(
+        those("query", data.query_camera), those("gallery", data.gallery_camera), tuple(camera_numbers(cameras))
+    )
 
 
 def _part(data: DataConfig, split: str) -> LabelledImages:

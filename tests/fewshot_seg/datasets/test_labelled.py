@@ -206,9 +206,11 @@ def test_a_table_that_shares_out_class_folders(tmp_path):
     assert load_dataset("folder", root, "validation", split_file="split.csv").names == ("jay",)
 
 
-def test_cameras_with_names_are_numbered_in_natural_order(tmp_path):
-    root = table(tmp_path, "path,label,camera\na.jpg,a,cam10\nb.jpg,a,cam2\nc.jpg,a,cam10\n")
-    assert load_csv(root, "train", train_classes=1.0).cameras == (1, 0, 1)
+def test_spellings_of_a_camera_and_of_an_id_meet(tmp_path):
+    lines = ["a.jpg,12.0,cam10", "b.jpg,12,1.0", "c.jpg,12,10", "d.jpg,0012,Gate A"]
+    images = load_csv(table(tmp_path, "path,id,camera\n" + "\n".join(lines) + "\n"), "train", train_classes=1.0)
+    assert images.cameras == (10, 1, 10, "Gate A")
+    assert [images.names[label] for label in images.labels] == ["12", "12", "12", "0012"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import fewshot_seg as fs
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.reid.expansion import ExpansionOptions, expand_queries
 from fewshot_seg.reid.rerank import RerankOptions, rerank
-from fewshot_seg.reid.search import SearchOptions, camera_of, query_cameras, read_items, search_gallery
+from fewshot_seg.reid.search import SearchOptions, camera_of, check_camera, query_cameras, read_items, search_gallery
 from tests.eval.tiny import tiny_checkpoint
 from tests.fewshot_seg.command_line import error_line, fewshot, names_in
 from tests.fewshot_seg.reid.people import make_people
@@ -97,6 +97,21 @@ def test_cameras_from_the_index_from_names_or_not_at_all(people: Path, tmp_path:
     bare = fs.Index.build([str(stranger), *index.paths[:1]], index.embedder)
     with pytest.raises(ConfigError, match="column 'camera'"):
         list(search_gallery(bare, [str(stranger)], ["1"], SearchOptions(same_camera="drop")))
+
+
+def test_spellings_of_a_camera_meet_and_an_unknown_one_is_named(people: Path, queries: list[str]) -> None:
+    """An index that writes "cam1", a query whose name says c1: its own copy is left out."""
+    gallery = fs.Index.load(people / "index")
+    paths = [gallery.location(row) for row in range(len(gallery))]
+    written = [f"cam{camera}" for camera in gallery.columns["camera"]]
+    index = fs.Index.build(paths, gallery.embedder, columns={"camera": written})
+    own = index.location(0)
+    for camera in ("1", "1.0", "CAM_01", "cam1"):
+        (hits,) = search_gallery(index, [own], [check_camera(index, camera)], SearchOptions(5, "drop"))
+        assert isinstance(hits, list)
+        assert {hit.columns["camera"] for hit in hits} == {"cam2"}
+    done = fewshot("reid", "search", people / "index", queries[0], "--camera", "9", "--same-camera", "drop")
+    assert error_line(done).endswith("--camera 9: no image of the gallery is of this camera; there are 1, 2")
 
 
 def test_hits_say_why(people: Path, queries: list[str]) -> None:

@@ -112,7 +112,8 @@ def test_vehicles_by_their_names_split_by_vehicle(tmp_path: Path) -> None:
     assert found is not None
     assert [validation.ids[i] for i in found.queries] == ["car_0002_cam1.png", "car_0003_cam1.png"]
     assert [validation.ids[i] for i in found.gallery] == ["car_0002_cam2.png", "car_0003_cam2.png"]
-    with pytest.raises(DataError, match=r"data\.gallery_camera 3: no image that validates is of it"):
+    assert roles(data.model_copy(update={"query_camera": "cam1", "gallery_camera": "2.0"}), validation) == found
+    with pytest.raises(DataError, match=r"data\.gallery_camera 3: no image that validates is of it; there are 1, 2"):
         roles(data.model_copy(update={"gallery_camera": 3}), validation)
 
 
