@@ -117,6 +117,42 @@ def segment(
     epilog="""
 [bold]Examples[/]
 
+fewshot-seg serve --folder photos/
+
+fewshot-seg serve --project cups --index shop=shop.index --port 8080 --no-browser
+
+fewshot-seg serve --host 0.0.0.0 --token 4f1c9a7be2d8
+"""
+)
+@grouped
+def serve(
+    engine: Engine,
+    way: Way,
+    host: Annotated[str, typer.Option(help="Address to listen on; one that others reach needs --token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    project: Annotated[
+        Path, typer.Option("--project", metavar="DIR", help="Where examples, corrections and accepted masks are kept.")
+    ] = Path("fewshot-seg-project"),
+    folders: Annotated[
+        list[Path] | None, typer.Option("--folder", metavar="DIR", help="Images that the page may open. Repeat it.")
+    ] = None,
+    indexes: Annotated[
+        list[str] | None, typer.Option("--index", metavar="NAME=DIR", help="An index to search. Repeat it.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(help="What everybody who asks must know.", show_default=False)] = None,
+    max_upload: Annotated[int, typer.Option(min=1, max=65536, help="MiB that a request may hold.")] = 512,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Open a page to cut things out, correct, accept, export and search; programs use /api. Needs fewshot-seg[web]."""
+    from fewshot_seg.web.serve import ServeRequest, run_serve
+
+    run_serve(ServeRequest(host, port, project, folders or [], indexes or [], token, max_upload, browser, engine, way))
+
+
+@app.command(
+    epilog="""
+[bold]Examples[/]
+
 fewshot-seg calibrate -s mug=mug.jpg --with mugs/ --without empty-desks/
 
 fewshot-seg calibrate -s mug=mug.jpg --support-mask mug=mug.png --with a.jpg --with b.jpg --without "desks/*.jpg"

@@ -66,7 +66,7 @@ def run_explain(request: ExplainRequest) -> dict[str, Any]:
     images = [read_image(path) for path in paths]
     out = make_folder(request.out)
     embedder = request.engine.embedder()
-    maps, cosines = _attention(embedder, load_batch(images, embedder), request)
+    maps, cosines = attention_of(embedder, load_batch(images, embedder), request.different, request.through_norm)
 
     content = _content(request, kind, names, cosines)
     write_json(out / JSON_NAME, content)  # first: it says whose the others are
@@ -98,10 +98,13 @@ def _kind(request: ExplainRequest) -> str:
     return "pair (different)" if request.different else "pair (same)" if count == 2 else KINDS[count]
 
 
-def _attention(
-    embedder: Embedder, batch: torch.Tensor, request: ExplainRequest
+def attention_of(
+    embedder: Embedder, batch: torch.Tensor, different: bool = False, through_norm: bool = False
 ) -> tuple[list[npt.NDArray[np.float32]], list[list[float]]]:
-    """The scaled (h, w) map of every image, and the cosine of every two images."""
+    """The scaled (h,w) map of each of 2 to 4 images (a batch), in [0, 1], and the cosine of every two.
+
+    They are a pair, a triplet or a quadruplet; `different` and `through_norm` as `ExplainRequest` has them.
+    """
     import torch
 
     from fewshot_seg import attention
@@ -111,14 +114,14 @@ def _attention(
     vectors = embedding.vector.float()  # (n, D)
     first, second, *negatives = (vector[None] for vector in vectors)  # each (1, D)
     if not negatives:
-        weights = attention.pair_weights(first, second, same=not request.different)
+        weights = attention.pair_weights(first, second, same=not different)
     elif len(negatives) == 1:
         weights = attention.triplet_weights(first, second, negatives[0])
     else:
         weights = attention.quadruplet_weights(first, second, negatives[0], negatives[1])
     # One w explains the whole tuple; every image gets its own map from it.
     weights = weights.expand(len(vectors), -1)
-    maps = attention.attention_maps(embedder, embedding, weights, method="auto", through_norm=request.through_norm)
+    maps = attention.attention_maps(embedder, embedding, weights, method="auto", through_norm=through_norm)
     scaled = attention.scale_maps(maps).detach().float().cpu().numpy()
     cosines = (vectors @ vectors.T).clamp(-1, 1).cpu().tolist()
     return list(scaled), cosines

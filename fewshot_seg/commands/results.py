@@ -48,7 +48,7 @@ def save_result(
         "path": path,
         "size": [int(side) for side in result.size],
         "error": None,
-        "objects": _objects(result, instances),
+        "objects": objects_of(result, instances),
         "absent": _absent(result),
         "mask": mask_name(stem),
         "overlay": overlay_name(stem),
@@ -80,7 +80,8 @@ def table_rows(entries: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _objects(result: Segmentation, instances: bool) -> list[dict[str, Any]]:
+def objects_of(result: Segmentation, instances: bool = True) -> list[dict[str, Any]]:
+    """The entries of what was found, for JSON; their areas are in pixels of the native image."""
     objects = []
     for label, found in enumerate(result.objects, start=1):
         mask = result.label_map == label
