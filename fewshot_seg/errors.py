@@ -39,16 +39,19 @@ class ShapeError(FewShotError, ValueError):
 
 
 PATH_TYPES: Final = (str, os.PathLike)
+BYTES_TYPES: Final = (bytes, bytearray, memoryview)
 
 
 def describe(source: object) -> str:
-    """A short name of an input for messages, on one line: its path, "array (H, W, 3)" or "PIL image WxH"."""
+    """A short name of an input for messages, on one line: its path, "bytes (length N)", "array (H, W, 3)", ..."""
     if isinstance(source, PATH_TYPES):
         # Bytes that are not text, and control characters, would break the line or the terminal.
         text = os.fsdecode(source).encode("utf-8", "backslashreplace").decode()
         return text if text.isprintable() and text else repr(text)
+    if isinstance(source, BYTES_TYPES):
+        return f"{type(source).__name__} (length {len(source)})"
     if hasattr(source, "shape"):
-        return f"array {tuple(source.shape)}"
+        return f"{'tensor' if hasattr(source, 'detach') else 'array'} {tuple(source.shape)}"
     if hasattr(source, "filename") or hasattr(source, "getexif"):  # an image of PIL's, which is not imported for this
         path = getattr(source, "filename", "")
         return describe(path) if path else f"PIL image {source.width}x{source.height}"  # type: ignore[attr-defined]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from fewshot_seg.errors import PATH_TYPES, ConfigError, DataError, ShapeError, describe
 from fewshot_seg.formats.polygons import TOLERANCE, check_tolerance
-from fewshot_seg.imaging.decode import ImageInput
 from fewshot_seg.imaging.export import atomic_file, make_folder, write_json
 from fewshot_seg.imaging.geometry import bounding_box
+from fewshot_seg.imaging.inputs import ImageInput
 
 LISTED: Final = ".fewshot-seg-export"
 """In a folder, JSON: the files that exports have written, name -> SHA-256. What isn't as listed is somebody's own."""

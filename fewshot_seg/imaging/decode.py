@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
@@ -15,10 +12,8 @@ import PIL.ExifTags
 import PIL.Image
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import PATH_TYPES, FewShotError, ImageError, ShapeError, describe
-
-ImageInput = str | os.PathLike[str] | PIL.Image.Image | NDArray[np.uint8]
-"""A path, a PIL image, or an (H, W, 3) uint8 RGB or (H, W) uint8 grey array."""
+from fewshot_seg.errors import FewShotError, ImageError, ShapeError, describe
+from fewshot_seg.imaging.inputs import ImageInput, as_array, binary, one_line
 
 MAX_PIXELS: Final = 100_000_000
 """Width times height above which a file is refused before it is decoded (a decompression bomb)."""
@@ -43,7 +38,7 @@ def read_image(source: ImageInput, *, max_pixels: int = MAX_PIXELS, min_side: in
     16-bit values; anything else (heights, temperatures) is stretched from its smallest to its largest value.
 
     Args:
-        source: a path, a PIL image, or an (H, W, 3) RGB or (H, W) grey uint8 array.
+        source: a path, bytes, a stream, a PIL image, an array or a tensor, as `ImageInput` says.
         max_pixels: a larger image is refused from its header, before it is decoded.
         min_side: where only a small version is needed, a JPEG may come out reduced by 2, 4 or 8, neither side
             below this (several times as fast, and less memory). Other sources ignore it.
@@ -55,32 +50,30 @@ def read_image(source: ImageInput, *, max_pixels: int = MAX_PIXELS, min_side: in
         ImageError: the file is missing, unreadable, damaged, cut short, too large, or no image; or an array
             is not uint8. ShapeError: an array of another shape.
     """
-    if isinstance(source, np.ndarray):
-        return _check_array(source)
+    if isinstance(array := as_array(source), np.ndarray):
+        return _check_array(array, describe(source))
     with opened(source, max_pixels) as image:
-        if min_side is not None and isinstance(source, PATH_TYPES):
+        if min_side is not None and not isinstance(source, PIL.Image.Image):
             image.draft(None, (min_side, min_side))
         return np.array(to_rgb(oriented(image)))
 
 
 @contextmanager
-def opened(source: str | os.PathLike[str] | PIL.Image.Image, max_pixels: int) -> Iterator[PIL.Image.Image]:
+def opened(source: ImageInput, max_pixels: int) -> Iterator[PIL.Image.Image]:
     """The undecoded PIL image of a source; whatever goes wrong with it in the block becomes an ImageError."""
     name = describe(source)
     try:
         if isinstance(source, PIL.Image.Image):
             yield _within(source, name, max_pixels)
-        elif isinstance(source, PATH_TYPES):
-            with _open_file(source, name) as file, _identify(file, name) as image:
-                yield _within(image, name, max_pixels)
         else:
-            raise ImageError(f"{name}: not an image; give a path, a PIL image or an (H, W, 3) uint8 array")
+            with binary(source, name) as file, _identify(file, name) as image:
+                yield _within(image, name, max_pixels)
     except FewShotError:
         raise
     except (MemoryError, PIL.Image.DecompressionBombError) as error:  # a few of Pillow's decoders have their own limit
-        raise ImageError(f"{name}: too large to decode ({_one_line(error)}); make it smaller") from error
+        raise ImageError(f"{name}: too large to decode ({one_line(error)}); make it smaller") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
-        reason = f"cannot be decoded ({_one_line(error)})"
+        reason = f"cannot be decoded ({one_line(error)})"
         raise ImageError(f"{name}: {reason}; it may be damaged or cut short: get or save it again") from error
 
 
@@ -123,8 +116,7 @@ def _to_eight_bits(values: NDArray[Any], *, is_float: bool) -> NDArray[np.uint8]
     return np.rint((values.astype(np.float64) - low) * 255 / span).astype(np.uint8)
 
 
-def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    name = describe(array)
+def _check_array(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if array.dtype != np.uint8:
         hint = "; scale it to 0..255 without NaN and use .astype(numpy.uint8)"
         raise ImageError(f"{name}: its type is {array.dtype}, an image must be uint8 (0 to 255){hint}")
@@ -135,25 +127,6 @@ def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     return np.ascontiguousarray(array, dtype=np.uint8)
-
-
-def _open_file(path: str | os.PathLike[str], name: str) -> IO[bytes]:
-    """The file, open for reading; what is no readable file is named as what it is."""
-    try:
-        status = Path(path).stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{name}: is a folder; give an image file")
-        if not stat.S_ISREG(status.st_mode):  # a pipe could block for ever, and decoders must be able to seek
-            raise ImageError(f"{name}: is not a regular file; save the image to a file first")
-        if status.st_size == 0:
-            raise ImageError(f"{name}: the file is empty; get it again")
-        return Path(path).open("rb")
-    except FileNotFoundError:
-        raise ImageError(f"{name}: no such file; check the path") from None
-    except PermissionError:
-        raise ImageError(f"{name}: permission denied; make the file readable") from None
-    except (OSError, ValueError) as error:  # too long a name, a loop of links, a NUL in it, a bad disk
-        raise ImageError(f"{name}: cannot be opened ({_one_line(error)}); check the path") from error
 
 
 def _identify(file: IO[bytes], name: str) -> PIL.Image.Image:
@@ -189,10 +162,3 @@ def _within(image: PIL.Image.Image, name: str, max_pixels: int) -> PIL.Image.Ima
         size = f"{width}x{height} is more than {max_pixels / 1e6:g} million pixels (a decompression bomb?)"
         raise ImageError(f"{name}: {size}; make it smaller or raise max_pixels")
     return image
-
-
-def _one_line(error: BaseException) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if isinstance(error, KeyError) or not text.strip():  # a KeyError's text is the key alone
-        text = f"{type(error).__name__} {text}"
-    return " ".join(text.split())

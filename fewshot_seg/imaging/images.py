@@ -10,13 +10,13 @@ from typing import Any, Final, Protocol
 
 import cv2
 import numpy as np
-import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from fewshot_seg.errors import PATH_TYPES, ConfigError, DataError, ShapeError, describe
-from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, read_image
+from fewshot_seg.errors import ConfigError, DataError, ShapeError, describe
+from fewshot_seg.imaging.decode import MAX_PIXELS, read_image
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES, find_images
+from fewshot_seg.imaging.inputs import ImageInput, is_one
 from fewshot_seg.imaging.masks import read_mask
 
 __all__ = [
@@ -144,7 +144,7 @@ def load_batch(sources: Sequence[ImageInput], embedder: _Prepares) -> torch.Tens
     """Images as a batch that the embedder takes. Large JPEGs are decoded at a reduced size, which is faster.
 
     Args:
-        sources: paths, PIL images or arrays, as `read_image` takes them; one alone need not be in a list.
+        sources: images in any form, as `ImageInput` says; one alone need not be in a list.
         embedder: anything with `preprocessing` and `device`.
 
     Returns:
@@ -161,13 +161,6 @@ def load_batch(sources: Sequence[ImageInput], embedder: _Prepares) -> torch.Tens
     min_side = DRAFT_MARGIN * max(wanted.shape)
     inputs = [preprocess(read_image(source, min_side=min_side), wanted) for source in sources]
     return torch.stack(inputs).to(embedder.device)
-
-
-def is_one(sources: object) -> bool:
-    """Whether this is one image as `read_image` takes it, not several; an array (B, H, W, 3) is several."""
-    if isinstance(sources, np.ndarray):
-        return sources.ndim < 4
-    return isinstance(sources, (*PATH_TYPES, PIL.Image.Image))
 
 
 def resize_map(map_: NDArray[np.floating[Any]], size: tuple[int, int]) -> NDArray[np.float32]:

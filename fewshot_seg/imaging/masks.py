@@ -10,7 +10,8 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError, ImageError, ShapeError, describe
-from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, opened, oriented
+from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
+from fewshot_seg.imaging.inputs import ImageInput, as_array
 
 VOID: Final = -1
 """The label of pixels that count neither for nor against: object borders, what annotators left open. Files
@@ -39,7 +40,7 @@ class _Pixels(NamedTuple):
 
 
 def read_mask(
-    source: ImageInput | NDArray[Any],
+    source: ImageInput,
     size: tuple[int, int] | None = None,
     *,
     void: int | None = None,
@@ -63,7 +64,7 @@ def read_mask(
     EXIF orientation is applied where the file has one, as `read_image` does.
 
     Args:
-        source: a path, a PIL image, or an (H, W) or (H, W, 3 or 4) array.
+        source: as `ImageInput` says; an array is (H, W), (H, W, 3) or (H, W, 4), a tensor's channels come first.
         size: (H, W) of the image that the mask belongs to, as `read_image` gives it.
         void: a value that is neither (255 in PASCAL VOC): left out of the foreground. Ignored in colour.
         soft: whether grey says how much of a pixel is the object's, as in white on black with soft edges.
@@ -76,7 +77,8 @@ def read_mask(
     Raises:
         ImageError: no readable image. ShapeError: not the size of its image. DataError: no foreground.
     """
-    found = _of_array(source) if isinstance(source, np.ndarray) else _of_file(source, max_pixels)
+    array = as_array(source)
+    found = _of_array(array) if isinstance(array, np.ndarray) else _of_file(source, max_pixels)
     mask = _foreground(found, void, soft)
     name = describe(source)
     if size is not None and mask.shape != tuple(size):

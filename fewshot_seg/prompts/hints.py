@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +39,10 @@ class Hint:
             or nothing at all.
     """
 
-    mask: ImageInput | NDArray[Any] | None = None
+    mask: ImageInput | None = None
     box: Box | None = None
     points: Sequence[Point] | None = None
-    scribble: ImageInput | NDArray[Any] | None = None
+    scribble: ImageInput | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("mask", "box", "points", "scribble") if getattr(self, name) is not None]
@@ -61,7 +61,7 @@ class HintedImage:
     """An image, and what is known of the object in it.
 
     Attributes:
-        image: a path, a PIL image, or an (H,W,3) uint8 RGB array.
+        image: in any form, as `ImageInput` says.
         mask, box, points, scribble: as in `Hint`.
 
     Raises:
@@ -69,10 +69,10 @@ class HintedImage:
     """
 
     image: ImageInput
-    mask: ImageInput | NDArray[Any] | None = None
+    mask: ImageInput | None = None
     box: Box | None = None
     points: Sequence[Point] | None = None
-    scribble: ImageInput | NDArray[Any] | None = None
+    scribble: ImageInput | None = None
 
     def __post_init__(self) -> None:
         _ = self.hint  # checks it

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError, ImageError, ShapeError, describe
-from fewshot_seg.imaging.decode import MAX_PIXELS, ImageInput, opened, oriented
+from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
+from fewshot_seg.imaging.inputs import ImageInput, as_array
 from fewshot_seg.imaging.masks import size_message
 
 _TOLERANCE: Final = 60  # of a pure colour, for each channel: JPEG and smoothed strokes stay within it
@@ -18,7 +19,7 @@ _PASCAL: Final = [0, 0, 0, 128, 0, 0, 0, 128, 0]  # how PASCAL VOC's palette beg
 
 
 def read_scribble(
-    source: ImageInput | NDArray[Any],
+    source: ImageInput,
     size: tuple[int, int] | None = None,
     *,
     image: object = None,
@@ -38,7 +39,7 @@ def read_scribble(
     Pure colours are meant; each channel may be off by 60 of 255.
 
     Args:
-        source: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4).
+        source: as `ImageInput` says; an array is (H, W), (H, W, 3) or (H, W, 4), a tensor's channels come first.
         size: (H, W) of the image that it belongs to, as `read_image` gives it.
         image: that image, for messages.
         max_pixels: as in `read_image`.
@@ -50,8 +51,8 @@ def read_scribble(
         ImageError: no readable image. ShapeError: not the size of its image. DataError: no stroke.
     """
     name = describe(source)
-    if isinstance(source, np.ndarray):
-        values, labels = _checked(source), source.dtype.kind == "b"
+    if isinstance(array := as_array(source), np.ndarray):
+        values, labels = _checked(array), array.dtype.kind == "b"
     else:
         values, labels = _values_of_file(source, max_pixels)
     if size is not None and values.shape[:2] != tuple(size):

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from fewshot_seg.errors import PATH_TYPES, ConfigError, describe
-from fewshot_seg.imaging.images import ImageInput
+from fewshot_seg.imaging.inputs import ImageInput, is_one
 from fewshot_seg.prompts.constraints import Constraints
 from fewshot_seg.prompts.hints import HintedImage, read_constraints
 
@@ -62,7 +61,7 @@ def group_supports(supports: Supports) -> dict[str, tuple[Support, ...]]:
 def as_shots(shots: ClassSupports) -> tuple[Support, ...]:
     """One example or several, in any form, in the order given."""
     # What is neither several nor an image (None, a number) is refused by name when it is read.
-    several = isinstance(shots, Iterable) and not isinstance(shots, (*PATH_TYPES, bytes, PIL.Image.Image, np.ndarray))
+    several = isinstance(shots, Iterable) and not is_one(shots)
     listed: Iterable[OneSupport] = shots if several else [shots]  # type: ignore[list-item,assignment]
     return tuple(shot if isinstance(shot, Support) else Support(shot) for shot in listed)
 

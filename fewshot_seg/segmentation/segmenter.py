@@ -93,7 +93,7 @@ class Segmenter:
         """Cuts the supports' objects out of one query.
 
         Args:
-            query: a path, a PIL image, an (H,W,3) uint8 RGB array, or a `Query`, of which something is known.
+            query: an image in any form, as `ImageInput` says, or a `Query`, of which something is known.
             supports: as `prepare` takes them, or what it gave.
 
         Returns:

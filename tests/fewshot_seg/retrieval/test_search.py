@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import fewshot_seg as fs
@@ -32,6 +34,17 @@ def test_a_crop_is_searched_as_the_image_that_it_would_be(index: fs.Index, pictu
     assert scores_by_path(from_box) == scores_by_path(from_file)
     beyond = cut_out(path, (-10, -10, 1000, 30))  # what lies outside of the image doesn't count
     assert beyond.shape == (20, 280, 3)
+
+
+def test_images_in_any_form_find_the_same(index: fs.Index, pictures: Path, embedder: Embedder) -> None:
+    path, other = pictures / "cat" / "1.jpg", pictures / "face.jpg"
+    content = path.read_bytes()
+    tensor = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
+    wanted = scores_by_path(index.search(path, unlike=[other], box=(30, 20, 150, 90)))
+    for form in (content, io.BytesIO(content), tensor):
+        found = index.search(form, unlike=[other.read_bytes()], box=(30, 20, 150, 90))
+        assert scores_by_path(found) == wanted
+        assert torch.equal(embedder.embed([form]).vector, embedder.embed([path]).vector)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 5), (0, 0, 5), (900, 0, 5, 5), (0, 0, float("nan"), 5)])

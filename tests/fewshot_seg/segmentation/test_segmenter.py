@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,20 @@ def test_two_classes_make_one_label_map(segmenter: Segmenter, cat: Image, cup: I
     assert np.array_equal(result.label_map, cups * 1 + cats * 2)
     assert cats[:, :400].sum() > 0.9 * cats.sum()
     assert cups[:, 400:].sum() > 0.9 * cups.sum()
+
+
+def test_images_in_any_form_give_the_same(segmenter: Segmenter, cat: Image, tmp_path: Path) -> None:
+    PilImage.fromarray(cat).save(tmp_path / "cat.png")
+    content = (tmp_path / "cat.png").read_bytes()
+    tensor = torch.from_numpy(cat.copy()).permute(2, 0, 1)
+    mask = np.zeros(cat.shape[:2], np.uint8)
+    mask[20:280, 20:360] = 255
+    PilImage.fromarray(mask).save(stream := io.BytesIO(), "PNG")
+    wanted = segmenter.segment(tmp_path / "cat.png", Support(cat, mask=mask))
+    for form in (content, io.BytesIO(content), tensor):
+        assert same(segmenter.segment(form, Support(form, mask=stream)), wanted)
+    assert same(next(segmenter.segment_many(tensor[None], Support(cat, mask=torch.from_numpy(mask)))), wanted)
+    assert segmenter.segment(content, tensor).source == f"bytes (length {len(content)})"
 
 
 def test_batches_order_workers_and_threads_change_nothing(segmenter: Segmenter, cat: Image, cup: Image) -> None:
