@@ -13,6 +13,9 @@ import typer
 from fewshot_seg.commands.console import complain, print_table
 from fewshot_seg.commands.engine import Device, Engine, Out, Precise, Precision, Threads, Weights
 from fewshot_seg.commands.entry import make_app
+from fewshot_seg.commands.export import EPILOG as EXPORT_EPILOG
+from fewshot_seg.commands.export import HELP as EXPORT_HELP
+from fewshot_seg.commands.export import export
 from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.commands.hint_options import EXAMPLES as HINT_EXAMPLES
 from fewshot_seg.commands.hint_options import QueryHints, SupportHints
@@ -272,6 +275,7 @@ app.add_typer(index_app)
 app.add_typer(models_app)
 app.add_typer(reid_app)
 app.command(help=SEARCH_HELP, epilog=SEARCH_EPILOG)(search)
+app.command(help=EXPORT_HELP, epilog=EXPORT_EPILOG)(export)
 
 
 def main() -> None:

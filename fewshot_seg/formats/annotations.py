@@ -24,24 +24,36 @@ LISTED: Final = ".fewshot-seg-export"
 """In a folder, JSON: the files that exports have written, name -> SHA-256. What isn't as listed is somebody's own."""
 
 
-@dataclass(frozen=True, eq=False)
 class Annotation:
-    """One thing, or all of a class where things aren't told apart.
+    """One thing, or all of a class where things aren't told apart. Of its mask only the box is kept in memory.
 
-    Attributes:
+    Args:
         label: its class.
         mask: (H,W) bool, upright, as a viewer shows the image.
         score: in [0, 1]; None where a person has said so.
+
+    Attributes:
+        size: (H,W) of the image.
+        box: [x, y, w, h] in whole pixels.
+        part: (h,w) bool, the mask within the box.
     """
 
-    label: str
-    mask: NDArray[np.bool_]
-    score: float | None = None
+    def __init__(self, label: str, mask: NDArray[np.bool_], score: float | None = None) -> None:
+        self.label, self.score, self.size = label, score, mask.shape
+        self.box = bounding_box(mask)
+        self.part = np.array(mask[self._place], bool)
 
     @property
-    def box(self) -> list[int]:
-        """[x, y, w, h] in whole pixels."""
-        return bounding_box(self.mask)
+    def mask(self) -> NDArray[np.bool_]:
+        """(H,W) bool."""
+        whole = np.zeros(self.size, bool)
+        whole[self._place] = self.part
+        return whole
+
+    @property
+    def _place(self) -> tuple[slice, slice]:
+        left, top, width, height = self.box
+        return slice(top, top + height), slice(left, left + width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +83,9 @@ class AnnotatedImage:
         if self.stem in ("", ".", "..") or set(self.stem) & set("/\\\0\r\n"):
             raise DataError(f"{describe(self.stem)}: is no plain name for a file; give the image another")
         for one in self.annotations:
-            if one.mask.shape != tuple(self.size):
-                raise ShapeError(f"{describe(self.name)}: a mask is {one.mask.shape}, the image {tuple(self.size)}")
-        filled = tuple(one for one in self.annotations if one.mask.any())
+            if one.size != tuple(self.size):
+                raise ShapeError(f"{describe(self.name)}: a mask is {one.size}, the image {tuple(self.size)}")
+        filled = tuple(one for one in self.annotations if one.part.any())
         object.__setattr__(self, "annotations", filled)
 
     @property
@@ -140,8 +152,9 @@ class Export(ABC):
         outside = Path(os.path.realpath(path.parent)) != Path(os.path.realpath(self.out)) / Path(name).parent
         if outside or path in self.written or (os.path.lexists(path) and self._is_foreign(path, name, digest)):
             raise ConfigError(f"{path} is there, and not as an export wrote it; move it, or choose another --out")
-        with atomic_file(path) as stream:
-            stream.write(content)
+        if not path.is_file() or path.read_bytes() != content:
+            with atomic_file(path) as stream:
+                stream.write(content)
         self._listed[name] = digest
         self.written.append(path)
 

@@ -29,7 +29,7 @@ class CocoExport(Export):
                 "image_id": number,
                 "category_id": self.classes[one.label] + 1,
                 "iscrowd": 0,
-                "area": int(one.mask.sum()),
+                "area": int(one.part.sum()),
                 "bbox": one.box,
                 "segmentation": encode_rle(one.mask),
             }

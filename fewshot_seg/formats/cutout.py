@@ -21,7 +21,7 @@ class CutoutExport(Export):
         for number, one in enumerate(image.annotations, start=1):
             left, top, width, height = one.box
             part = slice(top, top + height), slice(left, left + width)
-            alpha = np.where(one.mask[part], 255, 0).astype(np.uint8)
+            alpha = np.where(one.part, 255, 0).astype(np.uint8)
             stream = io.BytesIO()
             Image.fromarray(np.dstack([pixels[part], alpha])).save(stream, "PNG")
             label = re.sub(r"[^\w-]+", "-", one.label)[:40]

@@ -46,7 +46,7 @@ class CvatExport(Export):
         if any(part.holes for part in parts):
             left, top, width, height = one.box
             box = {"left": left, "top": top, "width": width, "height": height}
-            runs = _runs(one.mask[top : top + height, left : left + width])
+            runs = _runs(one.part)
             common |= {"rle": ", ".join(map(str, runs))} | {name: str(side) for name, side in box.items()}
             ElementTree.SubElement(entry, "mask", common)
             return
