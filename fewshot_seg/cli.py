@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fewshot_seg.commands.console import complain, print_table
-from fewshot_seg.commands.engine import Device, Engine, Out, Precise, Precision, Threads, Weights
+from fewshot_seg.commands.engine import Device, Engine, Out, Precise, Threads, Weights
 from fewshot_seg.commands.entry import make_app
 from fewshot_seg.commands.export import EPILOG as EXPORT_EPILOG
 from fewshot_seg.commands.export import HELP as EXPORT_HELP
@@ -168,7 +168,7 @@ def calibrate(
     others: Annotated[list[str], typer.Option("--without", metavar="PATH", help="The same; none of them shows it.")],
     support_hints: SupportHints,
     engine: Engine,
-    meaning: Annotated[Meaning, typer.Option(help="As for segment.")] = Meaning.auto,
+    meaning: Annotated[Meaning, typer.Option(help="As for segment.")] = "auto",
 ) -> None:
     """Set the presence threshold by a few photographs with the thing and a few without it."""
     from fewshot_seg.commands.calibrate import run_calibrate
@@ -215,7 +215,7 @@ def explain(
     ] = False,
     weights: Weights = "default",
     device: Device = "auto",
-    precision: Precise = Precision.fp32,
+    precision: Precise = "fp32",
     threads: Threads = None,
 ) -> None:
     """Show where the similarity of two, three or four images comes from."""

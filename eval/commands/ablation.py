@@ -13,8 +13,7 @@ import typer
 
 from eval.commands.common import COMMAND, goes_on
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.options import Data, Hints, Network
-from eval.commands.segment import Method
+from eval.commands.options import Data, Hints, Method, Network
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.errors import ConfigError
@@ -67,7 +66,7 @@ def ablation(
     task = SegmentationTask(
         out=out,
         episodes=episodes,
-        methods=tuple(one.value for one in method) if method else ABLATED,
+        methods=tuple(map(str, method)) if method else ABLATED,
         **data.settings(),
         **hints.settings(),
         **network.settings(),

@@ -18,8 +18,7 @@ from eval.commands.bench_growth import EPILOG as GROWTH_EPILOG
 from eval.commands.bench_growth import growth
 from eval.commands.bench_vectors import ANN_EPILOG, RERANK_EPILOG, RETRIEVAL_EPILOG, ann, rerank, retrieval
 from eval.commands.common import COMMAND
-from eval.commands.options import BenchFile, Data, Fold, Hints, Network, RoundsEach, Shots, Ways, fold_of
-from eval.commands.segment import Method
+from eval.commands.options import BenchFile, Data, Fold, Hints, Method, Network, RoundsEach, Shots, Ways, fold_of
 from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.grouped import grouped
 
@@ -67,7 +66,7 @@ def episodes(
     data: Data,
     hints: Hints,
     network: Network,
-    fold: Annotated[Fold, typer.Option(help="The classes.")] = Fold.zero,
+    fold: Annotated[Fold, typer.Option(help="The classes.")] = "0",
     way: Ways = 1,
     shot: Shots = 1,
     count: Annotated[int, typer.Option("--episodes", min=1, help="Episodes of a round.")] = 100,
@@ -90,7 +89,7 @@ def episodes(
     from fewshot_seg.datasets import open_dataset
     from fewshot_seg.errors import ConfigError
 
-    names = tuple(one.value for one in method or [Method.ours])
+    names = tuple(map(str, method or ("ours",)))
     if blind := [name for name in names if not needs_network(name)]:
         raise ConfigError(f"{', '.join(blind)}: needs no network, so there is nothing to keep; name another method")
     settings = {**data.settings(), **hints.settings(), **network.settings()}

@@ -43,6 +43,7 @@ fewshot-eval bench retrieval --size 200000 --dim 128 --queries 200
 
 Dim = Annotated[int, typer.Option(min=1, help="Numbers of a vector.")]
 Queries = Annotated[int, typer.Option(min=1, help="Vectors that ask; none of the others.")]
+FaissKind = StrEnum("FaissKind", ["faiss-hnsw", "faiss-ivfpq", "faiss-flat"])
 AloneToo = Annotated[bool, typer.Option("--memory/--no-memory", help="Whether each runs in a process of its own, too.")]
 
 
@@ -70,14 +71,6 @@ class Measuring:
             write_bench(self.out, name, {**how, **settings}, found, timings)
 
 
-class FaissKind(StrEnum):
-    """FAISS's kinds of index."""
-
-    hnsw = "faiss-hnsw"
-    ivfpq = "faiss-ivfpq"
-    flat = "faiss-flat"
-
-
 @grouped
 def ann(
     measuring: Measuring,
@@ -86,7 +79,8 @@ def ann(
     dim: Dim = 512,
     centres: Annotated[int, typer.Option(min=1, help="That the vectors lie around.")] = 2000,
     kinds: Annotated[
-        list[FaissKind] | None, typer.Option("--with", help="May be repeated.", show_default="faiss-hnsw, faiss-ivfpq")
+        list[FaissKind] | None,
+        typer.Option("--with", help="May be repeated.", show_default="faiss-hnsw, faiss-ivfpq"),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many nearest.")] = 10,
 ) -> None:
@@ -96,7 +90,7 @@ def ann(
     from fewshot_seg.retrieval.accelerators import check_kind
 
     crowd = Crowd(images, queries, dim, centres, seed=measuring.seed)
-    chosen = tuple(check_kind(one.value) for one in kinds) if kinds else FAISS_KINDS
+    chosen = tuple(check_kind(str(one)) for one in kinds or FAISS_KINDS)
     result = bench_ann(crowd, chosen, k=k, **measuring.how())
     found = {"recall": result.recalls, "seconds_to_make": result.seconds}
     measuring.write("ann", asdict(crowd) | {"k": k}, found, result.timings)

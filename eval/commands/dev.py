@@ -10,8 +10,7 @@ import typer
 
 from eval.commands.common import COMMAND, goes_on
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.options import Data, Hints, Network, Seed
-from eval.commands.segment import Method
+from eval.commands.options import Data, Hints, Method, Network, Seed
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 
@@ -52,7 +51,7 @@ def dev(
         out=out,
         episodes=episodes,
         seed=seed,
-        methods=tuple(one.value for one in method or [Method.ours, Method.centre_box]),
+        methods=tuple(map(str, method or ("ours", "centre-box"))),
         **data.settings(),
         **hints.settings(),
         **network.settings(),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from eval.commands.common import COMMAND, goes_on
 from eval.commands.compare import print_tables, write_tables
-from eval.commands.options import Data, Fold, Network, Seed, Shots, fold_of
+from eval.commands.options import Data, HintOf, Network, Seed, SeveralFolds, Shots, fold_of
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 
@@ -23,23 +22,6 @@ fewshot-eval hints --root voc --split-list voc/dev.txt --out runs/hints
 fewshot-eval hints --root voc --fold 1 --episodes 50 --hint support-box --hint query-points --out runs/hints
 """
 
-if TYPE_CHECKING:
-    pass
-
-
-class Setting(StrEnum):
-    """Whose hints, and of which kind."""
-
-    support_mask = "support-mask"
-    support_box = "support-box"
-    support_point = "support-point"
-    support_points = "support-points"
-    support_scribble = "support-scribble"
-    query_box = "query-box"
-    query_point = "query-point"
-    query_points = "query-points"
-    query_scribble = "query-scribble"
-
 
 @grouped
 def hints(
@@ -47,10 +29,10 @@ def hints(
     network: Network,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a folder for each run, and hints.md.")],
     hint: Annotated[
-        list[Setting] | None,
+        list[HintOf] | None,
         typer.Option(help="Whose, and of which kind. May be repeated.", show_default="all of them"),
     ] = None,
-    fold: Annotated[list[Fold] | None, typer.Option(help="May be repeated.", show_default="0, 1, 2, 3")] = None,
+    fold: Annotated[list[SeveralFolds] | None, typer.Option(help="May be repeated.", show_default="0, 1, 2, 3")] = None,
     shot: Shots = 1,
     episodes: Annotated[
         int | None, typer.Option(min=1, help="How many for each fold.", show_default="one for each entry of the list")
@@ -72,7 +54,7 @@ def hints(
     settings = {**data.settings(), **network.settings()}
     task = SegmentationTask(out=out, shot=shot, episodes=episodes, seed=seed, **settings)
     folds = [fold_of(one) for one in fold or ()]
-    chosen = tuple(one.value for one in hint) if hint else SETTINGS
+    chosen = tuple(map(str, hint)) if hint else SETTINGS
     with goes_on():
         found = run_hints(HintPlan(task, folds or FOLDS, chosen), partial(tracked, command=COMMAND))
     tables = comparison_tables(found)[:2]

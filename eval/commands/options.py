@@ -11,44 +11,23 @@ import typer
 
 from fewshot_seg.errors import ConfigError
 
-
-class Dataset(StrEnum):
-    """The data sets' names."""
-
-    pascal5i = "pascal5i"
-    coco20i = "coco20i"
-    masks = "masks"
-    folder = "folder"
-
-
-class Fold(StrEnum):
-    """The classes of an episode."""
-
-    zero = "0"
-    one = "1"
-    two = "2"
-    three = "3"
-    all = "all"
-
-
-class Protocol(StrEnum):
-    """How episodes are drawn."""
-
-    hsnet = "hsnet"
-    pfenet = "pfenet"
-    panet = "panet"
-    native = "native"
-
-
-class Hint(StrEnum):
-    """What is told of where an object is."""
-
-    mask = "mask"
-    box = "box"
-    point = "point"
-    points = "points"
-    scribble = "scribble"
-
+Dataset = Literal["pascal5i", "coco20i", "masks", "folder"]
+Fold = Literal["0", "1", "2", "3", "all"]
+SeveralFolds = StrEnum("SeveralFolds", ["0", "1", "2", "3", "all"])  # what may be repeated can't be a Literal
+Protocol = Literal["hsnet", "pfenet", "panet", "native"]
+Hint = Literal["mask", "box", "point", "points", "scribble"]
+# fmt: off
+Method = StrEnum("Method", [
+    "ours", "no-grabcut", "random-walk", "keep-all", "one-round", "second-look", "kind", "thing", "class-by-class",
+    "presence-check", "no-presence-check", "correspondence", "attention", "contributions", "class-evidence", "grad-cam",
+    "paper", "paper-letter", "support-mask", "support-box", "support-point", "support-points", "support-scribble",
+    "query-box", "query-point", "query-points", "query-scribble", "all-foreground", "centre-box",
+])
+HintOf = StrEnum("HintOf", [
+    "support-mask", "support-box", "support-point", "support-points", "support-scribble", "query-box", "query-point",
+    "query-points", "query-scribble",
+])
+# fmt: on
 
 SplitList = Annotated[
     Path | None,
@@ -116,12 +95,12 @@ class Data:
             "masks: images, masks, classes.json; folder: one for each class, with images and NAME_mask.png.",
         ),
     ]
-    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i
+    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = "pascal5i"
     split_list: SplitList = None
 
     def settings(self) -> dict[str, Any]:
         """As fields of a `SegmentationTask`."""
-        return {"root": self.root, "dataset": self.dataset.value, "split_list": self.split_list}
+        return {"root": self.root, "dataset": self.dataset, "split_list": self.split_list}
 
 
 @dataclass(frozen=True)
@@ -157,12 +136,12 @@ class Hints:
 
     def settings(self) -> dict[str, Any]:
         """As fields of a `SegmentationTask`. ConfigError: the two options of supports contradict each other."""
-        if self.support_masks and self.support_hint not in (None, Hint.mask):
+        if self.support_masks and self.support_hint not in (None, "mask"):
             raise ConfigError(f"--support-masks and --support-hint {self.support_hint}: give one of them")
-        settings = Hint.mask if self.support_masks else self.support_hint
-        return {"support_hint": settings and settings.value, "query_hint": self.query_hint and self.query_hint.value}
+        given = "mask" if self.support_masks else self.support_hint
+        return {"support_hint": given, "query_hint": self.query_hint}
 
 
-def fold_of(fold: Fold) -> int | Literal["all"]:
+def fold_of(fold: str) -> int | Literal["all"]:
     """The fold as a `SegmentationTask` has it."""
-    return "all" if fold is Fold.all else int(fold.value)
+    return "all" if fold == "all" else int(fold)

@@ -48,7 +48,7 @@ def region_search(
     from fewshot_seg.retrieval.regions import CANDIDATES
 
     task = RegionTask(
-        open_dataset(data.dataset.value, data.root, data.split_list),
+        open_dataset(data.dataset, data.root, data.split_list),
         load_embedder(weights, device=device),
         sorted(set(candidates or [CANDIDATES])),
         support_masks,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,42 +30,9 @@ fewshot-eval reid --dataset csv --root photos/df.csv -w default -w run/best.safe
 """
 
 
-class ReidSet(StrEnum):
-    """The data sets' names."""
-
-    market = "market"
-    duke = "duke"
-    cuhk03 = "cuhk03"
-    msmt17 = "msmt17"
-    veri = "veri"
-    vehicleid = "vehicleid"
-    csv = "csv"
-    named = "named"
-
-
-class Boxes(StrEnum):
-    """CUHK03-NP's."""
-
-    detected = "detected"
-    labeled = "labeled"
-
-
-class Shot(StrEnum):
-    """How much of the gallery is searched."""
-
-    all = "all"
-    one = "one"
-
-
-class SameCamera(StrEnum):
-    """What becomes of other identities in the query's camera."""
-
-    keep = "keep"
-    drop = "drop"
-
-
 DataSet = Annotated[
-    ReidSet, typer.Option(help="A published set, a table (path, id, camera), or images whose names tell both.")
+    Literal["market", "duke", "cuhk03", "msmt17", "veri", "vehicleid", "csv", "named"],
+    typer.Option(help="A published set, a table (path, id, camera), or images whose names tell both."),
 ]
 Vehicles = Annotated[int | None, typer.Option(help="Of vehicleid: which test list, 800 to 13164.", show_default="800")]
 Pattern = Annotated[
@@ -99,11 +65,11 @@ QueryExpansion = Annotated[
 ]
 Alpha = Annotated[float, typer.Option(min=0, help="Of query expansion: power of the similarity as weight; 0: none.")]
 GalleryShot = Annotated[
-    Shot | None,
+    Literal["all", "one"] | None,
     typer.Option(help="Search all gallery images, or one drawn of each identity.", show_default="vehicleid: one"),
 ]
 CameraRule = Annotated[
-    SameCamera,
+    Literal["keep", "drop"],
     typer.Option(help="Of the query's own camera: keep other identities, as benchmarks do, or drop everything."),
 ]
 AllowMissing = Annotated[
@@ -114,8 +80,10 @@ AllowMissing = Annotated[
 def reid(
     root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder, as its archive unpacks to.")],
     out: RunFolder,
-    dataset: DataSet = ReidSet.market,
-    boxes: Annotated[Boxes | None, typer.Option(help="Of cuhk03.", show_default="detected")] = None,
+    dataset: DataSet = "market",
+    boxes: Annotated[
+        Literal["detected", "labeled"] | None, typer.Option(help="Of cuhk03.", show_default="detected")
+    ] = None,
     vehicles: Vehicles = None,
     pattern: Pattern = None,
     split_file: SplitFile = None,
@@ -132,7 +100,7 @@ def reid(
     alpha: Alpha = 0.0,
     gallery_shot: GalleryShot = None,
     repeats: Annotated[int, typer.Option(min=1, help="Draws, with --gallery-shot one.")] = 10,
-    same_camera: CameraRule = SameCamera.keep,
+    same_camera: CameraRule = "keep",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same draws.")] = 0,
     device: Device = "auto",
     size: ImageSize = None,
@@ -154,9 +122,9 @@ def reid(
     from eval.reid.tables import figures_table, published_table
 
     choice = Choice(
-        dataset.value,
+        dataset,
         root,
-        boxes=None if boxes is None else boxes.value,
+        boxes=boxes,
         vehicles=vehicles,
         pattern=pattern,
         split_file=split_file,
@@ -205,11 +173,11 @@ def _ways(
     return tuple(ways)
 
 
-def _protocol(dataset: ReidSet, shot: Shot | None, repeats: int, seed: int, same: SameCamera) -> Protocol:
+def _protocol(dataset: str, shot: str | None, repeats: int, seed: int, same: str) -> Protocol:
     from eval.reid.scoring import Protocol
 
-    single = dataset is ReidSet.vehicleid if shot is None else shot is Shot.one
-    return Protocol(single, repeats, seed, cross=same is SameCamera.drop)
+    single = dataset == "vehicleid" if shot is None else shot == "one"
+    return Protocol(single, repeats, seed, cross=same == "drop")
 
 
 def _classes(text: str) -> int | float | list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,25 +27,6 @@ fewshot-eval retrieval --dataset csv --root photos/df.csv --out runs/photos
 """
 
 
-class RetrievalSet(StrEnum):
-    """The data sets' names."""
-
-    cub = "cub"
-    cars = "cars"
-    sop = "sop"
-    inshop = "inshop"
-    folder = "folder"
-    csv = "csv"
-
-
-class Split(StrEnum):
-    """Which of a data set's classes."""
-
-    test = "test"
-    validation = "validation"
-    train = "train"
-
-
 def retrieval(
     root: Annotated[
         Path,
@@ -54,9 +34,12 @@ def retrieval(
     ],
     out: RunFolder,
     dataset: Annotated[
-        RetrievalSet, typer.Option(help="CUB-200-2011, Cars-196, SOP, In-Shop, class folders, or a table.")
-    ] = RetrievalSet.folder,
-    split: Annotated[Split, typer.Option(help="Which classes; validation is another word for test.")] = Split.test,
+        Literal["cub", "cars", "sop", "inshop", "folder", "csv"],
+        typer.Option(help="CUB-200-2011, Cars-196, SOP, In-Shop, class folders, or a table."),
+    ] = "folder",
+    split: Annotated[
+        Literal["test", "validation", "train"], typer.Option(help="Which classes; validation is another word for test.")
+    ] = "test",
     classes: Annotated[
         str | None,
         typer.Option(
@@ -101,7 +84,7 @@ def retrieval(
     from eval.retrieval.tables import figures_table
 
     task = RetrievalTask(
-        Choice(dataset.value, root, split.value, classes, split_file, allow_missing),
+        Choice(dataset, root, split, classes, split_file, allow_missing),
         out,
         weights=tuple(weights or ["default"]),
         ks=tuple(k or ()),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from eval.commands.options import (
     Fold,
     Hints,
     MakeReport,
+    Method,
     Network,
     Protocol,
     QueryResamples,
@@ -39,53 +39,19 @@ fewshot-eval segment --root voc --fold all --episodes 200 --method ours --method
 """
 
 
-class Method(StrEnum):
-    """What is compared."""
-
-    ours = "ours"
-    no_grabcut = "no-grabcut"
-    random_walk = "random-walk"
-    keep_all = "keep-all"
-    one_round = "one-round"
-    second_look = "second-look"
-    kind = "kind"
-    thing = "thing"
-    class_by_class = "class-by-class"
-    presence_check = "presence-check"
-    no_presence_check = "no-presence-check"
-    correspondence = "correspondence"
-    attention = "attention"
-    contributions = "contributions"
-    class_evidence = "class-evidence"
-    grad_cam = "grad-cam"
-    paper = "paper"
-    paper_letter = "paper-letter"
-    support_mask = "support-mask"
-    support_box = "support-box"
-    support_point = "support-point"
-    support_points = "support-points"
-    support_scribble = "support-scribble"
-    query_box = "query-box"
-    query_point = "query-point"
-    query_points = "query-points"
-    query_scribble = "query-scribble"
-    all_foreground = "all-foreground"
-    centre_box = "centre-box"
-
-
 @grouped
 def segment(
     data: Data,
     out: RunFolder,
     hints: Hints,
     network: Network,
-    fold: Annotated[Fold, typer.Option(help="The classes to test; all is for development.")] = Fold.zero,
+    fold: Annotated[Fold, typer.Option(help="The classes to test; all is for development.")] = "0",
     way: Ways = 1,
     shot: Shots = 1,
     protocol: Annotated[
         Protocol,
         typer.Option(help="How episodes are drawn: as in HSNet's, PFENet's or PANet's code; native: all pairs."),
-    ] = Protocol.hsnet,
+    ] = "hsnet",
     episodes: Annotated[
         int | None,
         typer.Option(min=1, help="How many episodes.", show_default="the protocol's: 1000, 5000, 5000, all pairs"),
@@ -158,12 +124,12 @@ def segment(
         fold=fold_of(fold),
         way=way,
         shot=shot,
-        protocol=protocol.value,
+        protocol=protocol,
         episodes=episodes,
         seed=seed,
         episodes_file=episodes_file,
         allow_missing=allow_missing,
-        methods=tuple(one.value for one in method or [Method.ours]),
+        methods=tuple(map(str, method or ("ours",))),
         absent=absent,
         scoring=Scoring(boundary=boundary, samples=bootstrap),
         options=nested(map(parse_setting, settings or ())),

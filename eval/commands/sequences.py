@@ -26,14 +26,8 @@ fewshot-eval sequences --root DAVIS --out davis.json
 fewshot-eval sequences --root DAVIS --every 4 --setting "mask, in order" --quality best --out davis-best.json
 """
 
-
-class Setting(StrEnum):
-    """What is given and whether frames are followed."""
-
-    mask_alone = "mask, frame by frame"
-    mask_in_order = "mask, in order"
-    none_alone = "no mask, frame by frame"
-    none_in_order = "no mask, in order"
+Setting = StrEnum("Setting", ["mask, frame by frame", "mask, in order", "no mask, frame by frame", "no mask, in order"])
+"""What is given and whether frames are followed."""
 
 
 @grouped
@@ -41,10 +35,8 @@ def sequences(
     root: Annotated[Path, typer.Option(metavar="DIR", help="JPEGImages/[480p/]NAME, Annotations/[480p/]NAME.")],
     engine: Engine,
     setting: Annotated[list[Setting] | None, typer.Option(help="May be repeated.", show_default="all of them")] = None,
-    meaning: Annotated[Meaning, typer.Option(help="As for 'fewshot-seg segment'.")] = Meaning.auto,
-    quality: Annotated[
-        Quality, typer.Option("--quality", "-q", help="As for 'fewshot-seg segment'.")
-    ] = Quality.default,
+    meaning: Annotated[Meaning, typer.Option(help="As for 'fewshot-seg segment'.")] = "auto",
+    quality: Annotated[Quality, typer.Option("--quality", "-q", help="As for 'fewshot-seg segment'.")] = "default",
     every: Annotated[int, typer.Option(min=1, help="Only every n-th frame.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Figures, as JSON.")] = None,
 ) -> None:
@@ -59,7 +51,7 @@ def sequences(
     if out is not None:
         refuse_overwriting([out], [root])
         refuse_foreign([out], _is_ours)
-    names = [one.value for one in setting] if setting else list(SETTINGS)
+    names = list(map(str, setting or SETTINGS))
     way = Way(quality=quality, meaning=meaning)
     found = measure_sequences(
         engine.segmenter(way), find_sequences(root, every), names, partial(tracked, command=COMMAND)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from eval.commands.common import COMMAND
-from eval.commands.options import Dataset, Fold
+from eval.commands.options import Dataset, Fold, fold_of
 from fewshot_seg.commands.console import print_table, tracked
 
 EPILOG = """
@@ -23,40 +22,25 @@ fewshot-eval split-list --dataset coco20i --root COCO/annotations/instances_val2
 """
 
 
-class Rule(StrEnum):
-    """When a class is listed for an image."""
-
-    oslsm = "oslsm"
-    pfenet = "pfenet"
-    any = "any"
-
-
-class Order(StrEnum):
-    """How a list is sorted."""
-
-    image = "image"
-    label = "class"
-
-
 def split_list(
     root: Annotated[Path, typer.Option(metavar="DIR", help="The data's folder, as 'fewshot-eval segment' takes it.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The list: lines ID__CC.")],
-    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = Dataset.pascal5i,
-    fold: Annotated[Fold, typer.Option(help="The classes to list.")] = Fold.all,
+    dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = "pascal5i",
+    fold: Annotated[Fold, typer.Option(help="The classes to list.")] = "all",
     images: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Only these images: ids, one a line; default: all.", show_default=False),
     ] = None,
     rule: Annotated[
-        Rule,
+        Literal["oslsm", "pfenet", "any"],
         typer.Option(
             help="oslsm: as PASCAL-5i's lists were made, more than two points of a grid of 32 pixels; pfenet: 2048 "
             "pixels; any: one."
         ),
-    ] = Rule.oslsm,
+    ] = "oslsm",
     order: Annotated[
-        Order, typer.Option(help="image: as the lists for testing; class: as those for training.")
-    ] = Order.image,
+        Literal["image", "class"], typer.Option(help="image: as the lists for testing; class: as those for training.")
+    ] = "image",
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out images or masks that aren't there.")
     ] = False,
@@ -67,11 +51,11 @@ def split_list(
     from fewshot_seg.datasets.splits import make_split_list, write_split_list
     from fewshot_seg.imaging.export import make_folder
 
-    data = open_dataset(dataset.value, root, allow_missing=allow_missing)
-    classes = fold_classes(data, "all" if fold is Fold.all else int(fold.value))
+    data = open_dataset(dataset, root, allow_missing=allow_missing)
+    classes = fold_classes(data, fold_of(fold))
     only = None if images is None else read_ids(images)
     track = partial(tracked, command=COMMAND)
-    entries = make_split_list(data, classes, rule.value, only=only, by_class=order is Order.label, track=track)
+    entries = make_split_list(data, classes, rule, only=only, by_class=order == "class", track=track)
     make_folder(out.parent)
     write_split_list(out, entries)
     counts = Counter(entry.label for entry in entries)

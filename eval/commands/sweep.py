@@ -42,10 +42,10 @@ def sweep(
     allow_test_list: Annotated[
         bool, typer.Option("--allow-test-list", help="Tune on images that are scored on, all the same.")
     ] = False,
-    fold: Annotated[Fold, typer.Option(help="The classes.")] = Fold.all,
+    fold: Annotated[Fold, typer.Option(help="The classes.")] = "all",
     way: Ways = 1,
     shot: Shots = 1,
-    protocol: Annotated[Protocol, typer.Option(help="How episodes are drawn.")] = Protocol.hsnet,
+    protocol: Annotated[Protocol, typer.Option(help="How episodes are drawn.")] = "hsnet",
     episodes: Annotated[
         int | None, typer.Option(min=1, help="How many for each point.", show_default="one for each entry of the list")
     ] = None,
@@ -69,7 +69,7 @@ def sweep(
         fold=fold_of(fold),
         way=way,
         shot=shot,
-        protocol=protocol.value,
+        protocol=protocol,
         episodes=episodes,
         seed=seed,
         scoring=Scoring(samples=bootstrap),

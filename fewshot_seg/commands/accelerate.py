@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,26 +21,11 @@ fewshot-seg index accelerate photos.index --with milvus --milvus http://localhos
 """
 
 
-class Accelerating(StrEnum):
-    """What can be made from an index."""
-
-    faiss_hnsw = "faiss-hnsw"
-    faiss_ivfpq = "faiss-ivfpq"
-    faiss_flat = "faiss-flat"
-    milvus = "milvus"
-
-
-class Searching(StrEnum):
-    """What searches an index."""
-
-    exact = "exact"
-    faiss_hnsw = "faiss-hnsw"
-    faiss_ivfpq = "faiss-ivfpq"
-    faiss_flat = "faiss-flat"
-    milvus = "milvus"
-
-
-Backend = Annotated[Searching, typer.Option("--backend", help="Exact search, or what 'index accelerate' has made.")]
+Accelerating = Literal["faiss-hnsw", "faiss-ivfpq", "faiss-flat", "milvus"]
+Backend = Annotated[
+    Literal["exact", Accelerating],
+    typer.Option("--backend", help="Exact search, or what 'index accelerate' has made."),
+]
 
 
 def accelerate(
@@ -65,6 +49,6 @@ def accelerate(
     """
     from fewshot_seg.commands.indexes import open_index
 
-    made = open_index(folder, threads=threads).accelerate(kind.value, uri=milvus, threads=threads, progress=tracked)
+    made = open_index(folder, threads=threads).accelerate(kind, uri=milvus, threads=threads, progress=tracked)
     size = f", {made.bytes / 2**20:.1f} MB" if made.bytes else ""
-    typer.echo(f"{folder}: {kind.value} made{size}; it finds {100 * made.recall:.1f} % of the 10 nearest")
+    typer.echo(f"{folder}: {kind} made{size}; it finds {100 * made.recall:.1f} % of the 10 nearest")

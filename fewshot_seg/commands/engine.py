@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,20 +15,12 @@ if TYPE_CHECKING:
     from fewshot_seg.segmentation.segmenter import Segmenter
 
 
-class Precision(StrEnum):
-    """Number format of the network's arithmetic."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results; created if need be.")]
 Weights = Annotated[
     str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
 ]
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
-Precise = Annotated[Precision, typer.Option("--precision", help="Number format of the network.")]
+Precise = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision", help="Number format of the network.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads; default: all cores.", show_default=False)
 ]
@@ -41,7 +32,7 @@ class Engine:
 
     weights: Weights = "default"
     device: Device = "auto"
-    precision: Precise = Precision.fp32
+    precision: Precise = "fp32"
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same results.")] = 0
     threads: Threads = None
 
@@ -54,7 +45,7 @@ class Engine:
         from fewshot_seg.network.embedding import load_embedder
 
         self.set_threads()
-        return load_embedder(self.weights, device=self.device, precision=self.precision.value)
+        return load_embedder(self.weights, device=self.device, precision=self.precision)
 
     def set_threads(self) -> None:
         """Make `threads`, if given, hold for this process."""

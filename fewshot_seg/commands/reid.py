@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -40,13 +39,6 @@ fewshot-seg reid rank gallery.index query/ --rerank --out ranks.csv
 """
 
 
-class SameCamera(StrEnum):
-    """What becomes of what the query's own camera took."""
-
-    keep = "keep"
-    drop = "drop"
-
-
 Gallery = Annotated[
     Path,
     typer.Argument(
@@ -62,7 +54,7 @@ Rerank = Annotated[bool, typer.Option("--rerank", help="By k-reciprocal neighbou
 Expansion = Annotated[
     bool, typer.Option("--query-expansion", help="Average each query with the three that it finds first, and search.")
 ]
-Policy = Annotated[SameCamera, typer.Option(help="What becomes of images from the query's own camera.")]
+Policy = Annotated[Literal["keep", "drop"], typer.Option(help="What becomes of images from the query's own camera.")]
 Camera = Annotated[
     str | None,
     typer.Option(metavar="C", help="The queries' camera.", show_default="from the index, or names such as ID_c1..."),
@@ -106,7 +98,7 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="Hits of a query, at most.")] = 10,
     rerank: Rerank = False,
     query_expansion: Expansion = False,
-    same_camera: Policy = SameCamera.keep,
+    same_camera: Policy = "keep",
     camera: Camera = None,
     pattern: Pattern = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -163,7 +155,7 @@ def rank(
     ],
     rerank: Rerank = False,
     query_expansion: Expansion = False,
-    same_camera: Policy = SameCamera.keep,
+    same_camera: Policy = "keep",
     camera: Camera = None,
     pattern: Pattern = None,
     weights: OwnWeights = None,
@@ -193,14 +185,14 @@ def rank(
         raise typer.Exit(1)
 
 
-def _options(k: int | None, rerank: bool, expansion: bool, same_camera: SameCamera) -> SearchOptions:
+def _options(k: int | None, rerank: bool, expansion: bool, same_camera: Policy) -> SearchOptions:
     from fewshot_seg.reid.expansion import ExpansionOptions
     from fewshot_seg.reid.rerank import RerankOptions
     from fewshot_seg.reid.search import SearchOptions
 
     return SearchOptions(
         k,
-        "drop" if same_camera is SameCamera.drop else "keep",
+        same_camera,
         RerankOptions() if rerank else None,
         ExpansionOptions() if expansion else None,
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fewshot_seg.commands.accelerate import Backend, Searching
+from fewshot_seg.commands.accelerate import Backend
 from fewshot_seg.commands.console import complain, print_table
 from fewshot_seg.commands.engine import Device, Threads
 from fewshot_seg.commands.index import OwnWeights
@@ -19,7 +18,6 @@ from fewshot_seg.commands.indexes import open_index
 if TYPE_CHECKING:
     from fewshot_seg.commands.searching import Entry, Query, SearchRequest
     from fewshot_seg.retrieval.index import Index
-    from fewshot_seg.retrieval.search import Combine
 
 HELP = (
     "Find the images of INDEX that are most like each QUERY: score is the cosine, at most 1.\n\n"
@@ -39,15 +37,6 @@ fewshot-seg search photos.index cup.jpg --regions --out found
 """
 
 
-class Together(StrEnum):
-    """How several queries become one."""
-
-    average = "average"
-    any = "any"
-
-
-COMBINE: dict[Together, Combine] = {Together.average: "average", Together.any: "any"}
-
 Queries = Annotated[
     list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.", show_default=False)
 ]
@@ -57,7 +46,7 @@ Box = Annotated[
     str | None, typer.Option(metavar="X,Y,W,H", help="What of the one QUERY is meant, in pixels.", show_default=False)
 ]
 Combined = Annotated[
-    Together | None,
+    Literal["average", "any"] | None,
     typer.Option(
         help="Search with all queries at once: for what is like their average, or like any of them.",
         show_default="each query for itself",
@@ -111,7 +100,7 @@ def search(
     regions: Regions = False,
     candidates: Candidates = None,
     out: RegionsOut = None,
-    backend: Backend = Searching.exact,
+    backend: Backend = "exact",
     weights: OwnWeights = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -122,13 +111,13 @@ def search(
     from fewshot_seg.commands.search_sheets import refuse_gallery, refuse_targets, write_sheet
     from fewshot_seg.commands.searching import SearchRequest, find_queries
 
-    request = SearchRequest(k, threshold, box, unlike or (), None if combine is None else COMBINE[combine])
+    request = SearchRequest(k, threshold, box, unlike or (), combine)
     check_regions(regions, candidates, out, explain, request)
     asked = find_queries(queries)
     refuse_targets([query.path for query in asked], folder, sheet, csv, explain, out)
     index = open_index(folder, weights, device, threads, load=True)
     refuse_gallery(index, (sheet, csv))
-    index.use_backend(backend.value)
+    index.use_backend(backend)
     if regions:
         entries, complete = _regions(index, asked, request, candidates, out)
     else:

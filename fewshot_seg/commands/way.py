@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,45 +13,15 @@ fewshot-seg segment photos/ --support cup=cup.jpg --joint --quality best --out r
 fewshot-seg segment photos/ --support cup=cup.jpg --not jug.jpg --not empty-table.jpg --out results
 """
 
+Quality = Literal["fast", "default", "best"]
+Meaning = Literal["auto", "kind", "thing"]
+
 _PANEL = "How objects are found"
 
 
 def _option(flag: str, text: str, **more: Any) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(*flag.split(), help=text, rich_help_panel=_PANEL, **more)
     return option
-
-
-class Quality(StrEnum):
-    """How much time a query may take."""
-
-    fast = "fast"
-    default = "default"
-    best = "best"
-
-
-class Meaning(StrEnum):
-    """What is looked for: this very thing, or its kind."""
-
-    auto = "auto"
-    kind = "kind"
-    thing = "thing"
-
-
-class LocateBy(StrEnum):
-    """What says where the object is."""
-
-    auto = "auto"
-    matching = "matching"
-    correspondence = "correspondence"
-    attention = "attention"
-
-
-class Refine(StrEnum):
-    """How a map becomes a mask."""
-
-    grabcut = "grabcut"
-    random_walk = "random-walk"
-    none = "none"
 
 
 _QUALITY = "fast: no clean edges; best: what was found is looked at a second time, from close by."
@@ -83,17 +52,21 @@ _MATCHER = "auto, none, a name, or a file from 'train-embed matcher'."
 class Way:
     """How objects are found and cut, as `SegmenterOptions` has it; what is None is as the quality has it."""
 
-    quality: Annotated[Quality, _option("--quality -q", _QUALITY)] = Quality.default
-    meaning: Annotated[Meaning, _option("--meaning", _MEANING)] = Meaning.auto
+    quality: Annotated[Quality, _option("--quality -q", _QUALITY)] = "default"
+    meaning: Annotated[Meaning, _option("--meaning", _MEANING)] = "auto"
     sequence: Annotated[bool, _option("--sequence", _SEQUENCE)] = False
     instances: Annotated[bool, _option("--instances/--no-instances", _INSTANCES)] = True
     joint: Annotated[bool, _option("--joint", _JOINT)] = False
     unlike: Annotated[list[str] | None, _option("--not", _NOT, metavar="PATH")] = None
-    locate_by: Annotated[LocateBy, _option("--locate-by", _LOCATE)] = LocateBy.auto
+    locate_by: Annotated[
+        Literal["auto", "matching", "correspondence", "attention"], _option("--locate-by", _LOCATE)
+    ] = "auto"
     matcher: Annotated[str, _option("--matcher", _MATCHER, metavar="NAME")] = "auto"
     presence: Annotated[float | None, _option("--presence", _PRESENCE, min=0.0, max=1.0, show_default=False)] = None
     always: Annotated[bool, _option("--always", "The objects are there, whatever their scores.")] = False
-    refine: Annotated[Refine | None, _option("--refine", _REFINE, show_default=False)] = None
+    refine: Annotated[
+        Literal["grabcut", "random-walk", "none"] | None, _option("--refine", _REFINE, show_default=False)
+    ] = None
 
     def changes(self) -> dict[str, Any]:
         """The options of a `SegmenterOptions` that were chosen, but for the quality."""

@@ -12,7 +12,6 @@ from eval.bench.episodes import bench_episodes
 from eval.bench.machine import describe_machine
 from eval.bench.timing import side_by_side, spread, write_bench
 from eval.commands.bench import episodes
-from eval.commands.segment import Method
 from eval.episodes.methods import Engine
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.episodes.protocols import build_protocol, draw_episodes
@@ -95,4 +94,4 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_a_method_without_a_network_has_nothing_to_keep(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="centre-box: needs no network"):
-        episodes(root=tmp_path, method=[Method.ours, Method.centre_box])
+        episodes(root=tmp_path, method=["ours", "centre-box"])

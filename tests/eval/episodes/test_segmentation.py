@@ -10,13 +10,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from eval.commands.options import Dataset, Protocol
-from eval.commands.segment import Method
+from eval.commands.options import Dataset, Method, Protocol
 from eval.episodes.methods import METHODS, Engine, HintKinds, build_method, centre_box
 from eval.episodes.plan import SegmentationTask
 from eval.episodes.segmentation import run_segmentation
@@ -347,9 +346,9 @@ def test_errors_are_one_line_and_a_non_zero_exit(task: SegmentationTask) -> None
 
 
 def test_the_command_offers_what_there_is() -> None:
-    assert tuple(Dataset) == dataset_names()
+    assert get_args(Dataset) == dataset_names()
     assert tuple(Method) == METHODS
-    assert tuple(Protocol) == tuple(PROTOCOLS)
+    assert get_args(Protocol) == tuple(PROTOCOLS)
 
 
 # The segmenter itself

@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.cli import app
-from eval.commands.hints import Setting
+from eval.commands.options import HintOf
 from eval.studies.hint_runs import SETTINGS, HintPlan, behind, run_hints
 from fewshot_seg.errors import ConfigError
 from tests.eval.tiny import contents, tiny_task
 
 
 def test_every_setting_is_a_choice() -> None:
-    assert ("none", *Setting) == SETTINGS
+    assert ("none", *HintOf) == SETTINGS
 
 
 def test_unknown_settings(tmp_path: Path) -> None:

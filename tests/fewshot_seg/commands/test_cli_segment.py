@@ -133,7 +133,8 @@ def test_unreadable_queries_are_reported_and_the_others_done(mixed):
         assert "\n" not in entry["error"]
         assert (entry["size"], entry["objects"], entry["mask"], entry["overlay"]) == (None, [], None, None)
         assert f"fewshot-seg: error: {entry['error']}" in result.stderr
-    assert len(result.stderr.splitlines()) == len(bad)
+    said = [line for line in result.stderr.splitlines() if not line.endswith(" s left")]  # a busy machine tells how far
+    assert len(said) == len(bad)
     assert "Traceback" not in result.stderr
     assert f"{len(good)} of {len(good) + len(bad)} images" in result.stdout
 
