@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from eval.reid.published import published
+from eval.tables.published import read_published
 from eval.tables.table import Table, percent, span
 
 TITLES: Final = {
@@ -58,11 +58,12 @@ def figures_table(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Tabl
 def published_table(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
     """Every published row, and the run's first figures where they are of the same set."""
     own = config["dataset"]
-    rows = [(TITLES[row.dataset], row.method, f"{row.r1:.1f}", f"{row.map:.1f}", row.source) for row in published()]
+    published = read_published("reid")
+    rows = [(TITLES[row["dataset"]], *(row[name] for name in ("method", "r1", "map", "source"))) for row in published]
     first = metrics["systems"][0]
     mine = (title_of(config), f"{first['weights']}, {first['way']}", percent(metrics["r1"]), percent(metrics["map"]))
     note = "Published figures come from networks, sizes and training data of their own, and have no re-ranking."
-    same = any(row.dataset == own for row in published()) and not config["allow_missing"] and not _other_part(config)
+    same = any(row["dataset"] == own for row in published) and not config["allow_missing"] and not _other_part(config)
     notes = (note,) if same else (note, "This run is on other images than all of them: it can't be compared with them.")
     columns = ("data set", "method", "R1", "mAP", "source")
     return Table("Published figures", columns, ((*mine, "this run"), *rows), notes, names=2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from eval.retrieval.published import published
+from eval.tables.published import read_published
 from eval.tables.table import Table, percent, span
 
 _NAMED: Final = ("cub", "cars", "sop", "inshop")  # sets that are one and the same everywhere
@@ -22,8 +22,8 @@ def figures_table(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Tabl
     ks = [str(k) for k in config["ks"]]
     own = [_own(name, figures, ks) for name, figures in metrics["methods"].items()]
     others = [
-        (row.method, *(_known(row.recall.get(int(k))) for k in ks), "-", "-", "-", row.source)
-        for row in published(config["dataset"])
+        (row["method"], *(row.get(k) or "-" for k in ks), "-", "-", "-", row["source"])
+        for row in _published(config["dataset"])
     ]
     columns = ("weights", *(f"R@{k}" for k in ks), "MAP@R", "R-precision", "NMI", "source")
     counts = f"{config['queries']:,} queries, {metrics['classes']:,} classes"
@@ -51,7 +51,7 @@ def notes_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]
         notes.append(f"{alone} queries have no other image of their class: misses of R@K, left out of MAP@R.")
     if config["allow_missing"]:
         notes.append("Images of the published set may be missing: these may not be the whole set's figures.")
-    if published(config["dataset"]):
+    if _published(config["dataset"]):
         notes.append("Published figures come from networks, sizes and training data of their own.")
     return notes
 
@@ -63,5 +63,5 @@ def _own(name: str, figures: Mapping[str, Any], ks: list[str]) -> tuple[str, ...
     return name, *recall, *others, percent(figures["nmi"]), "-"
 
 
-def _known(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _published(dataset: str) -> list[dict[str, str]]:
+    return [row for row in read_published("retrieval") if row["dataset"] == dataset]

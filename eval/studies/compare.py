@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from eval.measures.bootstrap import SAMPLES, fold_seed, interval, p_value
 from eval.measures.metrics import MEANS
-from eval.studies.published import Published, published
 from eval.studies.systems import Part, System
+from eval.tables.published import read_published
 from fewshot_seg.errors import ConfigError
 
 Pairing = Literal["same episodes", "same queries", "unpaired"]
@@ -70,7 +70,7 @@ class Comparison:
     systems: tuple[System, ...]
     estimates: tuple[Mapping[str, Estimate], ...]
     differences: tuple[Difference, ...]
-    published: tuple[Published, ...]
+    published: tuple[dict[str, Any], ...]
     samples: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Comparison:
         return {
             "systems": [_system_values(system, figures) for system, figures in rows],
             "differences": [_difference_values(one) for one in self.differences],
-            "published": [vars(one) for one in self.published],
+            "published": list(self.published),
             "bootstrap": {"samples": self.samples, "over": "query images"},
         }
 
@@ -107,6 +107,21 @@ def compare(systems: Sequence[System], samples: int = SAMPLES) -> Comparison:
         rows,
         samples,
     )
+
+
+def published(way: int, shot: int) -> list[dict[str, Any]]:
+    """The rows of `read_published` for N ways and K shots, numbers as numbers; "folds" is None where none are known."""
+    return [
+        {
+            **row,
+            "mean": float(row["mean"]),
+            "shot": shot,
+            "way": way,
+            "folds": [float(value) for value in row["folds"].split()] or None,
+        }
+        for row in read_published("segmentation")
+        if (row["way"], row["shot"]) == (str(way), str(shot))
+    ]
 
 
 def estimate(system: System, samples: int = SAMPLES) -> dict[str, Estimate]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from eval.episodes.matchers import KNOWN
 from eval.studies.compare import Comparison, Difference, Estimate
-from eval.studies.published import Published
 from eval.studies.systems import FOLDS, System
 from eval.tables.table import Table, percent, span
 
@@ -87,18 +88,18 @@ def _pairing_notes(differences: tuple[Difference, ...]) -> list[str]:
 def _published(found: Comparison) -> Table:
     words = ("method", "setting", "metric", "support", "training", "backbone", "protocol")
     notes = ["Support: what comes with a support image. Training: on base classes with masks, or none."]
-    notes += dict.fromkeys(f"{one.method}: {one.note}." for one in found.published if one.note)
+    notes += dict.fromkeys(f"{one['method']}: {one['note']}." for one in found.published if one["note"])
     rows = tuple(map(_published_row, found.published))
     title = "Published on PASCAL-5i, per cent"
     table = Table(title, (*words, *_FOLD_TITLES, "mean"), rows, tuple(notes), names=len(words))
     return table.without_empty_columns()
 
 
-def _published_row(row: Published) -> tuple[str, ...]:
-    folds = [f"{value:.1f}" for value in row.folds] if row.folds else ["-"] * len(FOLDS)
-    metric = "binary IoU" if row.metric == "binary_iou" else "mean IoU"
-    words = (row.method, f"{row.way}-way {row.shot}-shot", metric, row.support, row.training, row.backbone)
-    return (*words, row.protocol, *folds, f"{row.mean:.1f}")
+def _published_row(row: dict[str, Any]) -> tuple[str, ...]:
+    folds = [f"{value:.1f}" for value in row["folds"]] if row["folds"] else ["-"] * len(FOLDS)
+    metric = "binary IoU" if row["metric"] == "binary_iou" else "mean IoU"
+    words = (row[name] for name in ("support", "training", "backbone", "protocol"))
+    return (row["method"], f"{row['way']}-way {row['shot']}-shot", metric, *words, *folds, f"{row['mean']:.1f}")
 
 
 def _fold_figure(system: System, fold: str) -> str:

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from eval.cli import app
 from eval.commands.reid import _classes
 from eval.reid.data import Choice, identities, open_images
-from eval.reid.published import PUBLISHED
 from eval.reid.run import ReidTask, run_reid
 from eval.reid.scoring import Protocol, Way
 from eval.reid.tables import figures_table, published_table
+from eval.tables.published import read_published
 from eval.retrieval.begin import scores_file
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.network.embedding import load_embedder
@@ -144,7 +144,7 @@ def test_every_published_row_stands_beside_the_run(task):
     metrics = run_reid(task)
     config = json.loads((task.out / "config.json").read_text())
     table = published_table(config, metrics)
-    assert len(table.rows) == 1 + len(PUBLISHED) == 1 + 13 + 3
+    assert len(table.rows) == 1 + len(read_published("reid")) == 1 + 13 + 3
     assert ("CUHK03-NP", "PCB", "63.7", "57.5", "2008.06035, Table 2") in table.rows
     assert "other images" in table.notes[-1], "a set in Market-1501's layout is not Market-1501"
     whole = published_table({**config, "allow_missing": False}, metrics)
