@@ -48,21 +48,6 @@ SplitListNow = Annotated[
 ]
 FinishedRun = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")]
-SeveralWeights = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--weights", "-w", help="A name or a checkpoint file. May be repeated: side by side.", show_default="default"
-    ),
-]
-ImageSize = Annotated[
-    int | None,
-    typer.Option("--size", min=32, max=4096, help="Pixels a side of the images.", show_default="256, or as trained"),
-]
-ImageWorkers = Annotated[
-    int | None,
-    typer.Option(min=1, help="Images at a time; the results are the same.", show_default="processors, up to 8"),
-]
-Resamples = Annotated[int, typer.Option(min=0, metavar="N", help="Resamples for intervals; 0: none.")]
 QueryResamples = Annotated[
     int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")
 ]
@@ -122,6 +107,38 @@ class Network:
     def settings(self) -> dict[str, Any]:
         """As fields of a `SegmentationTask`."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class Search:
+    """What retrieval and re-identification are measured with, and where the figures go."""
+
+    out: RunFolder
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            help="A name or a checkpoint file. May be repeated: side by side.",
+            show_default="default",
+        ),
+    ] = None
+    device: Device = "auto"
+    size: Annotated[
+        int | None,
+        typer.Option(min=32, max=4096, help="Pixels a side of the images.", show_default="256, or as trained"),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at a time; the results are the same.", show_default="processors, up to 8"),
+    ] = None
+    bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Resamples for intervals; 0: none.")] = 1000
+    report: MakeReport = True
+
+    def settings(self) -> dict[str, Any]:
+        """As fields of a `SearchTask`."""
+        given = {name: getattr(self, name) for name in ("out", "device", "size", "workers")}
+        return given | {"weights": tuple(self.weights or ["default"]), "samples": self.bootstrap}
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from eval.commands.common import COMMAND, goes_on
+from eval.commands.compare import print_tables
 from eval.commands.lines import write_report_of
-from eval.commands.options import Device, ImageSize, ImageWorkers, MakeReport, Resamples, RunFolder, SeveralWeights
-from fewshot_seg.commands.console import print_table, tracked
-
-if TYPE_CHECKING:
-    from eval.tables.table import Table
+from eval.commands.options import Search
+from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.grouped import grouped
 
 EPILOG = """
 [bold]Examples[/]
@@ -27,12 +26,13 @@ fewshot-eval retrieval --dataset csv --root photos/df.csv --out runs/photos
 """
 
 
+@grouped
 def retrieval(
     root: Annotated[
         Path,
         typer.Option(metavar="DIR", help="The data's folder, as its archive unpacks to; folder: one folder a class."),
     ],
-    out: RunFolder,
+    search: Search,
     dataset: Annotated[
         Literal["cub", "cars", "sop", "inshop", "folder", "csv"],
         typer.Option(help="CUB-200-2011, Cars-196, SOP, In-Shop, class folders, or a table."),
@@ -56,7 +56,6 @@ def retrieval(
             show_default="none, of csv df.csv",
         ),
     ] = None,
-    weights: SeveralWeights = None,
     k: Annotated[
         list[int] | None,
         typer.Option("-k", min=1, help="Of recall at K. May be repeated.", show_default="1 2 4 8; SOP: 1 10 100 1000"),
@@ -64,14 +63,9 @@ def retrieval(
     nmi: Annotated[
         bool, typer.Option("--nmi/--no-nmi", help="Cluster the vectors, too: long for many classes.")
     ] = True,
-    device: Device = "auto",
-    size: ImageSize = None,
-    workers: ImageWorkers = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Take a published set that is not complete.")
     ] = False,
-    bootstrap: Resamples = 1000,
-    report: MakeReport = True,
 ) -> None:
     """Find images of each query's class: R@K, MAP@R, R-precision and NMI, beside published figures.
 
@@ -83,26 +77,10 @@ def retrieval(
     from eval.retrieval.run import KIND, RetrievalTask, run_retrieval
     from eval.retrieval.tables import figures_table
 
-    task = RetrievalTask(
-        Choice(dataset, root, split, classes, split_file, allow_missing),
-        out,
-        weights=tuple(weights or ["default"]),
-        ks=tuple(k or ()),
-        device=device,
-        size=size,
-        workers=workers,
-        samples=bootstrap,
-        nmi=nmi,
-    )
+    choice = Choice(dataset, root, split, classes, split_file, allow_missing)
+    task = RetrievalTask(choice, ks=tuple(k or ()), nmi=nmi, **search.settings())
     with goes_on():
         metrics = run_retrieval(task, partial(tracked, command=COMMAND))
-    _print(figures_table(read_config(out, KIND), metrics))
-    if report:
-        typer.echo(f"Report: {write_report_of(retrieval, out, root, device=device)}")
-
-
-def _print(table: Table) -> None:
-    typer.echo(table.title)
-    print_table(table.columns, table.rows, names=table.names)
-    for note in table.notes:
-        typer.echo(note)
+    print_tables([figures_table(read_config(task.out, KIND), metrics)])
+    if search.report:
+        typer.echo(f"Report: {write_report_of(retrieval, task.out, root, device=search.device)}")

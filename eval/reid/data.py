@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from eval.retrieval.data import RetrievalImages, paired
+from eval.retrieval.data import DataChoice, RetrievalImages, paired
 from fewshot_seg.datasets.labelled import LabelledImages, TrainClasses
 from fewshot_seg.datasets.names import Camera, camera_numbers, camera_of_text, list_cameras
 from fewshot_seg.datasets.registry import load_dataset
-from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.errors import DataError, describe
 from fewshot_seg.reid.ranking import Identities
 
-KINDS: Final = ("market", "duke", "cuhk03", "msmt17", "veri", "vehicleid", "csv", "named")
 DISTRACTORS: Final = "0000"
 """The identity that Market-1501 gives to what is not one of its people: wrong for everybody."""
 
+_OPTIONS: Final = ("boxes", "vehicles", "pattern", "split_file", "train_classes")  # of `load_dataset`
+
 
 @dataclass(frozen=True)
-class Choice:
-    """Which images of which data set.
+class Choice(DataChoice):
+    """What re-identification is measured on.
 
     Attributes:
-        dataset: one of `KINDS`.
-        root: its folder; for "csv" also the table itself.
         boxes, vehicles, pattern, split_file, train_classes: as `load_dataset` takes them; None where not given.
         query_camera, gallery_camera: only images of this camera ask, or are asked for.
         allow_missing: take a published set that is not complete, or another one in its layout.
-
-    Raises:
-        ConfigError: an impossible choice.
     """
 
-    dataset: str
-    root: Path
+    KINDS = ("market", "duke", "cuhk03", "msmt17", "veri", "vehicleid", "csv", "named")
+
     boxes: str | None = None
     vehicles: int | None = None
     pattern: str | None = None
@@ -46,14 +41,10 @@ class Choice:
     gallery_camera: Camera | None = None
     allow_missing: bool = False
 
-    def __post_init__(self) -> None:
-        if self.dataset not in KINDS:
-            raise ConfigError(f"unknown data set {self.dataset!r}: choose {', '.join(KINDS)}")
-
-    def options(self) -> dict[str, Any]:
-        """What was chosen beside data set and root: JSON values, also for a run's config."""
-        names = ("boxes", "vehicles", "pattern", "split_file", "train_classes")
-        return {name: getattr(self, name) for name in names}
+    def to_dict(self) -> dict[str, Any]:
+        """See `DataChoice.to_dict`."""
+        cameras = {"query_camera": self.query_camera, "gallery_camera": self.gallery_camera}
+        return super().to_dict() | {name: None if one is None else camera_of_text(one) for name, one in cameras.items()}
 
 
 def open_images(choice: Choice) -> RetrievalImages:
@@ -62,8 +53,9 @@ def open_images(choice: Choice) -> RetrievalImages:
     Raises:
         ConfigError, DataError: as `load_dataset`. DataError: a camera that no image has, or no cameras at all.
     """
+    options = {name: getattr(choice, name) for name in _OPTIONS}
     query, gallery = (
-        load_dataset(choice.dataset, choice.root, part, check_counts=not choice.allow_missing, **choice.options())
+        load_dataset(choice.dataset, choice.root, part, check_counts=not choice.allow_missing, **options)
         for part in ("query", "gallery")
     )
     if query.cameras is None or gallery.cameras is None:

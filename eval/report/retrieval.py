@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from eval.report.searches import Painter, Ranked, read_search
 from eval.report.task import MOST_ROWS, ReportTask
 from eval.retrieval.begin import scores_file
-from eval.retrieval.data import Choice, RetrievalImages, open_images
+from eval.retrieval.data import Choice, open_images
 from eval.retrieval.run import KIND
 from eval.retrieval.scoring import load_scores
 from eval.retrieval.tables import dataset_title, figures_table
@@ -23,19 +21,8 @@ _RULE = "By MAP@R: the precision at each of the first R neighbours that is right
 
 
 def write_retrieval_report(task: ReportTask, track: Track = untracked) -> Path:
-    """Write `task.out`/report.html, one file that needs no other.
-
-    Attention isn't kept in a run's folder: it is worked out for the queries that are drawn, and left out, with a word
-    on why, where that can't be done.
-
-    Returns:
-        The file.
-
-    Raises:
-        DataError: not the folder of a finished run, or its images aren't those that it was made with.
-        ImageError: an image can't be read. OutputError: the file can't be written.
-    """
-    run = read_search(task, KIND, _images)
+    """Write and return `task.out`/report.html, one file that needs no other; errors as `read_search` and `write`."""
+    run = read_search(task, KIND, lambda config, root: open_images(Choice.of(config, root)))
     metrics, images = run.metrics, run.images.images
     scores = load_scores(scores_file(task.out, metrics["method"]))
     queries, values = scores.queries.tolist(), scores.map_at_r.tolist()
@@ -69,8 +56,3 @@ def write_retrieval_report(task: ReportTask, track: Track = untracked) -> Path:
         known=sorted(value for value in values if not math.isnan(value)),
         rows=[(place, values[place], queries[place], int(scores.neighbours[place, 0])) for place in order[:MOST_ROWS]],
     )
-
-
-def _images(config: Mapping[str, Any], root: Path) -> RetrievalImages:
-    told = {key: config[key] for key in ("dataset", "split", "classes", "split_file", "allow_missing")}
-    return open_images(Choice(root=root, **told))

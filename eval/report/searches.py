@@ -109,6 +109,9 @@ class SearchRun:
     ) -> Path:
         """Choose queries, draw them, and write the report.
 
+        Attention isn't kept in a run's folder: it is worked out for the queries that are drawn, and left out, with a
+        word on why, where that can't be done.
+
         Args:
             template: of the kind of report.
             queries: places among the images.
@@ -118,6 +121,9 @@ class SearchRun:
             track: shows progress.
             lists: how many a query has.
             others: for the template.
+
+        Raises:
+            ImageError: an image can't be read. OutputError: the file can't be written.
         """
         ids = [self.images.images.ids[place] for place in queries]
         groups = groups_of(values, ids, self.task.examples, rule)

@@ -1,30 +1,33 @@
-"""How a run of retrieval or of re-identification begins: task checked, folder claimed, images embedded."""
+"""A run of retrieval or of re-identification: task checked, folder claimed, images embedded, figures written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from eval.episodes.scoring import METRICS
 from eval.measures.bootstrap import SAMPLES
 from eval.retrieval.contenders import Contender, check_weights, load_contenders
-from eval.retrieval.data import RetrievalImages
+from eval.retrieval.data import DataChoice, RetrievalImages
 from eval.retrieval.vectors import embed_files
 from eval.runs.folder import claim_run, held_folder
 from eval.runs.provenance import code_digest, libraries
 from fewshot_seg import __version__
-from fewshot_seg.errors import ConfigError
+from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.imaging.export import atomic_file, write_json
 from fewshot_seg.streams import Track
 
 _FREE: Final = ("root",)  # where the data lies doesn't change a result
 
-
-C = TypeVar("C")
+C = TypeVar("C", bound=DataChoice)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,18 @@ class Embedded:
         images: those that can be read; places stay what they are.
         unreadable: id of each of the others -> why.
         device: where to score them.
+        scores: the file for each query's scores.
     """
 
     vectors: Tensor
     images: RetrievalImages
     unreadable: dict[str, str]
     device: torch.device
+    scores: Path
+
+
+Measure = Callable[[Embedded], dict[str, Any]]
+"""The figures of one of the weights; each query's scores are written."""
 
 
 def scores_file(out: Path, name: str) -> Path:
@@ -80,23 +89,58 @@ def scores_file(out: Path, name: str) -> Path:
     return out / f"queries-{name}.npz"
 
 
-@contextmanager
-def begun(
-    task: SearchTask[Any], kind: str, choice: Mapping[str, Any], images: RetrievalImages, told: Mapping[str, Any]
-) -> Iterator[list[Contender]]:
-    """The run's folder is this run's, and nobody else's, for as long as the context lasts, which has the weights.
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name, all or none.
 
-    config.json is written: everything that determines the vectors and the figures, and where the data was.
+    Raises:
+        OutputError: they can't be written.
+    """
+    with atomic_file(path) as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def load_arrays(path: Path, wanted: Callable[[Mapping[str, NDArray[Any]]], R]) -> R:
+    """What `wanted` takes of the arrays that `save_arrays` wrote.
+
+    Raises:
+        DataError: the file isn't there, or something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return wanted(stored)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{describe(path)}: cannot be read; run the evaluation again") from error
+
+
+def run_search(
+    task: SearchTask[Any],
+    kind: str,
+    images: RetrievalImages,
+    told: Mapping[str, Any],
+    measure: Measure,
+    sum_up: Callable[[dict[str, dict[str, Any]]], dict[str, Any]],
+    track: Track,
+) -> dict[str, Any]:
+    """Embed what is still to be embedded, then score everything.
+
+    Writes config.json (all that determines the vectors and figures, and where the data was), vectors/NAME/*.npz,
+    queries-NAME.npz and metrics.json to `task.out`, which is nobody else's meanwhile.
 
     Args:
-        task: its folder is created if need be.
+        task: what is measured.
         kind: of run.
-        choice: what was chosen of which data set, "root" among it: JSON values.
-        images: what came of it.
-        told: everything else that determines the figures: JSON values.
+        images: what was chosen.
+        told: what else determines the figures: JSON values.
+        measure: see there.
+        sum_up: the figures by the weights' names to metrics.json.
+        track: shows progress.
+
+    Returns:
+        What is in metrics.json.
 
     Raises:
         ConfigError: the folder holds another task's run, or another process is at work in it.
+        DataError: no query or no gallery image can be read.
         CheckpointError: bad weights. OutputError: the folder can't be written.
     """
     contenders = load_contenders(task.weights, task.device, task.size)
@@ -105,7 +149,7 @@ def begun(
         "fewshot_seg": __version__,
         "code_sha256": code_digest(),
         "libraries": libraries(),
-        **choice,
+        **task.choice.to_dict(),
         "images_sha256": images.digest,
         "queries": len(images.queries),
         "gallery": len(images.gallery),
@@ -115,24 +159,15 @@ def begun(
     }
     with held_folder(task.out):
         claim_run(task.out, config, free=_FREE)
-        yield contenders
+        metrics = sum_up({one.name: measure(_embed(task, one, images, track)) for one in contenders})
+        write_json(task.out / METRICS, metrics)
+    return metrics
 
 
-def embed(task: SearchTask[Any], one: Contender, images: RetrievalImages, track: Track) -> Embedded:
-    """The images' vectors by one of the weights, which are kept in the run's folder: vectors/NAME/*.npz.
-
-    Args:
-        task: the run's.
-        one: the weights.
-        images: the run's.
-        track: shows progress.
-
-    Raises:
-        DataError: no query or no gallery image can be read. OutputError: the folder can't be written.
-    """
+def _embed(task: SearchTask[Any], one: Contender, images: RetrievalImages, track: Track) -> Embedded:
     kept = task.out / "vectors" / one.name
     found = embed_files(images.images.paths, one.embedder, kept, track, f"embedding, {one.name}", task.workers)
     there = images.without(set(found.unreadable)) if found.unreadable else images
     unreadable = {images.images.ids[place]: why for place, why in sorted(found.unreadable.items())}
     device = one.embedder.device if one.embedder.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
-    return Embedded(found.values, there, unreadable, device)
+    return Embedded(found.values, there, unreadable, device, scores_file(task.out, one.name))

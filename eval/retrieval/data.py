@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, ClassVar, Final, Self
 
 import torch
 from torch import Tensor
@@ -17,44 +18,73 @@ from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError
 
-KINDS: Final = ("cub", "cars", "sop", "inshop", "folder", "csv")
 SPLITS: Final = ("train", "validation", "test")
 
 _POSITIONS: Final = re.compile(r"(\d+)-(\d+)")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which images of which data set.
+class DataChoice:
+    """Which images of which data set; what else can be chosen says a subclass.
 
     Attributes:
         dataset: one of `KINDS`.
         root: its folder; for "csv" also the table itself.
-        split: "test"; "validation" is another word for it; "train" asks within the training classes.
-        classes: of "folder" only: positions in the folders' natural order, "101-150" from 1 on, or names, patterns
-            and ranges of names as `class_folder.choose_classes` takes them. None is the split's.
-        split_file: of "folder" and "csv": a table in `root`, see `labelled_csv`.
-        allow_missing: take a published set that is not complete.
 
     Raises:
         ConfigError: an impossible choice.
     """
 
+    KINDS: ClassVar[tuple[str, ...]]
+
     dataset: str
     root: Path
+
+    def __post_init__(self) -> None:
+        if self.dataset not in self.KINDS:
+            raise ConfigError(f"unknown data set {self.dataset!r}: choose {', '.join(self.KINDS)}")
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], root: Path) -> Self:
+        """What a run chose, by its config; the data now lies in `root`."""
+        return cls(**{field.name: config[field.name] for field in fields(cls)} | {"root": root})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, as a run's config has them."""
+        return asdict(self) | {"root": str(self.root)}
+
+
+@dataclass(frozen=True)
+class Choice(DataChoice):
+    """What retrieval is measured on.
+
+    Attributes:
+        split: "test"; "validation" is another word for it; "train" asks within the training classes.
+        classes: of "folder" only: positions in the folders' natural order, "101-150" from 1 on, or names, patterns
+            and ranges of names as `class_folder.choose_classes` takes them. None is the split's.
+        split_file: of "folder" and "csv": a table in `root`, see `labelled_csv`.
+        allow_missing: take a published set that is not complete.
+    """
+
+    KINDS = ("cub", "cars", "sop", "inshop", "folder", "csv")
+
     split: str = "test"
     classes: str | None = None
     split_file: str | None = None
     allow_missing: bool = False
 
     def __post_init__(self) -> None:
-        for what, value, known in (("data set", self.dataset, KINDS), ("split", self.split, SPLITS)):
-            if value not in known:
-                raise ConfigError(f"unknown {what} {value!r}: choose {', '.join(known)}")
+        super().__post_init__()
+        if self.split not in SPLITS:
+            raise ConfigError(f"unknown split {self.split!r}: choose {', '.join(SPLITS)}")
         if self.classes is not None and (self.dataset != "folder" or self.split_file is not None):
             raise ConfigError(
                 "classes are chosen of class folders (folder, no table); other sets have their own splits"
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `DataChoice.to_dict`."""
+        return super().to_dict() | {"split": "test" if self.split == "validation" else self.split}
 
 
 @dataclass(frozen=True)
@@ -92,6 +122,11 @@ class RetrievalImages:
                 digest.update(f"{self.images.ids[place]}\0{self.images.names[self.images.labels[place]]}\n".encode())
             digest.update(b"\0")
         return digest.hexdigest()
+
+    @property
+    def classes_asked(self) -> int:
+        """How many classes the queries are of."""
+        return len(set(self.labels[self.queries].tolist()))
 
     def without(self, lost: set[int]) -> RetrievalImages:
         """The same without some images, by their places, which stay what they are.

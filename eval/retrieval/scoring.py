@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.measures.bootstrap import draws, interval
+from eval.retrieval.begin import load_arrays, save_arrays
 from eval.retrieval.clustering import k_means, normalized_mutual_information
 from eval.retrieval.data import RetrievalImages
 from eval.retrieval.metrics import average_precision_at_r, r_precision, rank, recalls
-from fewshot_seg.errors import DataError, describe
-from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.retrieval.exact import QUERIES
 from fewshot_seg.streams import Track
 
@@ -111,26 +110,13 @@ def figures_of(scores: QueryScores, ks: Sequence[int], samples: int) -> dict[str
 
 
 def save_scores(path: Path, scores: QueryScores) -> None:
-    """Write them, whole or not at all.
-
-    Raises:
-        OutputError: it can't be written.
-    """
-    with atomic_file(path) as stream:
-        np.savez_compressed(stream, **{name: getattr(scores, name) for name in _FIELDS})
+    """Write them, whole or not at all; errors as `save_arrays`."""
+    save_arrays(path, {name: getattr(scores, name) for name in _FIELDS})
 
 
 def load_scores(path: Path) -> QueryScores:
-    """What `save_scores` wrote.
-
-    Raises:
-        DataError: it isn't there, or something else.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return QueryScores(*(stored[name] for name in _FIELDS))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{describe(path)}: cannot be read; run the evaluation again") from error
+    """What `save_scores` wrote; errors as `load_arrays`."""
+    return load_arrays(path, lambda stored: QueryScores(*(stored[name] for name in _FIELDS)))
 
 
 _FIELDS: Final = ("queries", "recalls", "map_at_r", "r_precision", "neighbours", "similarities")

@@ -17,8 +17,8 @@ from eval.reid.data import Choice, identities, open_images
 from eval.reid.run import ReidTask, run_reid
 from eval.reid.scoring import Protocol, Way
 from eval.reid.tables import figures_table, published_table
-from eval.tables.published import read_published
 from eval.retrieval.begin import scores_file
+from eval.tables.published import read_published
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.network.embedding import load_embedder
 from fewshot_seg.reid.expansion import ExpansionOptions

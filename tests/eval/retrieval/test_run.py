@@ -165,7 +165,13 @@ def options_of(task: RetrievalTask) -> list[str]:
 
 def test_the_command_prints_a_row_for_each(task: RetrievalTask, capsys: pytest.CaptureFixture[str]) -> None:
     retrieval(
-        task.choice.root, task.out, classes="1-6", weights=list(task.weights), device="cpu", workers=2, report=False
+        root=task.choice.root,
+        out=task.out,
+        classes="1-6",
+        weights=list(task.weights),
+        device="cpu",
+        workers=2,
+        report=False,
     )
     out = capsys.readouterr().out
     assert "R@1" in out
@@ -185,7 +191,7 @@ def test_published_figures() -> None:
 
 @pytest.mark.realdata
 def test_real_groceries_are_found(shared_data: Path, tmp_path: Path) -> None:
-    retrieval(shared_data / "grocery", tmp_path, classes="Banana,Kiwi", device="cpu", report=False)
+    retrieval(root=shared_data / "grocery", out=tmp_path, classes="Banana,Kiwi", device="cpu", report=False)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["queries"], metrics["classes"]) == (40, 2)
     assert metrics["recall"]["1"] > 0.9

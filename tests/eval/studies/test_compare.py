@@ -16,11 +16,11 @@ from eval.episodes.counts import RunCounts
 from eval.episodes.plan import SegmentationTask
 from eval.episodes.segmentation import run_segmentation
 from eval.measures.bootstrap import p_value
-from eval.studies.compare import compare
+from eval.studies.compare import compare, published
 from eval.studies.compare_tables import comparison_tables
 from eval.studies.pascal_val import validation_images
-from eval.tables.published import THE_PAPER, read_published
 from eval.studies.systems import Part, System, load_systems
+from eval.tables.published import THE_PAPER, read_published
 from eval.tables.table import Table, markdown
 from fewshot_seg.errors import ConfigError, DataError
 from tests.fewshot_seg.datasets.voc_files import make_voc
