@@ -5,6 +5,7 @@ A hint is what the user gives (`Hint`); `constraints` says what it means for eac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -197,19 +198,22 @@ def _draw_points(
     height, width = foreground.shape
     if not points:
         return
-    rows, columns = np.mgrid[:height, :width]
     nearest = np.full((height, width), np.inf)
     limit = max(1.0, POINT_RADIUS * max(height, width))
     for x, y, is_object in ((*point, True)[:3] for point in points):
         if not (0 <= x < width and 0 <= y < height):
             size = f"{width}x{height} (width x height)"
             raise DataError(f"{name}: the point {x:g}, {y:g} lies outside the image, {size}")
-        distance = np.hypot(columns - np.floor(x), rows - np.floor(y))
-        here = (distance < limit) & (distance <= nearest)
-        if here[int(y), int(x)] and nearest[int(y), int(x)] == 0 and foreground[int(y), int(x)] != is_object:
+        column, row, reach = int(x), int(y), math.ceil(limit)
+        if nearest[row, column] == 0 and foreground[row, column] != is_object:
             raise DataError(f"{name}: the point {x:g}, {y:g} is given as object and as background")
-        nearest[here] = distance[here]
-        foreground[here], background[here] = is_object, not is_object
+        low, left = max(0, row - reach), max(0, column - reach)
+        part = slice(low, row + reach + 1), slice(left, column + reach + 1)
+        down, across = (np.arange(n, dtype=float) for n in nearest[part].shape)
+        distance = np.hypot(across + (left - column), (down + (low - row))[:, None])
+        here = (distance < limit) & (distance <= nearest[part])
+        nearest[part][here] = distance[here]
+        foreground[part][here], background[part][here] = is_object, not is_object
 
 
 def _as_points(points: object) -> tuple[Point, ...]:

@@ -18,6 +18,7 @@ from fewshot_seg.commands.explain import attention_of
 from fewshot_seg.commands.results import objects_of
 from fewshot_seg.errors import DataError, FewShotError
 from fewshot_seg.imaging.images import load_batch, read_image
+from fewshot_seg.matching.files import AUTO, NONE, packaged_names
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.supports import Support
 from fewshot_seg.retrieval.index import Index
@@ -185,6 +186,10 @@ def parsed_options(values: object, base: SegmenterOptions) -> SegmenterOptions:
         if not isinstance(values, dict):
             raise DataError(f"options are a JSON object, not {type(values).__name__}")
         changed = SegmenterOptions.from_dict(values)
+        if changed.matcher not in (
+            known := (base.matcher, AUTO, NONE, *packaged_names())
+        ):  # no file that a client names is read
+            raise DataError(f"matcher {changed.matcher!r}: choose {', '.join(known)}")
         kept = {name: getattr(base, name) for name in base.__dataclass_fields__ if name not in values}
         return replace(changed, **kept | {"threads": base.threads})
     except FewShotError as error:

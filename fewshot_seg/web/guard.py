@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from secrets import compare_digest
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from fewshot_seg.web.refusals import TOO_LARGE, RefusalError
 
@@ -22,6 +23,7 @@ _HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/\[\]]+)(?::\d{1,5})?")
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 FORBIDDEN, NO_TOKEN = 403, 401
 
@@ -62,13 +64,13 @@ class Guard:
         await self._app(scope, self._limited(receive, headers), _with_headers(send))
 
     def _check(self, method: str, headers: Mapping[str, str]) -> None:
-        host = urlsplit("//" + headers.get("host", "")).hostname or ""
-        if self._hosts and host not in self._hosts:
+        host = _HOST.fullmatch(headers.get("host", "").lower())
+        if self._hosts and (host is None or host[1].strip("[]") not in self._hosts):
             raise RefusalError(FORBIDDEN, "this host name isn't the server's; open the address that it printed")
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not _is_visit(method, headers):
             raise RefusalError(FORBIDDEN, "a page of another site asked for this; open the server's own page")
         origin = headers.get("origin")
-        if method not in _SAFE and origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if method not in _SAFE and origin is not None and origin.partition("://")[2] != headers.get("host"):
             raise RefusalError(FORBIDDEN, "a page of another site asked for this; open the server's own page")
         if self._token is not None and not self._knows(headers):
             raise RefusalError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from fewshot_seg.cutting.seeds import SeedOptions
@@ -75,20 +77,18 @@ class Kept:
 
 
 def cut(
-    image: NDArray[np.uint8], kept: Kept, edits: list[dict[str, Any]], classes: list[str], options: SegmenterOptions
-) -> Segmentation:
-    """The masks of a query after its corrections.
-
-    Points steer the cut, as hints do. Strokes are exact: a brush adds what it covers, an eraser takes it away, in
-    their order.
+    image: NDArray[np.uint8], kept: Kept, edits: list[dict[str, Any]], options: SegmenterOptions
+) -> NDArray[np.int32]:
+    """A query's masks, steered by the points among its corrections as by hints.
 
     Args:
         image: (H,W,3) uint8 RGB.
         kept: what was found.
-        edits: corrections, each {"class", "point": [x, y], "foreground"} or {"class", "stroke": {"foreground",
-            "radius", "points"}}; those of classes that were not looked for count only as strokes.
-        classes: the project's, in their order; label i + 1 is classes[i].
+        edits: corrections; {"class", "point": [x, y], "foreground"} of classes that were looked for count.
         options: thresholds.
+
+    Returns:
+        (H,W) int32: label i + 1 is kept.classes[i].
 
     Raises:
         DataError: a point outside the image, or the same one as object and as background.
@@ -100,15 +100,21 @@ def cut(
     )
     pairs = zip(kept.located.maps, constraints, strict=True)
     maps = np.stack([map_ if known is None else apply_to_map(map_, known) for map_, known in pairs])
-    found = Cutter(options).cut(Target("", image, kept.located._replace(maps=maps), constraints), kept.classes)
-    labels = renumbered(found.label_map, kept.classes, classes)
+    target = Target("", image, kept.located._replace(maps=maps), constraints)
+    return Cutter(options).cut(target, kept.classes).label_map
+
+
+def draw_strokes(labels: NDArray[np.int32], edits: list[dict[str, Any]], classes: Sequence[str]) -> None:
+    """Into labels (H,W) of these classes: {"class", "stroke": {"foreground", "radius", "points"}}, in their order.
+
+    Strokes are exact: a brush adds what it covers, an eraser takes it away.
+    """
     for edit in edits:
         if "stroke" in edit and edit["class"] in classes:
             _draw(labels, classes.index(edit["class"]) + 1, edit["stroke"])
-    return replace(found, label_map=labels)
 
 
-def renumbered(labels: NDArray[np.int32], old: tuple[str, ...], new: list[str]) -> NDArray[np.int32]:
+def renumbered(labels: NDArray[np.int32], old: Sequence[str], new: Sequence[str]) -> NDArray[np.int32]:
     """A label map (H,W) of the classes `old` as one of `new`; what is no class any more is background."""
     table = np.array([0, *(new.index(name) + 1 if name in new else 0 for name in old)], np.int32)
     return np.asarray(table[labels])
@@ -161,3 +167,12 @@ def _points_of(edits: list[dict[str, Any]], name: str) -> list[tuple[float, floa
     found = {(int(x), int(y)): (x, y, edit["foreground"]) for edit in edits if edit["class"] == name and "point" in edit
              for x, y in [edit["point"]]}  # fmt: skip
     return list(found.values())
+
+
+def read_labels(path: Path) -> NDArray[np.int32]:
+    """An accepted label map (H,W) int32. DataError: it is gone or damaged."""
+    try:
+        with PIL.Image.open(path) as file:
+            return np.asarray(file, np.int32)
+    except OSError as error:
+        raise DataError(f"{path.name}: the accepted mask is gone or damaged ({error}); accept it again") from error

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.concurrency import run_in_threadpool
 
 from fewshot_seg.errors import FewShotError
 from fewshot_seg.web.bodies import Accepted, ChangedExample, ClassName, Edits, NewExample, RunBody, Sliders, given
+from fewshot_seg.web.exporting import write_zip
 from fewshot_seg.web.jobs import Jobs
 from fewshot_seg.web.pictures import encoded, grey_png, picture
 from fewshot_seg.web.replies import streamed
@@ -60,6 +65,20 @@ def project_routes(bench: Workbench, jobs: Jobs) -> APIRouter:
         """Look for all classes; an image a line, as it is done. Closing the connection ends it."""
         return await streamed(jobs, bench.run(body.images))
 
+    @api.get("/export", response_class=Response)
+    async def export(request: Request, accepted: bool = True) -> Response:
+        """All masks (`accepted=0`) or the accepted ones for another tool (`format=NAME`): a zip."""
+        folder = TemporaryDirectory(prefix="fewshot-seg-", ignore_cleanup_errors=True)
+        to = request.query_params.get("format", "coco")
+        try:
+            packed = await run_in_threadpool(write_zip, bench, to, accepted, Path(folder.name))
+        except BaseException:
+            folder.cleanup()
+            raise
+        headers = {"content-disposition": f'attachment; filename="{to}.zip"'}
+        ended = BackgroundTasks([BackgroundTask(packed.close), BackgroundTask(folder.cleanup)])
+        return StreamingResponse(packed, media_type="application/zip", headers=headers, background=ended)
+
     return api
 
 
@@ -100,7 +119,7 @@ def _add_masks(api: APIRouter, bench: Workbench) -> None:
     @api.get("/images/{number}/labels.png", response_class=Response)
     def labels(number: int) -> Response:
         """An image's label map: 8-bit grey PNG, 0 background, k the k-th class."""
-        map_ = bench.labels(number).label_map.astype("uint8")
+        map_ = bench.labels(number).astype("uint8")
         return Response(encoded(map_, "PNG"), media_type="image/png", headers=_KEPT)
 
     @api.get("/images/{number}/heat.png", response_class=Response)

@@ -16,6 +16,7 @@ from fewshot_seg.segmentation.prepared import Prepared
 from fewshot_seg.segmentation.segmenter import Segmenter
 from fewshot_seg.web.bodies import Health, Segmented
 from fewshot_seg.web.engine import Engine, parsed_options
+from fewshot_seg.web.exporting import TITLES
 from fewshot_seg.web.forms import FILES, TEXTS, form_schema, renamed, status_of_image
 from fewshot_seg.web.jobs import Jobs
 from fewshot_seg.web.refusals import BAD, BAD_OPTIONS, RefusalError
@@ -39,6 +40,11 @@ def engine_routes(engine: Engine, jobs: Jobs, weights: str) -> APIRouter:
     def health() -> Health:
         """Whether the server runs, its version, and the network's name."""
         return Health(version=__version__, weights=weights)
+
+    @api.get("/formats", tags=["project"])
+    def formats() -> dict[str, Any]:
+        """What masks can be exported as."""
+        return {"formats": [{"name": name, "title": title} for name, title in TITLES.items()]}
 
     @api.post("/segment", tags=["engine"], response_model=Segmented, openapi_extra=form_schema(_SEGMENT))
     async def segment(request: Request) -> Any:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.cutting.instances import instances_of
-from fewshot_seg.errors import ConfigError, DataError, FewShotError
+from fewshot_seg.errors import ConfigError, FewShotError
 from fewshot_seg.imaging.export import atomic_file, write_label_png
 from fewshot_seg.imaging.find import find_images
 from fewshot_seg.imaging.geometry import bounding_box
@@ -29,13 +29,13 @@ from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.results import Segmentation
 from fewshot_seg.segmentation.segmenter import Segmenter
 from fewshot_seg.web.examples import support_of, supports_of
-from fewshot_seg.web.labels import Kept, Settings, cut, renumbered
+from fewshot_seg.web.labels import Kept, Settings, cut, draw_strokes, read_labels, renumbered
 from fewshot_seg.web.project import Project
 from fewshot_seg.web.refusals import MISSING, RefusalError
 from fewshot_seg.web.views import Now, shown_example, shown_image, version_of
 
 _CACHE: Final = 512 * 2**20  # bytes of features: what was seen before needs no second pass through the network
-_LABELS: Final = 8  # label maps kept in memory
+_RECENT: Final = 8  # images whose pixels and masks stay in memory
 
 
 class Workbench:
@@ -56,8 +56,10 @@ class Workbench:
         self.folders = list(folders)
         self._options = options
         self._features = FeatureCache(_CACHE)
-        self._labels: OrderedDict[tuple[int, str], Segmentation] = OrderedDict()
-        self._lock = Lock()
+        # What a person is at work on is made once: an image's pixels, its cut, and its masks with all corrections.
+        self._pixels = lru_cache(_RECENT)(read_image)
+        self._cuts = lru_cache(_RECENT)(self._cut)
+        self._labels = lru_cache(_RECENT)(self._corrected)
 
     # What the page sees
 
@@ -87,39 +89,34 @@ class Workbench:
         """One example, as `state` has it."""
         return shown_example(self.project.example(number))
 
-    def labels(self, number: int) -> Segmentation:
+    def labels(self, number: int) -> NDArray[np.int32]:
         """An image's masks as they are now: accepted, or cut from what was found with its corrections.
+
+        Returns:
+            (H,W) int32: 0 background, k the project's k-th class.
 
         Raises:
             RefusalError: it has not been run. FewShotError: its file is gone.
         """
         image = self.project.image(number)
-        key = number, version_of(image, self._now())
-        with self._lock:
-            if key in self._labels:
-                self._labels.move_to_end(key)
-                return self._labels[key]
         if image["state"] != "done":
             raise RefusalError(MISSING, f"image {number} has no result yet: run it first")
-        found = self._cut(image)
-        with self._lock:
-            self._labels[key] = found
-            while len(self._labels) > _LABELS:
-                self._labels.popitem(last=False)
-        return found
+        return self._labels(number, version_of(image, self._now()))
 
-    def result(self, number: int) -> dict[str, Any]:
-        """What `labels` shows of each class: areas, boxes, how many things."""
+    def result(self, number: int, count: bool = True) -> dict[str, Any]:
+        """What `labels` shows of each class: areas, boxes, and how many things if they are to be counted."""
         image, found = self.project.image(number), self.labels(number)
         known = {one["class"]: one for one in shown_image(image, self._now())["objects"]}
         objects = []
         for label, name in enumerate(self.project.classes(), start=1):
-            mask = found.label_map == label
+            mask = found == label
             if name not in known and not mask.any():
                 continue
             about = known.get(name, {"class": name, "score": 1.0, "doubtful": False, "meaning": "kind"})
             shape = {"area": int(mask.sum()), "bbox": bounding_box(mask) if mask.any() else None}
-            objects.append(about | {"present": bool(mask.any()), "instances": len(instances_of(mask))} | shape)
+            objects.append(
+                about | {"present": bool(mask.any()), "instances": len(instances_of(mask)) if count else None} | shape
+            )
         return {
             "version": version_of(image, self._now()),
             "size": [image["height"], image["width"]],
@@ -178,14 +175,15 @@ class Workbench:
             self.project.change_image(number, edits=edits, accepted=None)
             more = max(0, len(edits) - len(before["edits"]))
             self.project.count_clicks(more)
-            objects = self.result(number)["objects"]  # raises what is wrong with them, and they are not kept
+            objects = self.result(number, count=False)[
+                "objects"
+            ]  # raises what is wrong with them, and they are not kept
         return {"image": self.image(number), "objects": objects}
 
     def accept(self, number: int, accepted: bool) -> dict[str, Any]:
         """Keep an image's masks as they are now, whatever sliders and runs do; or no longer."""
         if accepted:
-            found = self.labels(number)
-            write_label_png(self.project.mask_file(number), found.label_map)
+            write_label_png(self.project.mask_file(number), self.labels(number))
         with self.project.change():
             self.project.change_image(number, accepted=self.project.classes() if accepted else None)
             self.project.count_clicks()
@@ -196,7 +194,7 @@ class Workbench:
         image = self.project.image(number)
         if image["accepted"] is None:
             raise RefusalError(400, "accept the masks of this image first")
-        labels, classes = self.labels(number).label_map, self.project.classes()
+        labels, classes = self.labels(number), self.project.classes()
         numbers = []
         with self.project.change():
             for old in [
@@ -271,19 +269,25 @@ class Workbench:
         about = {"state": "done", "error": None, "run": run, "found": found, "height": height, "width": width}
         self.project.change_image(number, **about)
 
-    def _cut(self, image: dict[str, Any]) -> Segmentation:
-        classes = self.project.classes()
+    def _corrected(self, number: int, _version: str) -> NDArray[np.int32]:
+        """`labels`, of this version."""
+        image, classes = self.project.image(number), self.project.classes()
         if image["accepted"] is not None:
-            from PIL import Image
+            return renumbered(read_labels(self.project.mask_file(number)), image["accepted"], classes)
+        points = [edit for edit in image["edits"] if "point" in edit]
+        options = self._settings().options(self._options)
+        found, looked_for = self._cuts(number, image["run"], json.dumps(points), options)
+        labels = renumbered(found, looked_for, classes)
+        draw_strokes(labels, image["edits"], classes)
+        return labels
 
-            try:
-                with Image.open(self.project.mask_file(image["id"])) as file:
-                    labels = np.asarray(file, np.int32)
-            except OSError as error:
-                raise DataError(f"the accepted mask of image {image['id']} is gone: {error}") from error
-            return Segmentation("", renumbered(labels, tuple(image["accepted"]), classes), ())
-        kept, pixels = Kept.load(self.project.maps_file(image["id"])), read_image(self.project.path(image))
-        return cut(pixels, kept, image["edits"], classes, self._settings().options(self._options))
+    def _cut(
+        self, number: int, _run: int, points: str, options: SegmenterOptions
+    ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        """The masks before any stroke, and the classes that they are of."""
+        kept = Kept.load(self.project.maps_file(number))
+        pixels = self._pixels(self.project.path(self.project.image(number)))
+        return cut(pixels, kept, json.loads(points), options), kept.classes
 
     def _run_options(self) -> SegmenterOptions:
         """Sliders cut what is kept, so a run goes without them."""

@@ -1,0 +1,71 @@
+"""A project's masks as another tool's annotations, in a zip."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+from fewshot_seg.commands.outputs import output_stems
+from fewshot_seg.cutting.instances import instances_of
+from fewshot_seg.errors import ConfigError
+from fewshot_seg.formats.annotations import LISTED, AnnotatedImage, Annotation
+from fewshot_seg.formats.writing import write_annotations
+from fewshot_seg.web.workbench import Workbench
+
+TITLES: Final = {
+    "coco": "COCO json",
+    "labelme": "LabelMe json",
+    "cvat": "CVAT for images 1.1",
+    "yolo": "YOLO segmentation",
+    "voc": "PASCAL VOC masks",
+    "labelstudio": "Label Studio json",
+    "cutout": "Cut-outs (PNG)",
+}
+
+_WITH_PIXELS: Final = ("yolo", "voc", "cutout")
+
+
+def write_zip(bench: Workbench, to: str, accepted: bool, folder: Path) -> IO[bytes]:
+    """Write all masks, or the accepted ones, in a format of `formats.FORMATS`; the zip, open for reading.
+
+    Args:
+        bench: whose project.
+        to: the format.
+        accepted: only accepted ones, each thing an annotation of its own.
+        folder: an empty one, for what is written on the way.
+
+    Raises:
+        ConfigError: an unknown format, or nothing to write. DataError, ImageError: an image's file is gone.
+    """
+    images = [one for one in bench.project.images() if one["state"] == "done" and (one["accepted"] or not accepted)]
+    if not images:
+        what = "accept the masks of an image first" if accepted else "run an image first"
+        raise ConfigError(f"there is nothing to export: {what}")
+    files = write_annotations(
+        to, _annotated(bench, images, to in _WITH_PIXELS), bench.project.classes(), folder / "out"
+    )
+    packed = (folder / "export.zip").open("w+b")
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in files:
+            if path.name != LISTED:
+                archive.write(path, path.relative_to(folder / "out"))
+    packed.seek(0)
+    return packed
+
+
+def _annotated(bench: Workbench, images: list[dict[str, Any]], pixels: bool) -> Iterator[AnnotatedImage]:
+    classes = bench.project.classes()
+    stems = output_stems([Path(image["name"]) for image in images])
+    for image, stem in zip(images, stems, strict=True):
+        labels = bench.labels(image["id"])
+        scores = {one["class"]: one["score"] for one in image["found"] if image["accepted"] is None}
+        things = tuple(
+            Annotation(name, thing, scores.get(name))
+            for label, name in enumerate(classes, start=1)
+            for thing in instances_of(labels == label)
+        )
+        name = stem + (Path(image["name"]).suffix or ".jpg")
+        source = bench.project.path(image) if pixels else None  # a path would mean nothing in a zip
+        yield AnnotatedImage(name, (labels.shape[0], labels.shape[1]), things, source, stem)
