@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eval.commands.common import COMMAND, goes_on
-from eval.commands.compare import print_tables, write_tables
+from eval.commands.compare import print_tables
 from eval.commands.options import Data, Hints, Method, Network
+from eval.commands.table_files import refuse_file, write_tables
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.errors import ConfigError
@@ -74,6 +75,7 @@ def ablation(
     plan = AblationPlan(task, range(seeds), [_setting(text) for text in setting] if setting else SETTINGS)
     if table is None:
         refuse_foreign_table(out / "ablation.md")
+    refuse_file(table, data.inputs())
     with goes_on():
         found = run_ablation(plan, partial(tracked, command=COMMAND))
     found = replace(found, notes=(*found.notes, f"Made by: {_command(task, seeds, plan.settings)}"))

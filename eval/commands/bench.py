@@ -19,6 +19,7 @@ from eval.commands.bench_growth import growth
 from eval.commands.bench_vectors import ANN_EPILOG, RERANK_EPILOG, RETRIEVAL_EPILOG, ann, rerank, retrieval
 from eval.commands.common import COMMAND
 from eval.commands.options import BenchFile, Data, Fold, Hints, Method, Network, RoundsEach, Shots, Ways, fold_of
+from eval.commands.table_files import refuse_file
 from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.grouped import grouped
 
@@ -84,11 +85,11 @@ def episodes(
     from eval.bench.episodes import bench_episodes
     from eval.bench.timing import write_bench
     from eval.episodes.methods import needs_network
-    from eval.episodes.plan import SegmentationTask, plan_episodes
+    from eval.episodes.plan import SegmentationTask, open_task, plan_episodes
     from eval.episodes.segmentation import build_engine
-    from fewshot_seg.datasets import open_dataset
     from fewshot_seg.errors import ConfigError
 
+    refuse_file(out, data.inputs())
     names = tuple(map(str, method or ("ours",)))
     if blind := [name for name in names if not needs_network(name)]:
         raise ConfigError(f"{', '.join(blind)}: needs no network, so there is nothing to keep; name another method")
@@ -96,7 +97,7 @@ def episodes(
     task = SegmentationTask(
         out=Path(), fold=fold_of(fold), way=way, shot=shot, episodes=count, methods=names, **settings
     )
-    images = open_dataset(task.dataset, task.root, task.split_list)
+    images = open_task(task)
     drawn = plan_episodes(task, images).episodes
     engine = build_engine(task)
     assert engine is not None

@@ -11,6 +11,7 @@ import typer
 from eval.bench.comparisons import COMPARISONS, chosen
 from eval.commands.common import COMMAND
 from eval.commands.options import BenchFile, Device, Weights
+from eval.commands.table_files import refuse_file, write_tables
 from fewshot_seg.commands.console import complain, print_table, tracked
 
 HELP = (
@@ -46,6 +47,8 @@ def compare(
     table_file: Annotated[Path | None, typer.Option("--table", metavar="FILE", help="The table in Markdown.")] = None,
 ) -> None:
     """See HELP."""
+    for path in (out, table_file):
+        refuse_file(path, [root])
     wanted, left_out = chosen(names, root)
     if left_out:
         complain(f"without --root {', '.join(left_out)} are left out", kind="note", command=COMMAND)
@@ -53,8 +56,6 @@ def compare(
     from eval.bench.findings import findings_table, timings_of
     from eval.bench.setting import Setting
     from eval.bench.timing import write_bench
-    from eval.tables.table import markdown
-    from fewshot_seg.imaging.export import atomic_file
 
     progress = partial(tracked, command=COMMAND)
     setting = Setting(root, weights, device, rounds, batch, pairs, queries, images, count, progress=progress)
@@ -64,8 +65,7 @@ def compare(
         write_bench(out, ", ".join(wanted), setting.settings(), found, timings_of(findings))
     table = findings_table(findings)
     if table_file is not None:
-        with atomic_file(table_file) as stream:
-            stream.write(markdown([table]).encode())
+        write_tables(table_file, "Speed", "fewshot-eval bench", [table])
     print_table(table.columns, table.rows, names=table.names)
     for note in table.notes:
         typer.echo(note)

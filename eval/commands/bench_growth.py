@@ -10,7 +10,9 @@ import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.options import Device, Weights
+from eval.commands.table_files import refuse_file, write_tables
 from fewshot_seg.commands.console import print_table, tracked
+from fewshot_seg.commands.outputs import refuse_foreign
 
 NAMES = ("queries", "classes", "shots", "side", "gallery")
 
@@ -51,21 +53,23 @@ def growth(
     from eval.bench.growth_plot import draw_growth
     from eval.bench.setting import Setting
     from eval.bench.timing import write_bench
-    from eval.tables.table import markdown
     from fewshot_seg.errors import ConfigError
-    from fewshot_seg.imaging.export import atomic_file, make_folder
+    from fewshot_seg.imaging.export import make_folder
 
     names = list(dict.fromkeys(only or NAMES))
     if unknown := [name for name in names if name not in NAMES]:
         raise ConfigError(f"unknown curve {unknown[0]!r}: choose {', '.join(NAMES)}")
+    figures, table_file = out / "growth.json", out / "growth.md"
+    for path in (figures, table_file):
+        refuse_file(path, [root])
+    refuse_foreign([out / f"{name}.png" for name in names], lambda _: figures.exists())
     make_folder(out)
     setting = Setting(root, weights, device, progress=partial(tracked, command=COMMAND))
     curves = measure_growth(setting, names, most)
     tables = growth_tables(curves)
     settings = {"root": None if root is None else str(root), "weights": weights, "device": device}
-    write_bench(out / "growth.json", "growth", settings, {"curves": to_json(curves)}, [])
-    with atomic_file(out / "growth.md") as stream:
-        stream.write(markdown(tables).encode())
+    write_bench(figures, "growth", settings, {"curves": to_json(curves)}, [])
+    write_tables(table_file, "Growth", "fewshot-eval bench growth", tables)
     for (name, points), table in zip(curves.items(), tables, strict=True):
         draw_growth(out / f"{name}.png", CURVES[name], points)
         typer.echo(table.title)

@@ -13,6 +13,7 @@ import typer
 from eval.bench.timing import Spread, Timing, spread, write_bench
 from eval.commands.common import COMMAND
 from eval.commands.options import BenchFile, RoundsEach
+from eval.commands.table_files import refuse_file
 from eval.tables.table import percent
 from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.grouped import grouped
@@ -57,6 +58,9 @@ class Measuring:
     ] = None
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the vectors.")] = 0
     out: BenchFile = None
+
+    def __post_init__(self) -> None:
+        refuse_file(self.out)
 
     def how(self) -> dict[str, Any]:
         """What a bench's function is told."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eval.commands.options import PairedResamples
+from eval.commands.table_files import refuse_file, write_tables
 from fewshot_seg.commands.console import print_table
-from fewshot_seg.commands.outputs import refuse_overwriting
 from fewshot_seg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def compare(
     from fewshot_seg.imaging.export import write_json
 
     if out is not None:
-        refuse_overwriting([out], runs)
         refuse_run_files(out)
+        refuse_file(out, runs)
     if out is not None and out.suffix not in _ENDINGS:
         raise ConfigError(f"--out {out}: choose a name that ends in {', '.join(_ENDINGS)}")
     found = compare_systems(load_systems(runs), bootstrap)
@@ -72,14 +72,3 @@ def print_tables(tables: list[Table]) -> None:
         for note in one.notes:
             typer.echo(note)
         typer.echo()
-
-
-def write_tables(out: Path, title: str, subtitle: str, tables: list[Table]) -> None:
-    """Write tables as Markdown or HTML, as the file's ending says."""
-    from eval.report.page import tables_page
-    from eval.tables.table import markdown
-    from fewshot_seg.imaging.export import atomic_file
-
-    text = markdown(tables) if out.suffix == ".md" else tables_page(title, subtitle, tables)
-    with atomic_file(out) as stream:
-        stream.write(text.encode("utf-8", "backslashreplace"))

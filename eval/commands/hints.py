@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from eval.commands.common import COMMAND, goes_on
-from eval.commands.compare import print_tables, write_tables
+from eval.commands.compare import print_tables
 from eval.commands.options import Data, HintOf, Network, Seed, SeveralFolds, Shots, fold_of
+from eval.commands.table_files import write_tables
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 

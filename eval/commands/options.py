@@ -33,6 +33,9 @@ SplitList = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse data of which something has to be left out or brought to another size.")
+]
 Weights = Annotated[
     str, typer.Option("--weights", "-w", help="A name from 'fewshot-seg models', or a checkpoint file.")
 ]
@@ -82,10 +85,16 @@ class Data:
     ]
     dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = "pascal5i"
     split_list: SplitList = None
+    strict: Strict = False
+
+    def inputs(self) -> list[Path]:
+        """Files and folders that are read."""
+        return [self.root] if self.split_list is None else [self.root, self.split_list]
 
     def settings(self) -> dict[str, Any]:
         """As fields of a `SegmentationTask`."""
-        return {"root": self.root, "dataset": self.dataset, "split_list": self.split_list}
+        named = {"root": self.root, "dataset": self.dataset, "split_list": self.split_list}
+        return named | {"strict": self.strict}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import typer
 from eval.commands.common import COMMAND
 from eval.commands.compare import print_tables
 from eval.commands.options import CacheMemory, Data, Device, Weights
+from eval.commands.table_files import refuse_file, write_tables
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
 
@@ -40,15 +41,14 @@ def region_search(
     Every image that holds one class alone is an example in its turn, all the others are the gallery.
     """
     from eval.studies.region_search import RegionTask, run_region_search
-    from eval.tables.table import markdown
     from fewshot_seg.datasets import open_dataset
-    from fewshot_seg.imaging.export import atomic_file
     from fewshot_seg.matching.features import FeatureCache
     from fewshot_seg.network.embedding import load_embedder
     from fewshot_seg.retrieval.regions import CANDIDATES
 
+    refuse_file(out, data.inputs())
     task = RegionTask(
-        open_dataset(data.dataset, data.root, data.split_list),
+        open_dataset(data.dataset, data.root, data.split_list, strict=data.strict),
         load_embedder(weights, device=device),
         sorted(set(candidates or [CANDIDATES])),
         support_masks,
@@ -57,5 +57,4 @@ def region_search(
     table = run_region_search(task, partial(tracked, command=COMMAND)).table(task.samples)
     print_tables([table])
     if out is not None:
-        with atomic_file(out) as stream:
-            stream.write(markdown([table]).encode())
+        write_tables(out, "Objects in scenes", "fewshot-eval region-search", [table])

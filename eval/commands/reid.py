@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from eval.commands.common import COMMAND, goes_on
-from eval.commands.compare import print_tables, write_tables
+from eval.commands.compare import print_tables
 from eval.commands.lines import write_report_of
 from eval.commands.options import Search
 from fewshot_seg.commands.console import tracked
@@ -128,6 +128,7 @@ def reid(
     images: keep it as private as they are. The same command goes on where an interrupted run stopped; a run of another
     config in the same folder is refused.
     """
+    from eval.commands.table_files import write_tables
     from eval.episodes.scoring import read_config
     from eval.reid.data import Choice
     from eval.reid.run import KIND, ReidTask, run_reid

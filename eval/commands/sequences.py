@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Annotated
 import typer
 
 from eval.commands.common import COMMAND
+from eval.commands.table_files import refuse_file
 from eval.tables.table import percent
 from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.commands.way import Meaning, Quality, Way
-from fewshot_seg.files import regular
 
 EPILOG = """
 [bold]Examples[/]
@@ -45,12 +44,9 @@ def sequences(
     "In order" is what 'fewshot-seg segment --sequence' does: what was found in earlier frames helps.
     """
     from eval.studies.sequences import SETTINGS, find_sequences, measure_sequences, to_json
-    from fewshot_seg.commands.outputs import refuse_foreign, refuse_overwriting
     from fewshot_seg.imaging.export import write_json
 
-    if out is not None:
-        refuse_overwriting([out], [root])
-        refuse_foreign([out], _is_ours)
+    refuse_file(out, [root])
     names = list(map(str, setting or SETTINGS))
     way = Way(quality=quality, meaning=meaning)
     found = measure_sequences(
@@ -64,10 +60,3 @@ def sequences(
     if out is not None:
         write_json(out, content)
         typer.echo(f"As JSON: {out}")
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return set(json.loads(regular(path).read_bytes())) == {"task", "mean", "sequences"}
-    except (OSError, ValueError, TypeError):
-        return False

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from eval.commands.common import COMMAND
-from eval.commands.options import Dataset, Fold, fold_of
+from eval.commands.options import Dataset, Fold, Strict, fold_of
 from fewshot_seg.commands.console import print_table, tracked
 
 EPILOG = """
@@ -44,18 +44,22 @@ def split_list(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out images or masks that aren't there.")
     ] = False,
+    strict: Strict = False,
 ) -> None:
     """List the classes of each image that are large enough to be segmented, as PASCAL-5i's lists do."""
+    from fewshot_seg.commands.outputs import refuse_foreign, refuse_overwriting
     from fewshot_seg.datasets import fold_classes, open_dataset
     from fewshot_seg.datasets.segmentation import read_ids
-    from fewshot_seg.datasets.splits import make_split_list, write_split_list
+    from fewshot_seg.datasets.splits import make_split_list, split_list_text, write_split_list
     from fewshot_seg.imaging.export import make_folder
 
-    data = open_dataset(dataset, root, allow_missing=allow_missing)
+    refuse_overwriting([out], [root] if images is None else [root, images])
+    data = open_dataset(dataset, root, allow_missing=allow_missing, strict=strict)
     classes = fold_classes(data, fold_of(fold))
     only = None if images is None else read_ids(images)
     track = partial(tracked, command=COMMAND)
     entries = make_split_list(data, classes, rule, only=only, by_class=order == "class", track=track)
+    refuse_foreign([out], lambda there: there.read_bytes() == split_list_text(entries))
     make_folder(out.parent)
     write_split_list(out, entries)
     counts = Counter(entry.label for entry in entries)

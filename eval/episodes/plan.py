@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from eval.episodes.absent import with_absent
 from eval.episodes.hints import HINTS
 from eval.episodes.scoring import Scoring, main_method
-from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes
+from fewshot_seg.datasets import Fold, SegmentationDataset, fold_classes, open_dataset
 from fewshot_seg.episodes.episode import Episode, read_episode_list
 from fewshot_seg.episodes.protocols import PROTOCOLS, build_protocol, draw_episodes
 from fewshot_seg.episodes.protocols.base import small_classes
@@ -34,6 +35,7 @@ class SegmentationTask:
         episodes_file: replays these episodes (`episodes.read_episode_list`) instead of drawing any; then ways,
             shots and classes are what stands there, and the protocol says no more than how to score.
         allow_missing: leave out what the list names but the folder lacks, instead of refusing.
+        strict: refuse data of which anything must be left out or brought to another size.
         methods: names from `methods.METHODS`, on the same episodes; the run's own figures are those of
             "ours", else of the first.
         support_hint, query_hint: kinds of hints (`episodes.hints.HINTS`), made from masks, that the segmenter gets of
@@ -62,6 +64,7 @@ class SegmentationTask:
     seed: int | None = None
     episodes_file: Path | None = None
     allow_missing: bool = False
+    strict: bool = False
     methods: tuple[str, ...] = ("ours",)
     support_hint: str | None = None
     query_hint: str | None = None
@@ -118,6 +121,13 @@ class Plan:
     seed: int
     left_out: list[str]
     knows_presence: bool = True
+
+    @property
+    def images(self) -> Iterator[str]:
+        """Ids of the images of all episodes; one may come again."""
+        for one in self.episodes:
+            yield one.query
+            yield from chain.from_iterable(one.supports.values())
 
     def classes(self, dataset: SegmentationDataset) -> tuple[str, ...]:
         """Names of the classes that episodes are of, in the data set's order."""
@@ -188,3 +198,9 @@ def _classes(task: SegmentationTask, dataset: SegmentationDataset) -> tuple[tupl
         raise DataError(f"no class of fold {task.fold} has the {task.shot + 1} images that an episode needs")
     kept = tuple(label for label in classes if label not in small)
     return kept, [dataset.class_names[label - 1] for label in small]
+
+
+def open_task(task: SegmentationTask) -> SegmentationDataset:
+    """The data set of a task; see `open_dataset`."""
+    missing, strict = task.allow_missing, task.strict
+    return open_dataset(task.dataset, task.root, task.split_list, allow_missing=missing, strict=strict)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from eval.episodes.matchers import choose_matcher
 from eval.episodes.methods import Engine, HintKinds, build_method, needs_network
-from eval.episodes.plan import Plan, SegmentationTask, plan_episodes
+from eval.episodes.plan import Plan, SegmentationTask, open_task, plan_episodes
 from eval.episodes.predictions import predict_run
 from eval.episodes.scoring import EPISODES, score_run
 from eval.runs.folder import CONFIG, claim_run, held_folder
 from eval.runs.provenance import code_digest, libraries
 from eval.runs.shards import ALONE, Shard, wait_for_files
 from fewshot_seg import __version__
-from fewshot_seg.datasets import SegmentationDataset, open_dataset
+from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode, read_episodes, write_episodes
 from fewshot_seg.errors import ConfigError, describe
 from fewshot_seg.streams import Track
@@ -54,7 +54,7 @@ def run_segmentation(
             written.
     """
     track = track or (lambda items, total, what: iter(items))
-    dataset = open_dataset(task.dataset, task.root, task.split_list, allow_missing=task.allow_missing)
+    dataset = open_task(task)
     plan = plan_episodes(task, dataset)
     engine = build_engine(task, shard) if engine is None else engine
     matcher = None
@@ -65,7 +65,7 @@ def run_segmentation(
         engine = replace(engine, hints=hints, seed=plan.seed, changes=changes)
     methods = {name: build_method(name, engine) for name in task.methods}
     config = _config(task, dataset, plan, engine) | {"matcher": None if matcher is None else matcher.to_dict()}
-    with held_folder(task.out, shard.rank):
+    with held_folder(task.out, task.root, shard.rank):
         if not shard.leads:
             wait_for_files(task.out, (CONFIG, EPISODES))
         claim_run(task.out, config, free=_FREE)
@@ -130,6 +130,8 @@ def _config(task: SegmentationTask, dataset: SegmentationDataset, plan: Plan, en
         "episodes_file": None if task.episodes_file is None else str(task.episodes_file),
         "allow_missing": task.allow_missing,
         "missing_images": len(dataset.missing),
+        "left_out": {kind: count for kind, (count, _) in dataset.left_out.items()},
+        "resized_masks": len(dataset.resized(plan.images)),
         "methods": list(task.methods),
         "support_hint": task.support_hint,
         "query_hint": task.query_hint,

@@ -157,7 +157,7 @@ def run_search(
         **({} if task.size is None else {"size": task.size}),
         "weights": [dict(one.config) for one in contenders],
     }
-    with held_folder(task.out):
+    with held_folder(task.out, task.choice.root):
         claim_run(task.out, config, free=_FREE)
         metrics = sum_up({one.name: measure(_embed(task, one, images, track)) for one in contenders})
         write_json(task.out / METRICS, metrics)

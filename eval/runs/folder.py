@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fewshot_seg.commands.outputs import refuse_overwriting
 from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
 from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import is_temporary, make_folder, remove_leftovers, write_json
@@ -22,17 +23,20 @@ CONFIG = "config.json"
 
 
 @contextmanager
-def held_folder(out: Path, rank: int = 0) -> Iterator[None]:
+def held_folder(out: Path, root: Path, rank: int = 0) -> Iterator[None]:
     """A run's folder is this process's alone for the block; what killed processes left half written is removed.
 
     Args:
         out: created if need be.
+        root: the data that the run reads.
         rank: of several processes that share the run, each holds its own part.
 
     Raises:
-        ConfigError: it holds other files and no run, before anything is touched; or another process is at work in it.
+        ConfigError: it lies in the data, or holds other files and no run, before anything is touched; or another
+            process is at work in it.
         OutputError: it can't be written.
     """
+    refuse_overwriting([out], [root])
     _refuse_foreign(out)
     make_folder(out)
     with sole_user(out, rank):

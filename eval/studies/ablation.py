@@ -11,13 +11,12 @@ from typing import Final
 import numpy as np
 
 from eval.episodes.methods import CHANGES
-from eval.episodes.plan import SegmentationTask
+from eval.episodes.plan import SegmentationTask, open_task
 from eval.episodes.segmentation import build_engine
 from eval.measures.metrics import MEANS
 from eval.studies.dev import run_folds
 from eval.studies.systems import System, load_systems
 from eval.tables.table import Table
-from fewshot_seg.datasets import open_dataset
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.streams import Track
 
@@ -105,7 +104,7 @@ def run_ablation(plan: AblationPlan, track: Track | None = None) -> Table:
         DataError: no fold has enough images. Others as `run_segmentation`.
     """
     task = plan.task
-    dataset = open_dataset(task.dataset, task.root, task.split_list, allow_missing=task.allow_missing)
+    dataset = open_task(task)
     engine = build_engine(task)
     runs: list[Path] = []
     reasons: dict[str, str] = {}

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from eval.episodes.methods import Engine
-from eval.episodes.plan import SegmentationTask, round_length
+from eval.episodes.plan import SegmentationTask, open_task, round_length
 from eval.episodes.segmentation import build_engine, run_segmentation
 from eval.studies.compare import compare
 from eval.studies.compare_tables import figures_table
 from eval.studies.systems import System, load_systems
 from eval.tables.table import Table
-from fewshot_seg.datasets import SegmentationDataset, open_dataset
+from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.streams import Track
 
@@ -54,7 +54,7 @@ def run_dev(plan: DevPlan, track: Track | None = None) -> Table:
     if not (task.root / "JPEGImages").is_dir():
         hint = "give a folder in VOC's layout by --root (make eval-dev DATA=DIR)"
         raise DataError(f"{describe(task.root)}: has no JPEGImages; {hint}")
-    dataset = open_dataset(task.dataset, task.root, task.split_list)
+    dataset = open_task(task)
     engine = build_engine(task)
     runs: list[Path] = []
     reasons: dict[str, str] = {}

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from eval.episodes.hints import HINTS
-from eval.episodes.plan import SegmentationTask, round_length
+from eval.episodes.plan import SegmentationTask, open_task, round_length
 from eval.episodes.segmentation import build_engine, run_segmentation
 from eval.studies.compare import Comparison, compare
 from eval.studies.systems import load_systems
-from fewshot_seg.datasets import Fold, open_dataset
+from fewshot_seg.datasets import Fold
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.streams import Track
 
@@ -54,7 +54,7 @@ def run_hints(plan: HintPlan, track: Track | None = None) -> Comparison:
         FewShotError: as `run_segmentation`.
     """
     task = plan.task
-    dataset = open_dataset(task.dataset, task.root, task.split_list)
+    dataset = open_task(task)
     engine = build_engine(task)
     runs = []
     for name in dict.fromkeys((NONE, *plan.settings)):

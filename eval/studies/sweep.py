@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from eval.episodes.plan import SegmentationTask, round_length
+from eval.episodes.plan import SegmentationTask, open_task, round_length
 from eval.episodes.segmentation import build_engine, run_segmentation
 from eval.runs.folder import refuse_foreign_table
 from eval.studies.compare import Difference, Estimate, difference, estimate
 from eval.studies.pascal_val import validation_images
 from eval.studies.settings import nested
 from eval.studies.systems import Part, System, load_parts
-from fewshot_seg.datasets import SegmentationDataset, open_dataset
+from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.datasets.labelled import examples
 from fewshot_seg.datasets.segmentation import read_split_list
 from fewshot_seg.errors import ConfigError
@@ -143,7 +143,7 @@ def run_sweep(sweep: Sweep, track: Track | None = None) -> SweepResult:
     for changes in options:
         SegmenterOptions.from_dict(changes)
     task = sweep.task
-    dataset = open_dataset(task.dataset, task.root, task.split_list, allow_missing=task.allow_missing)
+    dataset = open_task(task)
     if not sweep.allow_test_list:
         check_leakage(dataset, sweep.score_lists)
     if task.episodes is None:

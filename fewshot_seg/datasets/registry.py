@@ -57,7 +57,7 @@ _OPTIONS: Final = {
 
 
 def open_dataset(
-    name: str, root: StrPath, split_list: StrPath | None = None, *, allow_missing: bool = False
+    name: str, root: StrPath, split_list: StrPath | None = None, *, allow_missing: bool = False, strict: bool = False
 ) -> SegmentationDataset:
     """The data set called `name`, one of `dataset_names()`; for the rest see `SegmentationDataset`.
 
@@ -65,7 +65,7 @@ def open_dataset(
         ConfigError: no data set of this name. DataError: its files are not as they must be.
     """
     _refuse_unknown("data set", name, dataset_names())
-    found: SegmentationDataset = _behind(_DATASETS[name])(root, split_list, allow_missing)
+    found: SegmentationDataset = _behind(_DATASETS[name])(root, split_list, allow_missing, strict)
     return found
 
 

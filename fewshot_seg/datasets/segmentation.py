@@ -6,10 +6,13 @@ A split list is a text file of lines `ID__CC`: an image and the 1-based number o
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
@@ -17,14 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.datasets.labelled import examples
-from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.errors import ConfigError, DataError, ImageError, describe
 from fewshot_seg.files import regular
 from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
-from fewshot_seg.imaging.masks import VOID, read_labels, size_message
+from fewshot_seg.imaging.find import IMAGE_SUFFIXES
+from fewshot_seg.imaging.masks import VOID, brought_to, read_labels, size_message
 
 BACKGROUND: Final = 0
 _FOLDS: Final = 4
 _LINE: Final = re.compile(r"(?P<image>[^\s/\\](?:[^\\]*[^\s/\\])?)__(?P<label>[0-9]{1,4})")
+
+_log = logging.getLogger(__name__)
 
 Fold = int | Literal["all"]
 StrPath = str | os.PathLike[str]
@@ -55,16 +61,20 @@ class SegmentationDataset(ABC):
 
     Nothing is read before it is asked for, apart from folder listings, the split list and, without one, every mask.
 
+    A mask of another size than its image's is brought to it by nearest neighbour, if its shape is the same within 2 %.
+
     Args:
         root: the data set's folder.
         split_list: which entries count. None means every class of every mask, in the order of the ids.
         allow_missing: leave out entries whose image or mask isn't there, instead of refusing.
+        strict: refuse data of which anything had to be left out or brought to another size.
 
     Attributes:
         name: as `open_dataset` takes it.
         class_names: class c (1-based) is `class_names[c - 1]`; names are unique.
         entries: all (image, class) pairs, in the list's order.
         missing: ids that the list or the folder names but whose image or mask isn't there; none unless allowed.
+        left_out: what the data holds that can't be used: of each kind how many, and which is the first.
 
     Raises:
         DataError: another layout, a bad list (with file and line), or missing files (how many, and three of them).
@@ -77,10 +87,15 @@ class SegmentationDataset(ABC):
     _masks: Files
     _empty: ClassVar[str] = "no mask here holds a class; check the folder"
 
-    def __init__(self, root: StrPath, split_list: StrPath | None = None, allow_missing: bool = False) -> None:
-        self.root, self._list = Path(root), split_list
+    def __init__(
+        self, root: StrPath, split_list: StrPath | None = None, allow_missing: bool = False, strict: bool = False
+    ) -> None:
+        self.root, self._list, self._strict = Path(root), split_list, strict
         self._labels: dict[str, frozenset[int]] = {}
+        self.left_out: Mapping[str, tuple[int, str]] = {}
         self._lay_out()
+        for kind, (count, first) in self.left_out.items():
+            self._say(f"{kind} are left out: {count}, the first is {first}")
         listed = self._listed()
         ids = self._masks.there if listed is None else [one.image for one in listed]
         present, self.missing = self._only_present(ids, allow_missing)
@@ -103,15 +118,29 @@ class SegmentationDataset(ABC):
         """(H, W) int32 labels at the image's native size: 0 background, c class c, VOID to be ignored.
 
         Raises:
-            DataError: a label that is no class, or another size than the image's. ImageError: unreadable.
+            DataError: a label that is no class, or another shape than the image's. ImageError: unreadable.
         """
         labels = self._read(image_id)
         with opened(self.image(image_id), MAX_PIXELS) as picture:
             width, height = oriented(picture).size
-        if labels.shape != (height, width):
-            name = describe(self._masks.of(image_id))
-            raise DataError(size_message(name, labels.shape, (height, width), None))
-        return labels
+        if self._strict and labels.shape != (height, width):
+            raise DataError(size_message(describe(self._masks.of(image_id)), labels.shape, (height, width), None))
+        return brought_to(labels, (height, width), self._masks.of(image_id))
+
+    def resized(self, image_ids: Iterable[str]) -> tuple[str, ...]:
+        """Those whose mask has another size than their image, by the files' heads; said once. DataError if strict."""
+        found = tuple(one for one in dict.fromkeys(image_ids) if _sizes_differ(self._masks.of(one), self.image(one)))
+        if found:
+            self._say(
+                f"masks of another size than their image are brought to it: {len(found)}, the first is {found[0]}"
+            )
+        return found
+
+    def _say(self, what: str) -> None:
+        line = f"{describe(self._masks.folder)}: {what}"
+        if self._strict:
+            raise DataError(f"{line}; mend them, or go on without --strict")
+        _say_once(line)
 
     def labels(self, image_id: str) -> frozenset[int]:
         """The classes in the image's mask; read once, then remembered. Errors as `mask`."""
@@ -152,6 +181,19 @@ class SegmentationDataset(ABC):
             where = describe(self._images.folder)
             raise DataError(f"{where}: of {len(ids)} listed images none has its files; check the list")
         return frozenset(ids) - lacking, tuple(sorted(lacking))
+
+
+@cache
+def _say_once(line: str) -> None:
+    _log.warning("%s", line)
+
+
+def _sizes_differ(mask: Path, image: Path) -> bool:
+    """Whether two image files are of different sizes, as their heads say; not of files that can't be read."""
+    if mask.suffix.lower() in IMAGE_SUFFIXES:
+        with suppress(ImageError), opened(mask, MAX_PIXELS) as one, opened(image, MAX_PIXELS) as other:
+            return bool(one.size != other.size and oriented(one).size != oriented(other).size)
+    return False
 
 
 def fold_classes(dataset: SegmentationDataset, fold: Fold) -> tuple[int, ...]:

@@ -77,5 +77,9 @@ def write_split_list(path: StrPath, entries: Iterable[Entry]) -> None:
         OutputError: it can't be written.
     """
     with atomic_file(path) as stream:
-        for entry in entries:
-            stream.write(f"{entry.image}__{entry.label:02d}\n".encode())
+        stream.write(split_list_text(entries))
+
+
+def split_list_text(entries: Iterable[Entry]) -> bytes:
+    """A list of `ID__CC` lines."""
+    return b"".join(f"{entry.image}__{entry.label:02d}\n".encode() for entry in entries)

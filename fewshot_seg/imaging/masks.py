@@ -19,6 +19,7 @@ have the largest value of their kind there, 255 or 65535."""
 
 _HALF: Final = 128
 _WHITE: Final = 250
+_SAME_SHAPE: Final = 0.02
 _FEW: Final = 16
 """So many grey values are objects by their numbers; more are a soft edge."""
 
@@ -198,6 +199,21 @@ def _foreground(found: _Pixels, void: int | None, soft: bool) -> NDArray[np.bool
 
 def _has_soft_edges(values: NDArray[np.uint8]) -> bool:
     return bool(values.max() >= _WHITE or np.count_nonzero(np.bincount(values.ravel())) > _FEW)
+
+
+def brought_to(labels: NDArray[np.int32], size: tuple[int, int], where: str | os.PathLike[str]) -> NDArray[np.int32]:
+    """(H, W) labels at the size of their image, by nearest neighbour.
+
+    Raises:
+        DataError: height to width isn't the image's within 2 %.
+    """
+    if labels.shape == size:
+        return labels
+    sides = len(labels) * size[1], labels.shape[1] * size[0]
+    if abs(sides[0] - sides[1]) > _SAME_SHAPE * max(sides):
+        raise DataError(size_message(describe(where), labels.shape, size, None))
+    rows, columns = ((np.arange(n) * 2 + 1) * side // (2 * n) for n, side in zip(size, labels.shape, strict=True))
+    return labels[np.ix_(rows, columns)]
 
 
 def size_message(name: str, got: tuple[int, ...], wanted: tuple[int, ...], image: object, what: str = "mask") -> str:

@@ -48,13 +48,14 @@ def train(config: RunConfig, out: Path, resume: bool = False) -> Path:
     """Trains in the folder `out` (`train_embed.run.folder`) and returns it; with `resume` goes on with a run there.
 
     Raises:
-        ConfigError: impossible settings, or a folder that holds another run.
+        ConfigError: impossible settings, or a folder that holds another run or lies in the data.
         DataError: images missing, too many unreadable ones, an empty split.
         OutputError: a file can't be written; the older state is kept.
         Diverged: a NaN loss; the last good state and the best weights are kept.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     check_ready(config)
+    refuse_overwriting([out], [config.data.folder])
     device = run_device(config)
     if device.type == "cpu":
         keep_freed_memory()

@@ -89,6 +89,28 @@ def test_masks_of_another_size_are_refused_by_all(tmp_path: Path) -> None:
             dataset.mask(image)
 
 
+@pytest.mark.parametrize("size", [(48, 64), (12, 16), (242, 323)])
+def test_masks_of_another_size_and_the_same_shape_are_brought_to_their_image(
+    tmp_path: Path, size: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """FSS-1000 has such: by nearest neighbour, as Pillow's; counted and said once, and refused by strict."""
+    make_class_folders(tmp_path, {"cat": 2})
+    write_image(tmp_path / "cat" / "2.jpg", size)
+    dataset = ClassFolders(tmp_path)
+    small = np.asarray(PIL.Image.open(tmp_path / "cat" / "2.png").convert("L"))
+    wanted = PIL.Image.fromarray(small).resize(size[::-1], PIL.Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(dataset.mask("cat/2") == 1, np.asarray(wanted) > 0)
+    assert dataset.mask("cat/1").shape == SIZE
+    for _ in range(2):
+        assert dataset.resized(["cat/1", "cat/2", "cat/2"]) == ("cat/2",)
+    said = [record.getMessage().split(": ", 1)[1] for record in caplog.records]
+    assert said == ["masks of another size than their image are brought to it: 1, the first is cat/2"]
+    strict = ClassFolders(tmp_path, strict=True)
+    for refused in (lambda: strict.mask("cat/2"), lambda: strict.resized(["cat/2"])):
+        with pytest.raises(DataError, match="mask"):
+            refused()
+
+
 # VOC with SBD's masks
 
 
@@ -186,8 +208,8 @@ def test_coco_by_its_json_and_its_images_in_other_places(tmp_path: Path) -> None
         ({"categories": [{"id": 1}]}, "a category has no id or no name"),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}, "differ in id and name"),
         ({"annotations": [{"image_id": [1]}]}, r"an image or annotation is incomplete \(TypeError"),
-        ({"images": [{"id": 7, "file_name": "x.jpg"}]}, "image 7: height None is no number of pixels"),
-        ({"images": [{"id": 7, "file_name": "x.jpg", "height": -5, "width": 3}]}, "image 7: height -5"),
+        ({"images": [{"id": 7, "file_name": "a.jpg", "width": 3}]}, "image 7: height None is no number of pixels"),
+        ({"images": [{"id": 7, "file_name": "a.jpg", "height": -5, "width": 3}]}, "image 7: height -5"),
         ({"annotations": []}, "no image here holds a class"),
     ],
 )
@@ -270,6 +292,79 @@ def test_what_cannot_be_used_of_coco_is_left_out_and_said_once(
         "annotations of an image that the file doesn't list are left out: 1, the first is 55",
         "annotations of a category that the file doesn't list are left out: 1, the first is 56",
     ]
+
+
+def test_strict_refuses_what_would_be_left_out(tmp_path: Path) -> None:
+    annotations = [{"id": 7, "image_id": 100, "category_id": 11, "segmentation": square(2, 2, 8)}]
+    write_coco(tmp_path, ("cat", "dog"), {"x": ()}, annotations=annotations)
+    with pytest.raises(DataError, match="a category that the file doesn't list are left out: 1, the first is 7; mend"):
+        open_dataset("coco20i", tmp_path, strict=True)
+
+
+def coco_of(root: Path, images: list[dict[str, Any]], **changes: Any) -> Coco:
+    """A square of class cat in each image that has an id; files lie where the names say."""
+    annotations = [
+        {"id": 50 + n, "image_id": one["id"], "category_id": 10, "segmentation": square(2 + n, 2, 8)}
+        for n, one in enumerate(images)
+        if "id" in one
+    ]
+    path = write_coco(root, ("cat", "dog"), {}, **{"images": images, "annotations": annotations, **changes})
+    for one in images:
+        if "file_name" in one:
+            write_image(root / "tiny" / one["file_name"].replace("\\", "/"), SIZE, seed=len(one["file_name"]))
+    return Coco(path)
+
+
+def test_a_parent_category_without_annotations_shifts_no_class(tmp_path: Path) -> None:
+    """Roboflow writes one; COCO's "person", whose supercategory is "person", stays."""
+    categories = [
+        {"id": 0, "name": "pets", "supercategory": "none"},
+        {"id": 10, "name": "cat", "supercategory": "pets"},
+        {"id": 30, "name": "person", "supercategory": "person"},
+    ]
+    size = {"height": SIZE[0], "width": SIZE[1]}
+    dataset = coco_of(tmp_path, [{"id": 1, "file_name": "x.jpg", **size}], categories=categories)
+    assert dataset.class_names == ("cat", "person")
+    assert dataset.left_out == {"categories that stand above others, without annotations,": (1, "pets")}
+
+
+def test_names_of_coco_s_images_as_tools_write_them(tmp_path: Path) -> None:
+    """Folders, backslashes, one name in two folders, a path of another machine, gaps in ids."""
+    size = {"height": SIZE[0], "width": SIZE[1]}
+    names = {3: "a\\x.jpg", 900: "b/x.jpg", 17: "a/y.jpg", 2**40: "z.png"}
+    images = [{"id": number, "file_name": name, **size} for number, name in names.items()]
+    dataset = coco_of(tmp_path, images)
+    homes = {"a/x": "a/x.jpg", "b/x": "b/x.jpg", "y": "a/y.jpg", "z": "z.png"}
+    assert {one.image: dataset.image(one.image) for one in dataset.entries} == {
+        image_id: tmp_path / "tiny" / home for image_id, home in homes.items()
+    }
+    columns = [int(dataset.mask(image_id).any(0).argmax()) for image_id in homes]
+    assert columns == [2, 3, 4, 5]
+    write_coco(tmp_path, ("cat",), {}, images=[{"id": 1, "file_name": "/else/where/z.png", **size}], annotations=[])
+    assert (tmp_path / "annotations" / "instances_tiny.json").is_file()
+
+
+def test_ids_of_coco_s_images_that_cannot_be_told_apart(tmp_path: Path) -> None:
+    """Listed twice is one image; two images of one id, and images without an id or a name, are left out."""
+    size = {"height": SIZE[0], "width": SIZE[1]}
+    one, other = {"id": 1, "file_name": "x.jpg", **size}, {"id": 2, "file_name": "y.jpg", **size}
+    nameless = [{"id": 5, **size}, {"file_name": "w.jpg", **size}]
+    dataset = coco_of(tmp_path, [one, one, other, other | {"file_name": "z.jpg"}, *nameless])
+    assert dataset.entries == (Entry("x", 1),)
+    assert dataset.left_out == {
+        "images without an id or a name": (2, "5"),
+        "images of different names and one id": (1, "2"),
+        "annotations of an image that the file doesn't list": (3, "52"),
+    }
+
+
+def test_coco_s_images_without_a_size(tmp_path: Path) -> None:
+    dataset = coco_of(tmp_path, [{"id": 1, "file_name": "x.jpg"}, {"id": 2, "file_name": "y.jpg", "height": None}])
+    assert [dataset.mask(one.image).shape for one in dataset.entries] == [SIZE, SIZE]
+    (tmp_path / "tiny" / "y.jpg").unlink()
+    dataset = Coco(tmp_path)
+    assert dataset.entries == (Entry("x", 1),)
+    assert dataset.left_out["images without a size and without a file"] == (1, "2")
 
 
 def test_coco_folders_without_their_parts(tmp_path: Path) -> None:
