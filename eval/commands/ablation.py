@@ -13,7 +13,7 @@ import typer
 
 from eval.commands.common import COMMAND, goes_on
 from eval.commands.compare import print_tables
-from eval.commands.options import Data, Hints, Method, Network
+from eval.commands.options import Data, Hints, Network, methods_option
 from eval.commands.table_files import refuse_file, write_tables
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
@@ -50,9 +50,7 @@ def ablation(
         int | None,
         typer.Option(min=1, help="How many for each fold and setting.", show_default="one for each entry of the list"),
     ] = None,
-    method: Annotated[
-        list[Method] | None, typer.Option(help="May be repeated.", show_default="ours, and all parts switched off")
-    ] = None,
+    method: Annotated[list[str] | None, methods_option("May be repeated.", "ours, and all parts switched off")] = None,
 ) -> None:
     """Every part switched off in turn, on the same episodes, over several seeds: one table of what each is worth.
 
@@ -67,7 +65,7 @@ def ablation(
     task = SegmentationTask(
         out=out,
         episodes=episodes,
-        methods=tuple(map(str, method)) if method else ABLATED,
+        methods=tuple(method) if method else ABLATED,
         **data.settings(),
         **hints.settings(),
         **network.settings(),

@@ -18,7 +18,18 @@ from eval.commands.bench_growth import EPILOG as GROWTH_EPILOG
 from eval.commands.bench_growth import growth
 from eval.commands.bench_vectors import ANN_EPILOG, RERANK_EPILOG, RETRIEVAL_EPILOG, ann, rerank, retrieval
 from eval.commands.common import COMMAND
-from eval.commands.options import BenchFile, Data, Fold, Hints, Method, Network, RoundsEach, Shots, Ways, fold_of
+from eval.commands.options import (
+    BenchFile,
+    Data,
+    Fold,
+    Hints,
+    Network,
+    RoundsEach,
+    Shots,
+    Ways,
+    fold_of,
+    methods_option,
+)
 from eval.commands.table_files import refuse_file
 from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.grouped import grouped
@@ -72,9 +83,7 @@ def episodes(
     shot: Shots = 1,
     count: Annotated[int, typer.Option("--episodes", min=1, help="Episodes of a round.")] = 100,
     rounds: RoundsEach = 5,
-    method: Annotated[
-        list[Method] | None, typer.Option(help="May be repeated; those that need a network.", show_default="ours")
-    ] = None,
+    method: Annotated[list[str] | None, methods_option("May be repeated; those that need a network.", "ours")] = None,
     out: BenchFile = None,
 ) -> None:
     """Episodes a second with and without the cache of features.
@@ -90,7 +99,7 @@ def episodes(
     from fewshot_seg.errors import ConfigError
 
     refuse_file(out, data.inputs())
-    names = tuple(map(str, method or ("ours",)))
+    names = tuple(method or ["ours"])
     if blind := [name for name in names if not needs_network(name)]:
         raise ConfigError(f"{', '.join(blind)}: needs no network, so there is nothing to keep; name another method")
     settings = {**data.settings(), **hints.settings(), **network.settings()}

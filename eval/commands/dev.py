@@ -10,7 +10,7 @@ import typer
 
 from eval.commands.common import COMMAND, goes_on
 from eval.commands.compare import print_tables
-from eval.commands.options import Data, Hints, Method, Network, Seed
+from eval.commands.options import Data, Hints, Network, Seed, methods_option
 from eval.commands.table_files import write_tables
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
@@ -35,9 +35,7 @@ def dev(
         typer.Option(min=1, help="How many for each fold and setting.", show_default="one for each entry of the list"),
     ] = None,
     seed: Seed = 0,
-    method: Annotated[
-        list[Method] | None, typer.Option(help="May be repeated.", show_default="ours and centre-box")
-    ] = None,
+    method: Annotated[list[str] | None, methods_option("May be repeated.", "ours and centre-box")] = None,
 ) -> None:
     """All four folds, 1- and 2-way, 1- and 5-shot, in one table: figures for development.
 
@@ -52,7 +50,7 @@ def dev(
         out=out,
         episodes=episodes,
         seed=seed,
-        methods=tuple(map(str, method or ("ours", "centre-box"))),
+        methods=tuple(method or ["ours", "centre-box"]),
         **data.settings(),
         **hints.settings(),
         **network.settings(),

@@ -17,12 +17,6 @@ SeveralFolds = StrEnum("SeveralFolds", ["0", "1", "2", "3", "all"])  # what may 
 Protocol = Literal["hsnet", "pfenet", "panet", "native"]
 Hint = Literal["mask", "box", "point", "points", "scribble"]
 # fmt: off
-Method = StrEnum("Method", [
-    "ours", "no-grabcut", "random-walk", "keep-all", "one-round", "second-look", "kind", "thing", "class-by-class",
-    "presence-check", "no-presence-check", "correspondence", "attention", "contributions", "class-evidence", "grad-cam",
-    "paper", "paper-letter", "support-mask", "support-box", "support-point", "support-points", "support-scribble",
-    "query-box", "query-point", "query-points", "query-scribble", "all-foreground", "centre-box",
-])
 HintOf = StrEnum("HintOf", [
     "support-mask", "support-box", "support-point", "support-points", "support-scribble", "query-box", "query-point",
     "query-points", "query-scribble",
@@ -166,6 +160,21 @@ class Hints:
             raise ConfigError(f"--support-masks and --support-hint {self.support_hint}: give one of them")
         given = "mask" if self.support_masks else self.support_hint
         return {"support_hint": given, "query_hint": self.query_hint}
+
+
+def known_methods(names: list[str] | None) -> list[str] | None:
+    """The names, each a method's; wrong usage otherwise."""
+    if names:
+        from eval.episodes.methods import method_names
+
+        if unknown := [name for name in names if name not in method_names()]:
+            raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(method_names())}.")
+    return names
+
+
+def methods_option(text: str, default: str) -> Any:
+    """`--method NAME`, which may be repeated."""
+    return typer.Option("--method", metavar="NAME", callback=known_methods, help=text, show_default=default)
 
 
 def fold_of(fold: str) -> int | Literal["all"]:

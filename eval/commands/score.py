@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from eval.commands.common import COMMAND
 from eval.commands.figures import print_metrics
@@ -15,6 +19,8 @@ EPILOG = """
 fewshot-eval score runs/fold0 --boundary
 
 fewshot-eval score runs/fold0 --root /other/place/VOC2012 --bootstrap 10000
+
+fewshot-eval score runs/fold0 --predictions theirs.jsonl --name theirs --out runs/theirs
 """
 
 
@@ -24,13 +30,32 @@ def score(
     split_list: SplitListNow = None,
     boundary: Boundary = False,
     bootstrap: QueryResamples = 1000,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Another program's, of RUN's episodes (docs/plugins.md).", show_default=False
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What to call the method of --predictions.")] = "theirs",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="A run's folder for --predictions.", show_default=False),
+    ] = None,
 ) -> None:
     """Score a finished run again from its predictions, without a network: metrics.json and counts.npz.
 
-    Intervals are 95 %, by bootstrap over query images.
+    Or score what another program predicted of its episodes, as a run of its own. Intervals are 95 %, by bootstrap
+    over query images.
     """
+    if (predictions is None) != (out is None):
+        raise typer.BadParameter("--predictions and --out belong together: give both")
+    from eval.episodes.brought import score_brought
     from eval.episodes.scoring import Scoring, score_folder
 
     scoring = Scoring(boundary=boundary, samples=bootstrap)
-    metrics = score_folder(run, root, split_list, scoring, partial(tracked, command=COMMAND))
-    print_metrics(metrics, run)
+    track = partial(tracked, command=COMMAND)
+    if predictions is not None and out is not None:
+        metrics = score_brought(run, predictions, name, out, (root, split_list), scoring, track)
+    else:
+        metrics = score_folder(run, root, split_list, scoring, track)
+    print_metrics(metrics, out or run)

@@ -18,7 +18,6 @@ from eval.commands.options import (
     Fold,
     Hints,
     MakeReport,
-    Method,
     Network,
     Protocol,
     QueryResamples,
@@ -26,6 +25,7 @@ from eval.commands.options import (
     Shots,
     Ways,
     fold_of,
+    methods_option,
 )
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.grouped import grouped
@@ -74,13 +74,14 @@ def segment(
         ),
     ] = None,
     method: Annotated[
-        list[Method] | None,
-        typer.Option(
-            help="May be repeated: every method gets the same episodes. Parts switched off or changed: no-grabcut, "
+        list[str] | None,
+        methods_option(
+            "May be repeated: every method gets the same episodes. Parts switched off or changed: no-grabcut, "
             "random-walk, keep-all, one-round, second-look, kind, thing, class-by-class, no-presence-check; other "
             "ways: correspondence, attention, contributions, class-evidence, grad-cam, paper, paper-letter; with a "
-            "hint: support-mask, query-box and so on; blind: all-foreground, centre-box.",
-            show_default="ours",
+            "hint: support-mask, query-box and so on; blind: all-foreground, centre-box; or another package's "
+            "(docs/plugins.md).",
+            "ours",
         ),
     ] = None,
     settings: Annotated[
@@ -129,7 +130,7 @@ def segment(
         seed=seed,
         episodes_file=episodes_file,
         allow_missing=allow_missing,
-        methods=tuple(map(str, method or ("ours",))),
+        methods=tuple(method or ["ours"]),
         absent=absent,
         scoring=Scoring(boundary=boundary, samples=bootstrap),
         options=nested(map(parse_setting, settings or ())),

@@ -16,6 +16,8 @@ from fewshot_seg.datasets import VOID, SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.decode import read_image
+from fewshot_seg.plugins import METHODS as PLUGINS
+from fewshot_seg.plugins import Plugin, find_plugin, plugin_names
 
 if TYPE_CHECKING:
     from fewshot_seg.matching.features import FeatureCache
@@ -124,6 +126,11 @@ def hints_in(config: Mapping[str, Any], method: str) -> HintKinds:
     return hints_for(method, HintKinds(config.get("support_hint", masks), config.get("query_hint")))
 
 
+def method_names() -> tuple[str, ...]:
+    """The names that `build_method` takes: ours, and other packages'."""
+    return tuple(dict.fromkeys((*METHODS, *plugin_names(PLUGINS))))
+
+
 def needs_network(method: str) -> bool:
     """Whether a method needs an `Engine`."""
     return method in CHANGES or method in HINTED
@@ -140,6 +147,7 @@ def build_method(name: str, engine: Engine | None) -> Method:
       overlapping embeddings, and its other variants "contributions", "class-evidence", "grad-cam", "paper" and
       "paper-letter", which is equation 1 with the gradient through the norm.
     - "ours" with a hint (`episodes.hints.HINTS`) of each support or of the query: "support-mask", "query-box"....
+    - A name of another package's (docs/plugins.md): its callable, with supports' images and masks.
     - "all-foreground" and "centre-box" give every pixel, or a centred box of half the area, to the first class.
 
     Raises:
@@ -149,11 +157,33 @@ def build_method(name: str, engine: Engine | None) -> Method:
         return lambda dataset, episode: Prediction(np.ones(_size(dataset, episode), np.uint8))
     if name == "centre-box":
         return lambda dataset, episode: Prediction(centre_box(_size(dataset, episode)).astype(np.uint8))
+    if (brought := find_plugin(PLUGINS, name)) is not None and name not in METHODS:
+        return brought_method(brought)
     if not needs_network(name):
-        raise ConfigError(f"unknown method {name!r}: choose {', '.join(METHODS)}")
+        raise ConfigError(f"unknown method {name!r}: choose {', '.join(method_names())}")
     if engine is None:
         raise ConfigError(f"method {name!r} needs a network: give an engine")
     return _segmenting(name, engine)
+
+
+def brought_method(plugin: Plugin) -> Method:
+    """Another package's method: (query, its supports' images, their masks) -> the object's mask, class by class.
+
+    Where the masks of several classes overlap, the first keeps the pixel. Errors name the plugin.
+    """
+    function = plugin.load()
+
+    def segment(dataset: SegmentationDataset, episode: Episode) -> Prediction:
+        query = read_image(dataset.image(episode.query))
+        labels = np.zeros(query.shape[:2], np.int32)
+        for number, (label, images) in enumerate(episode.supports.items(), start=1):
+            shots = [read_image(dataset.image(image)) for image in images]
+            masks = [dataset.mask(image) == label for image in images]
+            mask = plugin.mask(plugin.call(function, query, shots, masks), labels.shape)
+            labels[mask & (labels == 0)] = number
+        return Prediction(labels)
+
+    return segment
 
 
 def episode_supports(dataset: SegmentationDataset, episode: Episode, hint: str | None) -> dict[str, list[Support]]:

@@ -22,6 +22,8 @@ from fewshot_seg import __version__
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode, read_episodes, write_episodes
 from fewshot_seg.errors import ConfigError, describe
+from fewshot_seg.network.sources import PLUGIN
+from fewshot_seg.plugins import BACKBONES, METHODS, REFINERS, versions_of
 from fewshot_seg.streams import Track
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def _config(task: SegmentationTask, dataset: SegmentationDataset, plan: Plan, en
             "device": engine.embedder.device.type,
             "segmenter": options,
         }
-    return {
+    return _brought(task, engine) | {
         "run": "segmentation",
         "fewshot_seg": __version__,
         "code_sha256": code_digest(),
@@ -138,6 +140,15 @@ def _config(task: SegmentationTask, dataset: SegmentationDataset, plan: Plan, en
         "absent": task.absent,
         **network,
     }
+
+
+def _brought(task: SegmentationTask, engine: Engine | None) -> dict[str, Any]:
+    """{"plugins": {name: package}} of what other packages brought to a run; {} if it is all ours."""
+    found = versions_of(METHODS, task.methods)
+    if engine is not None:
+        found |= versions_of(REFINERS, {engine.options(name).refine for name in task.methods if needs_network(name)})
+        found |= versions_of(BACKBONES, [engine.embedder.spec.backbone.removeprefix(PLUGIN)])
+    return {"plugins": found} if found else {}
 
 
 def weights_digest(embedder: Embedder) -> str:

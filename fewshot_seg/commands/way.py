@@ -44,8 +44,21 @@ _PRESENCE = (
     "An object whose score is below this is not there, and its mask is empty. The default is measured; it needs a "
     "matcher, for only its score is a probability."
 )
-_REFINE = "grabcut: clean edges; random-walk: the alternative; none: faster. By default what --quality says."
+_REFINE = (
+    "grabcut: clean edges; random-walk: the alternative; none: faster; or another package's (docs/plugins.md). By "
+    "default what --quality says."
+)
+_REFINE_WEIGHTS = "A file or folder, for a refiner that loads one."
 _MATCHER = "auto, none, a name, or a file from 'train-embed matcher'."
+
+
+def _known_refiner(name: str | None) -> str | None:
+    if name is not None:
+        from fewshot_seg.cutting.refiners import refiner_names
+
+        if name not in (names := refiner_names()):
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(names)}.")
+    return name
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,10 @@ class Way:
     presence: Annotated[float | None, _option("--presence", _PRESENCE, min=0.0, max=1.0, show_default=False)] = None
     always: Annotated[bool, _option("--always", "The objects are there, whatever their scores.")] = False
     refine: Annotated[
-        Literal["grabcut", "random-walk", "none"] | None, _option("--refine", _REFINE, show_default=False)
+        str | None, _option("--refine", _REFINE, metavar="NAME", show_default=False, callback=_known_refiner)
+    ] = None
+    refine_weights: Annotated[
+        str | None, _option("--refine-weights", _REFINE_WEIGHTS, metavar="PATH", show_default=False)
     ] = None
 
     def changes(self) -> dict[str, Any]:

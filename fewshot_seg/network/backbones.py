@@ -8,7 +8,6 @@ import logging
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,24 +16,13 @@ from torch import Tensor, nn
 
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.images import Preprocessing
+from fewshot_seg.network.brought import brought_name, brought_preprocessing, build_brought
+from fewshot_seg.network.catalogue import CATALOGUE
 from fewshot_seg.network.patches import patch_trunk
-from fewshot_seg.network.sources import Named, hub_repository, load_place, not_here, read_name
+from fewshot_seg.network.sources import PLUGIN, Named, hub_repository, load_place, not_here, read_name
 from fewshot_seg.network.weights import PACKAGES, load_package_weights, load_url_weights
 
 _log = logging.getLogger(__name__)
-
-ALIASES: Mapping[str, str] = {
-    "default": "timm/tf_efficientnet_lite2",
-    "lite0": "timm/tf_efficientnet_lite0",
-    "lite1": "timm/tf_efficientnet_lite1",
-    "lite2": "timm/tf_efficientnet_lite2",
-    "paper": "torchvision/resnet50",
-    "dinov2-small": "timm/vit_small_patch14_dinov2.lvd142m",
-    "dinov2-base": "timm/vit_base_patch14_dinov2.lvd142m",
-    "dinov3-small": "timm/vit_small_patch16_dinov3.lvd1689m",
-    "siglip-base": "timm/vit_base_patch16_siglip_224.webli",
-}
-"""Short names of recommended backbones; see `embedding.FACTS`."""
 
 _TORCHVISION_TRANSFORMERS = re.compile(r"vit_|swin_|maxvit_")
 _TORCHVISION_HALF_RANGE = ("googlenet", "inception_v3")  # their published weights expect mean and std 0.5
@@ -47,11 +35,11 @@ class Backbone:
     """A network cut after its last map.
 
     Attributes:
-        name: the canonical name, "timm/NAME" or "torchvision/NAME".
+        name: the canonical name, see `canonical_name`.
         trunk: (B,3,H,W) -> (B,C,h,w), in eval mode.
         channels: C.
         classifier: the network's own last layer, (B,C) average-pooled -> class scores, frozen. Only for the
-            networks of `ALIASES`, where it is known to stand right behind the pooling, and only with weights.
+            networks of the catalogue, where it is known to stand right behind the pooling, and only with weights.
     """
 
     name: str
@@ -91,10 +79,11 @@ class TimmTrunk(nn.Module):
 
 
 def canonical_name(name: str) -> str:
-    """The full name, "timm/NAME" or "torchvision/NAME", of `name`.
+    """The full name, "timm/NAME", "torchvision/NAME" or "plugin/NAME", of `name`.
 
-    The rule: an alias (see `ALIASES`) first; then a name with its library before the
-    slash; a bare NAME means torchvision's network of that name if there is one, else timm's. Where weights are, which
+    The rule: an alias (see `catalogue.CATALOGUE`) first; then a name with its library before the
+    slash; a bare NAME means torchvision's network of that name if there is one, else timm's, else one that another
+    package brings (docs/plugins.md). Where weights are, which
     a name may say, too (`sources.read_name`), is left out.
 
     Raises:
@@ -105,7 +94,7 @@ def canonical_name(name: str) -> str:
 
 
 def _canonical(name: str) -> str:
-    name = ALIASES.get(name, name)
+    name = CATALOGUE[name].backbone if name in CATALOGUE else name
     library, slash, bare = name.partition("/")
     if not slash:
         library, bare = ("torchvision" if name in _torchvision_names() else "timm"), name
@@ -117,6 +106,8 @@ def _canonical(name: str) -> str:
         return f"torchvision/{bare}"
     if library == "timm" and _is_timm_name(bare):
         return f"timm/{bare}"
+    if (not slash or f"{library}/" == PLUGIN) and (brought := brought_name(bare)) is not None:
+        return brought
     raise ConfigError(f"unknown network {name!r}: {_nearest(library, bare, bool(slash))}")
 
 
@@ -143,7 +134,7 @@ def _nearest(library: str, name: str, has_library: bool) -> str:
         return "write timm/NAME or torchvision/NAME"
     names = [f"torchvision/{n}" for n in _torchvision_names()] + [f"timm/{n}" for n in timm.list_models()]
     wanted = f"{library}/{name}" if has_library else name
-    pool = names if has_library else sorted({n.partition("/")[2] for n in names} | set(ALIASES))
+    pool = names if has_library else sorted({n.partition("/")[2] for n in names} | set(CATALOGUE))
     near = difflib.get_close_matches(wanted, pool, n=3, cutoff=0.6)
     return f"the nearest are {', '.join(near)}" if near else "timm and torchvision have none of a name like it"
 
@@ -158,6 +149,8 @@ def default_preprocessing(name: str, size: int | None = None, width: int | None 
     """
     named = read_name(name)
     name = _canonical(named.network)
+    if name.startswith(PLUGIN):
+        return brought_preprocessing(name, size, width)
     library, _, bare = name.partition("/")
     trained = _trained(named, name)
     if size is None:
@@ -205,6 +198,8 @@ def build_backbone(name: str, weights: bool) -> Backbone:
     name = _canonical(named.network)
     if named.place is not None and not name.startswith("timm/"):
         raise ConfigError(f"{name}: weights from a file or the hub are of timm's networks: write timm/NAME@FILE")
+    if name.startswith(PLUGIN):
+        return Backbone(name, *build_brought(name, weights), None)
     model, trunk = _build(name)
     trunk, channels = _with_channels(trunk.eval(), model, name)  # before a download, which a refusal would waste
     if weights and named.place is None:
@@ -212,7 +207,7 @@ def build_backbone(name: str, weights: bool) -> Backbone:
     last = getattr(model, "fc", None) if name.startswith("torchvision/") else _drop_timm_classifier(model)
     if weights and named.place is not None:
         load_place(model, named.place)
-    if weights and name in ALIASES.values() and isinstance(last, nn.Linear):
+    if weights and name in {one.backbone for one in CATALOGUE.values()} and isinstance(last, nn.Linear):
         return Backbone(name, trunk.eval(), channels, last.requires_grad_(False))
     return Backbone(name, trunk.eval(), channels, None)
 

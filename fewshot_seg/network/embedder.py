@@ -16,7 +16,7 @@ from fewshot_seg.network.backbones import build_backbone
 from fewshot_seg.network.devices import Precision, autocast, check_precision
 from fewshot_seg.network.folding import FoldedCopy
 from fewshot_seg.network.heads import PooledHead
-from fewshot_seg.network.patches import PatchTrunk
+from fewshot_seg.network.patches import check_size
 from fewshot_seg.network.pcb import PCBHead
 from fewshot_seg.network.spec import EmbedderSpec
 from fewshot_seg.network.strides import keep_last_size
@@ -161,8 +161,7 @@ class Embedder(nn.Module):
         preprocessing = replace(self.preprocessing, size=size, width=width)
         if preprocessing == self.preprocessing:
             return self
-        if isinstance(self.trunk, PatchTrunk):
-            self.trunk.check_size(*preprocessing.shape)
+        check_size(self.trunk, preprocessing.shape)
         other = copy(self)
         other.spec = replace(self.spec, preprocessing=preprocessing)
         return other
@@ -203,8 +202,7 @@ def build_embedder(spec: EmbedderSpec, weights: bool, precision: Precision = "fp
     """
     check_precision(precision, torch.device("cpu") if precision != "fp16" else torch.device("cuda"))
     backbone = build_backbone(spec.backbone, weights)
-    if isinstance(backbone.trunk, PatchTrunk):
-        backbone.trunk.check_size(*spec.preprocessing.shape)
+    check_size(backbone.trunk, spec.preprocessing.shape)
     if spec.last_stride == 1:
         keep_last_size(backbone.trunk, backbone.name)
     head: PooledHead | PCBHead

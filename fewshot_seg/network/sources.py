@@ -26,6 +26,8 @@ from fewshot_seg.network.weights import (
 )
 
 HUB = "hf-hub:"
+PLUGIN = "plugin/"
+LIBRARIES = ("timm/", "torchvision/", PLUGIN)
 _HEADS = re.compile(r"(head|fc_norm|attn_pool|classifier|fc|mask_token|dino_head|ibot_head)\b")
 _WRAPPERS = ("state_dict", "model", "teacher")
 _WIDTHS = {384: "small", 768: "base", 1024: "large"}  # of DINOv2's
@@ -60,7 +62,7 @@ def read_name(name: str) -> Named:
     """
     if name.startswith(HUB):
         return _configured(_hub_file(name, "config.json"), name)
-    if ("/" in name or os.sep in name) and not name.startswith(("timm/", "torchvision/")) and Path(name).is_dir():
+    if ("/" in name or os.sep in name) and not name.startswith(LIBRARIES) and Path(name).is_dir():
         return _configured(Path(name, "config.json"), str(Path(name).absolute()))
     network, at, place = name.partition("@")
     return Named(network, place if at else None)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fewshot_seg.errors import CheckpointError, ConfigError
-from fewshot_seg.network.backbones import ALIASES
+from fewshot_seg.network.catalogue import CATALOGUE
 from fewshot_seg.network.embedding import Embedder, load_embedder
 from fewshot_seg.network.weights import digest_of
 
@@ -33,7 +33,7 @@ class Identity:
     @property
     def name(self) -> str:
         """For messages."""
-        if self.source in ALIASES:  # which may have meant another network when the index was made
+        if self.source in CATALOGUE:  # which may have meant another network when the index was made
             return f"{self.source} ({self.spec['backbone']})"
         return self.source or f"an embedder over {self.spec['backbone']} ({self.weights[:8]})"
 
@@ -74,7 +74,7 @@ def load_for(identity: Identity, where: str, device: str | torch.device = "auto"
         raise CheckpointError(
             f"{where}: was made with {identity.name}, which was never saved: give the embedder, or its checkpoint"
         )
-    named = identity.source in ALIASES
+    named = identity.source in CATALOGUE
     try:
         embedder = load_embedder(str(identity.spec["backbone"]) if named else identity.source, device=device)
     except CheckpointError as error:

@@ -130,6 +130,7 @@ class RegionSearcher:
         choice = choose_locator(embedder, self._options)
         self._locator = choice.locator
         self._extractor = FeatureExtractor(embedder, cache, choice.matcher, choice.layers)
+        self._cutter = Cutter(self._options, str(embedder.device))
 
     @torch.inference_mode()
     def prepare(self, supports: ClassSupports) -> Wanted:
@@ -259,7 +260,7 @@ class RegionSearcher:
 
     def _cut(self, located: Located, hit: RegionHit) -> NDArray[np.bool_]:
         target = Target(hit.location, read_image(hit.location), located, (None,))
-        return Cutter(self._options).cut(target, ("object",)).mask
+        return self._cutter.cut(target, ("object",)).mask
 
 
 def region_box(map_: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -15,7 +15,6 @@ from fewshot_seg.matching.locators.by_meaning import MeaningLocator
 from fewshot_seg.matching.matcher import Matcher
 from fewshot_seg.matching.training_free import LAYERS
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.network.patches import PatchTrunk
 from fewshot_seg.segmentation.options import SegmenterOptions
 
 
@@ -55,5 +54,5 @@ def _choose(embedder: Embedder, options: SegmenterOptions) -> Choice:
             "no matcher was trained for this embedder's weights: train one (train-embed matcher), "
             "or locate by correspondence"
         )
-    layers = embedder.trunk.compared if isinstance(embedder.trunk, PatchTrunk) else LAYERS
+    layers: tuple[str, ...] = getattr(embedder.trunk, "compared", LAYERS)
     return Choice(CorrespondenceLocator(embedder, options.rounds), None, layers)

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.cutting.refine import expected_iou, grabcut, random_walk, working_size
+from fewshot_seg.cutting.refine import expected_iou, working_size
+from fewshot_seg.cutting.refiners import RefinerSetting, Scene, build_refiner
 from fewshot_seg.cutting.seeds import BACKGROUND, SeedOptions, foreground_of, trimap
 from fewshot_seg.cutting.upsample import upsample_mask
 from fewshot_seg.imaging.images import resize_map
@@ -41,10 +42,20 @@ class _Cut(NamedTuple):
 
 
 class Cutter:
-    """Maps to masks, as the options say."""
+    """Maps to masks, as the options say.
 
-    def __init__(self, options: SegmenterOptions) -> None:
+    Args:
+        options: what to refine by, and how.
+        device: where a refiner that is a network runs.
+
+    Raises:
+        ConfigError: a refiner that can't be built.
+    """
+
+    def __init__(self, options: SegmenterOptions, device: str = "cpu") -> None:
         self.options = options
+        setting = RefinerSetting(options.refine_weights, device, options.seed, options.grabcut)
+        self._refiner = build_refiner(options.refine, setting)
 
     def cut(self, target: Target, classes: tuple[str, ...]) -> Segmentation:
         """Where the masks of several classes cover a pixel, it goes to the one with the strongest map there."""
@@ -92,18 +103,14 @@ class Cutter:
         if constraints is not None:
             seeds = apply_to_trimap(seeds, constraints)
         start, refined = foreground_of(seeds), False
-        if self.options.refine != "none":
-            found = self._refine(small, seeds)
+        if self._refiner is not None:
             probability = resize_map(map_, h_w)
-            refined = expected_iou(found, probability) >= self.options.keep * expected_iou(start, probability)
+            found = self._refiner(Scene(target.image, small, seeds, probability))
+            at_work = found if found.shape == h_w else _shrunk(found, h_w)
+            refined = expected_iou(at_work, probability) >= self.options.keep * expected_iou(start, probability)
             start = found if refined else start
-        mask = upsample_mask(start, small, target.image)
+        mask = start if start.shape == size else upsample_mask(start, small, target.image)
         return _Cut(mask if constraints is None else apply_to_mask(mask, constraints), seeds, refined)
-
-    def _refine(self, small: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        if self.options.refine == "random-walk":
-            return random_walk(small, seeds)
-        return grabcut(small, seeds, self.options.grabcut, self.options.seed)
 
     def _threshold(self, target: Target, place: int) -> float | None:
         """The score below which an object is absent; None where it is there by what the user says."""
@@ -117,3 +124,8 @@ class Cutter:
         if not probabilistic:
             return SEEDS_OF_ATTENTION
         return SEEDS_OF_PROBABILITIES if map_.max() >= _SURE else SEEDS_OF_DOUBT
+
+
+def _shrunk(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A native mask at working size: what covers most of a small pixel."""
+    return np.asarray(cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) > 0.5)

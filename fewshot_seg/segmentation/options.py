@@ -9,10 +9,10 @@ from typing import Any, Final, Literal, get_args
 
 from fewshot_seg.attention.maps import Variant
 from fewshot_seg.cutting.refine import GrabCutOptions
+from fewshot_seg.cutting.refiners import check_refiner
 from fewshot_seg.cutting.seeds import SeedOptions
 from fewshot_seg.errors import ConfigError
 
-Refine = Literal["grabcut", "random-walk", "none"]
 Meaning = Literal["auto", "kind", "thing"]
 LocateBy = Literal["auto", "matching", "correspondence", "attention"]
 Quality = Literal["fast", "default", "best"]
@@ -41,7 +41,9 @@ class SegmenterOptions:
         through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
         rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
         seeds: a map to a trimap; None means what was measured to be best for `locate_by`.
-        refine: "grabcut"; "random-walk" (see `refine`); or "none": the trimap's foreground is the mask.
+        refine: "grabcut", "random-walk" (see `refine`), or another of `refiners.refiner_names`; or "none": the
+            trimap's foreground is the mask.
+        refine_weights: a file or folder for a refiner that loads one.
         grabcut: how GrabCut runs.
         presence: below this confidence, within [0, 1], an object counts as absent and its mask is empty. Only a
             matcher's confidence is calibrated, so only that is compared with it.
@@ -65,7 +67,8 @@ class SegmenterOptions:
     through_norm: bool = False
     rejection: float = 0.5
     seeds: SeedOptions | None = None
-    refine: Refine = "grabcut"
+    refine: str = "grabcut"
+    refine_weights: str | None = None
     grabcut: GrabCutOptions = field(default_factory=GrabCutOptions)
     presence: float = 0.4
     always: bool = False
@@ -74,10 +77,11 @@ class SegmenterOptions:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        choices_of = {"locate_by": LocateBy, "meaning": Meaning, "weighting": Variant, "refine": Refine}
+        choices_of = {"locate_by": LocateBy, "meaning": Meaning, "weighting": Variant}
         for name, kind in choices_of.items():
             if getattr(self, name) not in (choices := get_args(kind)):
                 raise ConfigError(f"unknown {name} {getattr(self, name)!r}: choose {' or '.join(choices)}")
+        check_refiner(self.refine)
         for name in ("through_norm", "look_twice", "always"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigError(f"{name} {getattr(self, name)!r}: must be true or false")

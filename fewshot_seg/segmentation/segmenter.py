@@ -60,7 +60,7 @@ class Segmenter:
         self._locator = choice.locator
         self._extractor = FeatureExtractor(self.embedder, cache, choice.matcher, choice.layers)
         self._reader = QueryReader(self._extractor)
-        self._cutter = Cutter(self.options)
+        self._cutter = Cutter(self.options, str(self.embedder.device))
 
     @torch.inference_mode()
     def prepare(self, supports: Supports, negatives: ClassSupports = ()) -> Prepared:

