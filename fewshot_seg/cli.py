@@ -78,31 +78,31 @@ fewshot-seg segment "photos/*.jpg" -s cat=cat1.jpg -s cat=cat2.jpg -s dog=dog.jp
 @grouped
 def segment(
     queries: Annotated[list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.")],
+    out: Out,
+    support_hints: SupportHints,
+    query_hints: QueryHints,
+    engine: Engine,
+    way: Way,
     supports: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--support",
             "-s",
             metavar="NAME=PATH",
             help="An example of class NAME: a file, or a folder of them. Repeat it for more examples or "
             "classes. A PATH alone is an example of the class 'object'.",
+            show_default=False,
         ),
-    ],
-    out: Out,
-    support_hints: SupportHints,
-    query_hints: QueryHints,
-    engine: Engine,
-    way: Way,
+    ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search query folders through.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Queries in the network at a time.")] = 4,
 ) -> None:
     """Find in each QUERY what the examples show. No mask is needed."""
     from fewshot_seg.commands.results import COLUMNS, table_rows
     from fewshot_seg.commands.segment import SegmentRequest, run_segment
-    from fewshot_seg.commands.supports import parse_negatives, parse_supports
+    from fewshot_seg.commands.supports import all_supports, parse_negatives
 
-    given = support_hints
-    classes = parse_supports(supports, given.masks or (), given.boxes or (), given.points or (), given.scribbles or ())
+    classes = all_supports(supports or (), support_hints)
     negatives = parse_negatives(way.unlike or ())
     asked = SegmentRequest(queries, classes, out, engine, way, recursive, batch_size, query_hints, negatives)
     report = run_segment(asked)
@@ -163,19 +163,20 @@ fewshot-seg calibrate -s mug=mug.jpg --support-mask mug=mug.png --with a.jpg --w
 )
 @grouped
 def calibrate(
-    supports: Annotated[list[str], typer.Option("--support", "-s", metavar="NAME=PATH", help="As for segment.")],
     shown: Annotated[list[str], typer.Option("--with", metavar="PATH", help="Images, folders, globs: all show it.")],
     others: Annotated[list[str], typer.Option("--without", metavar="PATH", help="The same; none of them shows it.")],
     support_hints: SupportHints,
     engine: Engine,
+    supports: Annotated[
+        list[str] | None, typer.Option("--support", "-s", metavar="NAME=PATH", help="As for segment.")
+    ] = None,
     meaning: Annotated[Meaning, typer.Option(help="As for segment.")] = "auto",
 ) -> None:
     """Set the presence threshold by a few photographs with the thing and a few without it."""
     from fewshot_seg.commands.calibrate import run_calibrate
-    from fewshot_seg.commands.supports import parse_supports
+    from fewshot_seg.commands.supports import all_supports
 
-    given = support_hints
-    classes = parse_supports(supports, given.masks or (), given.boxes or (), given.points or (), given.scribbles or ())
+    classes = all_supports(supports or (), support_hints)
     found = run_calibrate(classes, shown, others, engine, Way(meaning=meaning))
     shares = (
         f"{100 * found.found:.0f} % of those with it are found, {100 * found.left_empty:.0f} % of the others left empty"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,17 +19,8 @@ if TYPE_CHECKING:
     from fewshot_seg.formats import AnnotatedImage
 
 
-class Target(StrEnum):
-    """The names of `fewshot_seg.formats.FORMATS`, for `--help`, which imports none of it."""
-
-    coco = "coco"
-    labelme = "labelme"
-    cvat = "cvat"
-    yolo = "yolo"
-    voc = "voc"
-    labelstudio = "labelstudio"
-    cutout = "cutout"
-
+Target = Literal["coco", "labelme", "cvat", "yolo", "voc", "labelstudio", "cutout"]
+"""The names of `fewshot_seg.formats.FORMATS`, for `--help`, which imports none of it."""
 
 HELP = (
     "Write what segment found for other tools: COCO, LabelMe, CVAT, YOLO, PASCAL VOC, Label Studio; or cut out.\n\n"
@@ -84,7 +74,7 @@ def export(
     whole: Annotated[bool, typer.Option("--whole", help="A mask for each class, not for each thing.")] = False,
 ) -> None:
     """Write results for other tools."""
-    report = run_export(ExportRequest(results, to.value, out, tolerance, images, whole))
+    report = run_export(ExportRequest(results, to, out, tolerance, images, whole))
     typer.echo(f"{report.done} of {report.total} images are in {out}: {len(report.files)} files")
     if report.done < report.total:
         raise typer.Exit(1)
@@ -160,15 +150,14 @@ def _annotated(entry: dict[str, Any], name: str, stem: str, request: ExportReque
 
 
 def _place(path: str, images: Path | None) -> Path:
-    """Where an image is: in the folder of images by as much of its path as is there, or where it was."""
-    parts = Path(path).parts
-    tails = [parts[start:] for start in range(len(parts)) if ".." not in parts[start:]]
-    places = [images.joinpath(*tail) for tail in tails if tail[0] != Path(path).anchor] if images is not None else []
-    for place in (*places, Path(path)):
-        if os.path.isfile(place):  # noqa: PTH113 - Path.is_file raises for names that are too long
-            return place
-    hint = "name the folder that has it now: --images DIR" if images is None else f"nor is it in {describe(images)}"
-    raise DataError(f"{describe(path)}: no such file; {hint}")
+    """Where an image is: in the folder of images, or where it was."""
+    from fewshot_seg.formats.reading import below, is_file
+
+    place = (below(images, path) if images is not None else None) or Path(path)
+    if not is_file(place):
+        hint = "name the folder that has it now: --images DIR" if images is None else f"nor is it in {describe(images)}"
+        raise DataError(f"{describe(path)}: no such file; {hint}")
+    return place
 
 
 def _names(paths: list[Path]) -> list[str]:

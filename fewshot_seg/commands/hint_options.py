@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,8 @@ fewshot-seg segment photo.jpg --support cup=table.jpg --support-box cup=120,80,2
 fewshot-seg segment photo.jpg --support cup=table.jpg --support-points cup=220,160:30,40,bg --out results
 
 fewshot-seg segment photo.jpg --support cup=table.jpg --query-box 40,30,300,200 --out results
+
+fewshot-seg segment photos/ --support-annotations ten-labelled/ --out results
 
 fewshot-seg segment photos/ -s cup=c.jpg -s jug=j.jpg --query-points photos/1.jpg=jug=90,70 --out results
 """
@@ -46,17 +49,35 @@ def _queries(name: str, form: str, text: str) -> typer.models.OptionInfo:
 
 
 _MASK = "Where the object is in an example: not 0. Of NAME the k-th for its k-th example, here and below; - for none."
+_ANNOTATIONS = (
+    "Annotated images as examples of all their classes: COCO's json, LabelMe's json, or a folder of them. May be "
+    "repeated, and stand beside --support."
+)
 _QUERY_MASK = f"Where the object of class NAME is in the query PATH. {_OF}."
 
 
 @dataclass(frozen=True)
 class SupportHints:
-    """The texts of `--support-mask`, `--support-box`, `--support-points` and `--support-scribble`."""
+    """The texts of `--support-mask` and its like, and files of annotated examples."""
 
     masks: Annotated[Texts, _supports("mask", "PATH", _MASK)] = None
     boxes: Annotated[Texts, _supports("box", "X,Y,W,H", f"The same as a box: {_BOX}.")] = None
     points: Annotated[Texts, _supports("points", "X,Y[,bg]:...", f"Points: {_POINTS}.")] = None
     scribbles: Annotated[Texts, _supports("scribble", "PATH", f"Strokes: {_SCRIBBLE}.")] = None
+    annotations: Annotated[
+        Texts,
+        typer.Option("--support-annotations", metavar="FILE", help=_ANNOTATIONS, rich_help_panel=_SUPPORT_PANEL),
+    ] = None
+    annotated: Annotated[
+        Path | None,
+        typer.Option(
+            "--support-images",
+            metavar="DIR",
+            help="Where the annotations' images are.",
+            show_default="where the file says",
+            rich_help_panel=_SUPPORT_PANEL,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fewshot_seg.commands.hint_options import QueryHints
 from fewshot_seg.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
 Points = tuple[tuple[float, float, bool], ...]
@@ -22,9 +26,9 @@ POINTS_FORM = "X,Y[,bg]:..."
 
 @dataclass(frozen=True)
 class Given:
-    """What is given of one object in one image; see `fewshot_seg.prompts.hints.Hint`."""
+    """What is given of one object in one image; see `prompts.hints.Hint`. A mask is a file or (H,W) bool."""
 
-    mask: Path | None = None
+    mask: Path | NDArray[np.bool_] | None = None
     box: Box | None = None
     points: Points | None = None
     scribble: Path | None = None
@@ -37,7 +41,7 @@ class Given:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that are read."""
-        return tuple(path for path in (self.mask, self.scribble) if path is not None)
+        return tuple(path for path in (self.mask, self.scribble) if isinstance(path, Path))
 
     def checked(self, whose: str) -> Given:
         """Itself. ConfigError if a mask is given with anything else."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from fewshot_seg.commands.hint_options import SupportHints
 from fewshot_seg.commands.hints import BOX_FORM, KINDS, POINTS_FORM, Given, read_value
 from fewshot_seg.errors import ConfigError
 
@@ -56,6 +59,25 @@ def parse_supports(
     }
     _refuse_repeats(result)
     return result
+
+
+def all_supports(supports: Sequence[str], hints: SupportHints) -> dict[str, tuple[Shot, ...]]:
+    """The examples of `--support` and its hints, and after them those of `--support-annotations`, class by class.
+
+    Raises:
+        BadParameter: there is neither. Else as `parse_supports` and `formats.read_supports`.
+    """
+    if not supports and not hints.annotations:
+        raise typer.BadParameter("no example: give --support NAME=PATH or --support-annotations FILE")
+    given = [texts or () for texts in (hints.masks, hints.boxes, hints.points, hints.scribbles)]
+    classes = parse_supports(supports, *given) if supports or any(given) else {}
+    for path in hints.annotations or ():
+        from fewshot_seg.formats import read_supports
+
+        for name, examples in read_supports(path, hints.annotated).items():
+            shots = tuple(Shot(Path(str(one.image)), Given(mask=one.mask)) for one in examples)  # type: ignore[arg-type]
+            classes[name] = (*classes.get(name, ()), *shots)
+    return classes
 
 
 def parse_negatives(patterns: Sequence[str]) -> list[Path]:
