@@ -84,10 +84,15 @@ def score_queries(
     return QueryScores(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
 
 
-def nmi_of(vectors: Tensor, images: RetrievalImages, device: torch.device, track: Track) -> float:
-    """NMI between classes and k-means clusters of all images that ask or are asked for, as many clusters as classes."""
+def nmi_of(vectors: Tensor, images: RetrievalImages, device: torch.device, track: Track) -> float | None:
+    """NMI between classes and k-means clusters of all images that ask or are asked for, as many clusters as classes.
+
+    None where each image is a class of its own: any clustering would agree with that.
+    """
     places = torch.tensor(sorted({*images.queries.tolist(), *images.gallery.tolist()}))
     labels = images.labels[places]
+    if len(set(labels.tolist())) == len(labels):
+        return None
     clusters = k_means(vectors[places].to(device), len(set(labels.tolist())), track=track)
     return normalized_mutual_information(clusters, labels)
 

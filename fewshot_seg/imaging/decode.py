@@ -160,5 +160,5 @@ def _within(image: PIL.Image.Image, name: str, max_pixels: int) -> PIL.Image.Ima
         raise ImageError(f"{name}: it has no pixels ({width}x{height}); give an image of at least 1x1")
     if width * height > max_pixels:
         size = f"{width}x{height} is more than {max_pixels / 1e6:g} million pixels (a decompression bomb?)"
-        raise ImageError(f"{name}: {size}; make it smaller or raise max_pixels")
+        raise ImageError(f"{name}: {size}; make it smaller")
     return image

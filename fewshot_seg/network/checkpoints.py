@@ -199,8 +199,7 @@ def load_legacy_state_dict(
 ) -> dict[str, Tensor]:
     """A PyTorch state dict (.pth) under this project's names; only tensors are read, code in it is never run.
 
-    A wrapping {"state_dict": ...} or {"model": ...} is opened and the "module." that DataParallel puts before
-    every name is taken off.
+    A wrapping {"state_dict": ...} or {"model": ...} is opened; names lose what DataParallel and torch.compile add.
 
     Args:
         path: of the file.
@@ -217,7 +216,7 @@ def load_legacy_state_dict(
     found = unwrapped(read_torch_file(path), ("state_dict", "model"))
     renamed: dict[str, Tensor] = {}
     for name, tensor in as_state_dict(found, path).items():
-        new = _renamed(name.removeprefix("module."), name_map or {})
+        new = _renamed(name, name_map or {})
         if new in renamed:
             raise CheckpointError(f"{path}: two tensors end under the name {new!r}; correct the name map")
         if new is not None:

@@ -85,7 +85,7 @@ def load_place(model: nn.Module, place: str) -> None:
     Raises:
         CheckpointError: missing, damaged, more than tensors, of another patch size or architecture, a shard missing.
     """
-    state = {name.removeprefix("module.").removeprefix("backbone."): one for name, one in _read(place).items()}
+    state = {name.removeprefix("backbone."): one for name, one in _read(place).items()}
     if any(name.endswith("embeddings.position_embeddings") for name in state):
         state = _from_transformers(state, place)
     own = model.state_dict()

@@ -129,6 +129,10 @@ def read_torch_file(path: Path) -> object:
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged pickle can raise anything
+        if other := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            what = f"holds more than tensors ({other[1]}); it was not loaded"
+            advice = "where it was made, save the tensors alone, torch.save(model.state_dict(), NEW)"
+            raise CheckpointError(f"{path} {what}: {advice}") from error
         raise CheckpointError(f"{path} is damaged or holds more than tensors; it was not loaded") from error
     return found
 
@@ -149,11 +153,17 @@ def unwrapped(found: object, wrappers: tuple[str, ...]) -> object:
 
 
 def as_state_dict(found: object, path: Path) -> dict[str, Tensor]:
-    """`found` (the content of `path`) as a mapping of names to tensors; CheckpointError if it is something else."""
+    """`found` (the content of `path`) as a mapping of names to tensors; CheckpointError if it is something else.
+
+    What DataParallel ("module.") and torch.compile ("_orig_mod.") put into names is taken off.
+    """
     if isinstance(found, Mapping) and found:
         bad = [name for name, value in found.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
         if not bad:
-            return dict(found)
+            plain = {name.replace("_orig_mod.", "").removeprefix("module."): value for name, value in found.items()}
+            if len(plain) < len(found):
+                raise CheckpointError(f"{path} holds some tensors twice, with and without 'module.' or '_orig_mod.'")
+            return plain
         raise CheckpointError(f"{path} is not a state dict: its entry {bad[0]!r} is no tensor")
     raise CheckpointError(f"{path} is not a state dict (a mapping of names to tensors)")
 

@@ -35,7 +35,8 @@ class DataConfig(Section):
         check_counts: whether a published set must be whole.
         holdout: share of the training classes kept back for validation. 0 validates on the test split, as the
             published tables do.
-        max_unreadable: so many unreadable images are listed and skipped; one more stops the run.
+        max_unreadable: so many unreadable images, and at most a quarter of them all, are listed in RUN/unreadable.json
+            and skipped; one more stops the run.
         augment: "retrieval", "reid" or "none".
         erasing: probability of random erasing (Zhong et al., 2017); null: 0.5 of "reid", 0 of the others.
         train_size: pixels a side of the images in training; null: model.size, as in validation and use. Crops show

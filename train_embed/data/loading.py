@@ -33,8 +33,16 @@ from train_embed.data.samplers import BatchSampler, shard
 MAX_UNREADABLE: Final = 20
 """Unreadable images that a loader passes over before it stops, unless told otherwise."""
 
+_SHARE: Final = 4
+"""Of a set's images one in so many may be unreadable."""
+
 # A JPEG decoded at a reduced size is still this many times as large as the network's input.
 _DRAFT_MARGIN: Final = 2
+
+
+def most_unreadable(limit: int, images: int) -> int:
+    """How many of a set's images may be unreadable: `limit`, and a quarter of them at most."""
+    return min(limit, images // _SHARE)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ loss, such as a batch norm that trains, is a matter of `torch.nn.SyncBatchNorm` 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -98,6 +99,15 @@ def any_rank(flag: bool) -> bool:
     value = torch.tensor([int(flag)], device=_device())
     dist.all_reduce(value, op=dist.ReduceOp.MAX)
     return bool(value.item())
+
+
+def every_rank(values: Mapping[str, str]) -> dict[str, str]:
+    """The items of all ranks together."""
+    found: list[Any] = [dict(values)]
+    if _grouped():
+        found = [None] * world_size()
+        dist.all_gather_object(found, dict(values))
+    return {key: value for one in found for key, value in one.items()}
 
 
 def barrier() -> None:

@@ -4,6 +4,7 @@ RUN/config.yaml        the configuration, whole; another one is refused
 RUN/metrics.jsonl      one JSON object for each record
 RUN/state.safetensors  all that is needed to go on (`train_embed.run.state`)
 RUN/model.safetensors  the best weights so far, as `--weights` takes them
+RUN/unreadable.json    file -> why it could not be read; there only where one could not
 RUN/sheets/            attention maps on fixed validation tuples
 RUN/curves.png, metrics.csv at the end
 """
@@ -13,12 +14,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fewshot_seg.errors import ConfigError, FewShotError, OutputError
-from fewshot_seg.imaging.export import atomic_file, is_temporary, make_folder, remove_leftovers
+from fewshot_seg.files import regular
+from fewshot_seg.imaging.export import atomic_file, is_temporary, make_folder, remove_leftovers, write_json
 from fewshot_seg.locks import sole_user
 from train_embed.config.load import load_config, to_mapping, to_yaml
 from train_embed.config.run_config import RunConfig
@@ -114,6 +116,22 @@ class RunFolder:
                 stream.write(line + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {self.metrics}: {error.strerror}") from error
+
+    def keep_unreadable(self, found: Mapping[str, str]) -> list[str]:
+        """Adds files that could not be read to unreadable.json; the reasons of those that it hadn't.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        path = self.path / "unreadable.json"
+        known: dict[str, str] = {}
+        if path.exists():
+            with suppress(OSError, ValueError, TypeError, RecursionError):
+                known = dict(json.loads(regular(path).read_bytes()))
+        new = {file: reason for file, reason in found.items() if file not in known}
+        if new:
+            write_json(path, known | new)
+        return [*new.values()]
 
     def cut_log(self, records: int) -> None:
         """Keeps the first lines of metrics.jsonl: what was logged after the state was taken will be again."""

@@ -25,9 +25,9 @@ from fewshot_seg.network.checkpoints import read_header, save_checkpoint
 from train_embed.config.load import to_mapping
 from train_embed.config.run_config import RunConfig
 from train_embed.data.augment import Augment
-from train_embed.data.loading import TrainingLoader
+from train_embed.data.loading import TrainingLoader, most_unreadable
 from train_embed.run.curves import Board, score_text, write_curves
-from train_embed.run.distributed import any_rank, barrier, is_main, rank, reduce_mean, world_size
+from train_embed.run.distributed import any_rank, barrier, every_rank, is_main, rank, reduce_mean, world_size
 from train_embed.run.folder import RunFolder, sole_training
 from train_embed.run.learner import Diverged, Learner
 from train_embed.run.memory import keep_freed_memory
@@ -117,8 +117,9 @@ class _Run:
         images, validation = training_and_validation(data)
         self.learner = Learner(config, len(images.present), run_device(config))
         options = mining_options(config)
+        limit = most_unreadable(data.max_unreadable, len(validation))
         self.validator = Validator(
-            validation, options, run.recall, run.eval_batch, run.workers, data.max_unreadable, roles(data, validation)
+            validation, options, run.recall, run.eval_batch, run.workers, limit, roles(data, validation)
         )
         self.loader = TrainingLoader(
             images,
@@ -128,7 +129,7 @@ class _Run:
             rank=rank(),
             world=world_size(),
             workers=run.workers,
-            max_unreadable=data.max_unreadable,
+            max_unreadable=most_unreadable(data.max_unreadable, len(images)),
             pin_memory=self.learner.device.type == "cuda",
         )
         self.at = Position()
@@ -162,6 +163,7 @@ class _Run:
         if is_main():
             record = self.validator.recall(self.learner.result, self._check, backbone=True)
             self.progress.say(f"untrained backbone: {score_text(record)}")
+        self._name_unreadable()
         self._log({"epoch": 0.0, **record})
         self._save()
 
@@ -217,6 +219,7 @@ class _Run:
         if is_main() and (better or (due and run.keep == "last")):
             self._save_kept(done, scores)
         at.epoch, at.batch = done, 0
+        self._name_unreadable()
         at.finished = done == run.epochs or (run.patience is not None and at.stale >= run.patience)
         self._log_losses(float(done), scores)
         self._save()
@@ -239,6 +242,13 @@ class _Run:
             dist.broadcast_object_list(found, 0, device=self.learner.device)
             scores = found[0]
         return scores
+
+    def _name_unreadable(self) -> None:
+        """Files that could not be read, each once, on stderr and in the run's folder."""
+        found = every_rank(self.loader.unreadable | self.validator.unreadable)
+        if is_main():
+            for reason in self.folder.keep_unreadable(found):
+                self.progress.say(f"left out: {reason}")
 
     def _save_kept(self, done: int, scores: dict[str, float]) -> None:
         values = to_mapping(self.config)

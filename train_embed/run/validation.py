@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -52,6 +52,7 @@ class Validator:
         workers: processes that read.
         max_unreadable: so many files may be unreadable.
         roles: where cameras are known, who asks whom: then re-identification's rules count (`reid_scores`).
+        unreadable: file -> why it could not be read, so far.
     """
 
     images: LabelledImages
@@ -61,6 +62,7 @@ class Validator:
     workers: int = 0
     max_unreadable: int = 0
     roles: Roles | None = None
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def recall(self, embedder: Embedder, check: Callable[[], None], backbone: bool = False) -> dict[str, float]:
         """{"recall@1": ...}, in [0, 1], by cosine; where cameras are known "map", too.
@@ -86,6 +88,7 @@ class Validator:
                 vectors.append(_pooled(embedder, emb.feature_map) if backbone else emb.vector)
             labels.append(batch.labels)
             indices.append(batch.indices)
+        self.unreadable.update(loader.unreadable)
         if self.roles is not None:
             return reid_scores(torch.cat(vectors), torch.cat(labels), torch.cat(indices), self.roles, self.ks)
         values = recall_at_k(torch.cat(vectors), torch.cat(labels), self.ks)

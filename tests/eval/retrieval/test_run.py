@@ -18,14 +18,16 @@ import torch
 from eval.commands.retrieval import retrieval
 from eval.retrieval import vectors as vectors_module
 from eval.retrieval.begin import scores_file
-from eval.retrieval.data import open_images
+from eval.retrieval.data import open_images, paired
 from eval.retrieval.run import RetrievalTask, default_ks, run_retrieval
-from eval.retrieval.scoring import load_scores
+from eval.retrieval.scoring import load_scores, nmi_of
 from eval.retrieval.tables import figures_table
 from eval.retrieval.vectors import embed_files
 from eval.tables.published import THE_PAPER, read_published
+from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.network.embedding import load_embedder
+from fewshot_seg.streams import untracked
 from tests.conftest import ROOT
 from tests.eval.retrieval.files import tiny_retrieval
 from tests.eval.tiny import contents, tiny_embedder
@@ -195,3 +197,11 @@ def test_real_groceries_are_found(shared_data: Path, tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["queries"], metrics["classes"]) == (40, 2)
     assert metrics["recall"]["1"] > 0.9
+
+
+def test_images_that_are_all_classes_of_their_own_have_no_nmi(tmp_path: Path) -> None:
+    images = LabelledImages(tuple(Path(f"{n}.png") for n in range(4)), (0, 1, 2, 3), tuple("abcd"), None, tuple("0123"))
+    vectors = torch.eye(4)
+    assert nmi_of(vectors, paired(images, images), torch.device("cpu"), untracked) is None
+    two = replace(images, labels=(0, 0, 1, 1))
+    assert nmi_of(vectors, paired(two, two), torch.device("cpu"), untracked) is not None

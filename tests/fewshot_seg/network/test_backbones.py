@@ -182,7 +182,7 @@ def test_paper_takes_the_file_that_lies_in_torchs_cache(torch_home: Path, caplog
 def test_paper_names_a_damaged_or_foreign_file(torch_home: Path) -> None:
     path = torch_home / "resnet50-0676ba61.pth"
     path.write_bytes(b"half a file")
-    with pytest.raises(CheckpointError, match=r"resnet50-0676ba61\.pth is damaged or holds more than tensors"):
+    with pytest.raises(CheckpointError, match=r"resnet50-0676ba61\.pth (is damaged or )?holds more than tensors"):
         build_backbone("paper", weights=True)
     torch.save(torchvision_models.resnet18().state_dict(), path)
     with pytest.raises(CheckpointError, match=r"resnet50-0676ba61\.pth does not fit the network: it lacks layer1"):

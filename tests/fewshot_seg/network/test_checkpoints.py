@@ -253,7 +253,7 @@ def test_code_in_a_pickle_never_runs(tmp_path: Path, suffix: str, writer: str) -
     else:
         path.write_bytes(pickle.dumps(Payload(target)))
     refused(path, r"is a PyTorch file, which may carry code, .* `train-embed import-weights`")
-    with pytest.raises(CheckpointError, match="is damaged or holds more than tensors; it was not loaded"):
+    with pytest.raises(CheckpointError, match=r"holds more than tensors.*; it was not loaded"):
         load_legacy_state_dict(path)
     assert not target.exists()
     pickle.loads(pickle.dumps(Payload(target)))  # noqa: S301 - the payload is a real one

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from torchvision import models
 from typer.testing import CliRunner
 
 import fewshot_seg as fs
+from fewshot_seg.errors import CheckpointError
 from train_embed.cli import app
 from train_embed.run.legacy import import_weights
 
@@ -101,6 +104,26 @@ def test_timm_names_and_a_gem_exponent(saved: Saver) -> None:
     assert embedder.preprocessing.size == 224
     ours = embedder.trunk.state_dict()
     assert all(torch.equal(ours[f"model.{name}"], tensor) for name, tensor in state.items())
+
+
+def test_names_of_torch_compile_are_taken_off(network: nn.Module, saved: Saver) -> None:
+    """Before all names, inside them, and beside DataParallel's."""
+    plain = {name: value for name, value in network.state_dict().items() if not name.startswith("fc.")}
+    ours = import_weights(saved(plain), "torchvision/resnet18").state_dict()
+    for old, new in (("", "_orig_mod."), ("", "module._orig_mod."), ("layer1.", "layer1._orig_mod.")):
+        compiled = {name.replace(old, new, 1): value for name, value in plain.items()}
+        found = import_weights(saved(compiled), "torchvision/resnet18").state_dict()
+        assert all(torch.equal(found[name], value) for name, value in ours.items())
+    with pytest.raises(CheckpointError, match="holds some tensors twice"):
+        import_weights(saved(plain | {f"_orig_mod.{name}": value for name, value in plain.items()}), "resnet18")
+
+
+@pytest.mark.parametrize("extra", [argparse.Namespace(lr=0.1), np.float64(0.5), Path("data")])
+def test_a_checkpoint_with_more_than_tensors_says_what_to_do(saved: Saver, extra: object) -> None:
+    path = saved({"state_dict": {"a": torch.zeros(1)}, "args": extra})
+    kind = rf"\({type(extra).__module__.split('.')[0]}[\w.]*\)"
+    with pytest.raises(CheckpointError, match=rf"more than tensors {kind}; it was not loaded: .* torch\.save\("):
+        import_weights(path, "resnet18")
 
 
 @pytest.mark.parametrize(

@@ -259,11 +259,22 @@ def test_early_stopping(images: Path, tmp_path: Path) -> None:
     assert records(run)[-1]["epoch"] == 3
 
 
-def test_an_unreadable_image_is_passed_over_up_to_the_limit(tmp_path: Path) -> None:
+def test_an_unreadable_image_is_named_once_and_passed_over_up_to_the_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = make_images(tmp_path / "images")
-    (root / "c0" / "1.png").write_bytes(b"no image")
-    (root / "c7" / "2.png").write_bytes(b"no image")
-    train(tiny(root, run={"epochs": 1}), tmp_path / "run")
+    broken = [root / "c0" / "1.png", root / "c7" / "2.png"]
+    for path in broken:
+        path.write_bytes(b"no image")
+    run = train(tiny(root, run={"epochs": 2}), tmp_path / "run")
+    kept = json.loads((run / "unreadable.json").read_text())
+    assert sorted(kept) == [str(path) for path in broken]
+    said = [line for line in capsys.readouterr().err.splitlines() if "left out: " in line]
+    assert sorted(line.split("left out: ")[1] for line in said) == sorted(kept.values())
+    for path in sorted((root / "c6").iterdir())[:3]:
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="4 images cannot be read, more than the 3 allowed"):  # of 12 that validate
+        train(tiny(root, run={"epochs": 1}), tmp_path / "quarter")
     with pytest.raises(DataError, match="cannot be read, more than the 0 allowed"):
         train(tiny(root, data={"max_unreadable": 0}), tmp_path / "strict")
 
