@@ -115,7 +115,7 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> Iterator[Non
     end = _whole(path)[1]
     with _as_output_error(path):
         stream = path.open("ab")
-    with stream:
+    try:
         with _as_output_error(path):
             stream.truncate(end)
         for line in lines:
@@ -123,6 +123,9 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> Iterator[Non
                 stream.write(json.dumps(line).encode() + b"\n")
                 stream.flush()
             yield
+    finally:
+        with _as_output_error(path):  # what could not be written is tried again
+            stream.close()
 
 
 def _whole(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import typer
@@ -17,7 +18,8 @@ PLAIN_WIDTH = 10_000  # a table that goes to a file or a pipe is not wrapped
 
 def complain(message: str, *, kind: str = "error", command: str = COMMAND) -> None:
     """One line on stderr: "fewshot-seg: error: message"."""
-    typer.echo(f"{command}: {kind}: {' '.join(message.split())}", err=True)
+    with suppress(OSError):  # standard error on a full device: nobody is left to tell
+        typer.echo(f"{command}: {kind}: {' '.join(message.split())}", err=True)
 
 
 def tracked(items: Iterable[Item], total: int, what: str, *, command: str = COMMAND) -> Iterator[Item]:

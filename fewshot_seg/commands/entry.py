@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import warnings
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from fewshot_seg.commands.console import complain
-from fewshot_seg.errors import FewShotError
+from fewshot_seg.errors import FewShotError, OutputError, describe
+
+_NO_MEMORY: Final = ("not enough memory", "can't allocate memory", "out of memory", "Insufficient memory", "bad_alloc")
+_LESS: Final = "give fewer or smaller images at a time (a smaller --size, fewer --workers), or another --device"
 
 
 class OneLineErrors(TyperGroup):
@@ -33,6 +38,7 @@ class OneLineErrors(TyperGroup):
                 if not sys.warnoptions:  # a library's remarks on a damaged file would drown our line about it
                     warnings.simplefilter("ignore")
                 status = super().main(*args, **{**options, "prog_name": name, "standalone_mode": False})
+            _flush_output()
         except FewShotError as error:
             complain(str(error), command=name)
             status = 1
@@ -40,11 +46,38 @@ class OneLineErrors(TyperGroup):
             status = 130
         except Exception as error:
             # Typer has moved click's exceptions about; this is what every version of them has in common.
-            if not hasattr(error, "format_message"):
+            if hasattr(error, "format_message"):
+                complain(f"{error.format_message()} (see {name} --help)", command=name)
+                status = 2
+            elif line := _of_the_machine(error):
+                complain(line, command=name)
+                status = 1
+            else:
                 raise
-            complain(f"{error.format_message()} (see {name} --help)", command=name)
-            status = 2
+        with suppress(OutputError):
+            _flush_output()
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What to say where the machine has no room: on a disk or device, or in memory; None for another error."""
+    if isinstance(error, OSError):
+        where = f"{describe(error.filename)}: " if error.filename else ""
+        return f"{where}{error.strerror or error}; check the space left and the rights"
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        return f"not enough memory ({str(error).strip().partition(chr(10))[0] or 'for Python'}); {_LESS}"
+    return None
+
+
+def _flush_output() -> None:
+    """Write out what waits for standard output now: at exit nobody could say that it fails."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # whatever is left goes nowhere, instead of failing again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"standard output: {error.strerror or error}; what was printed is not all there") from error
 
 
 def make_app(name: str, purpose: str) -> typer.Typer:
