@@ -15,10 +15,10 @@ PACKAGES := fewshot_seg train_embed eval
 INSTALL := PYTHON="$(PYTHON)" sh tools/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo eval-dev ablation test lint format clean
+.PHONY: help demo eval-dev ablation test page-test lint format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: ## install, then segment real photographs; the results are in demo-out/
 	@$(INSTALL)
@@ -36,6 +36,10 @@ test: ## install with the test tools, then run every test
 	@$(INSTALL) dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
+page-test: ## install, then drive the page in Debian's chromium (apt install chromium); screenshots in page-test-out/
+	@$(INSTALL) page-test
+	$(BIN)/python tests/browser/drive.py --out page-test-out $(ARGS)
+
 lint: ## style, types, and whether the installed packages agree
 	@$(INSTALL) dev
 	$(BIN)/ruff check .
@@ -49,5 +53,5 @@ format: ## lay out the code, and mend what can be mended by rule
 	$(BIN)/ruff format .
 
 clean: ## remove .venv, demo-out and every cache
-	rm -rf .venv demo-out eval-dev-out ablation-out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo-out eval-dev-out ablation-out page-test-out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(PACKAGES) tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fewshot_seg.commands.outputs import output_stems
 from fewshot_seg.cutting.instances import instances_of
 from fewshot_seg.errors import ConfigError
@@ -64,8 +67,18 @@ def _annotated(bench: Workbench, images: list[dict[str, Any]], pixels: bool) -> 
         things = tuple(
             Annotation(name, thing, scores.get(name))
             for label, name in enumerate(classes, start=1)
-            for thing in instances_of(labels == label)
+            for thing in _things(labels == label)
         )
         name = stem + (Path(image["name"]).suffix or ".jpg")
         source = bench.project.path(image) if pixels else None  # a path would mean nothing in a zip
         yield AnnotatedImage(name, (labels.shape[0], labels.shape[1]), things, source, stem)
+
+
+def _things(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """The things of a mask, its crumbs with the largest: what a person drew and accepted is exported to the pixel."""
+    if not mask.any():
+        return []
+    things, rest = instances_of(mask), mask.copy()
+    for thing in things:
+        rest &= ~thing
+    return [things[0] | rest, *things[1:]] if things else [mask]

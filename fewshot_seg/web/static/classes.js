@@ -56,6 +56,7 @@ async function removeExample(example) {
   await trying(async () => {
     await send("DELETE", `/api/project/examples/${encodeURIComponent(example.id)}`);
     await reload();
+    byId(`add-${state.project.classes.indexOf(example.class)}`)?.focus();
     announce("Example removed");
   });
 }

@@ -3,9 +3,10 @@
 import { byId, h } from "./dom.js";
 import { redo, undo, clearMarks } from "./edits.js";
 import { runAll } from "./run.js";
-import { choosePlace, chooseTool, judge, makeExample, step, toggle, TOOLS, view } from "./stage.js";
+import { choosePlace, chooseTool, toggle, TOOLS, view } from "./stage.js";
 import { shownExample, state, emit } from "./state.js";
 import { forget } from "./thumbs.js";
+import { judge, makeExample, step } from "./verdict.js";
 
 const grow = (factor) => {
   state.size = Math.min(160, Math.max(4, Math.round(state.size * factor)));

@@ -68,8 +68,8 @@ function drawWelcome() {
   byId("welcome").hidden = Boolean(shownImage());
   if (shownImage()) return;
   const steps = [
-    ["Show one example", "A photo of the thing, dropped on the left. Give it a name, and mark it if other things are in the photo.", state.project.examples.length],
-    ["Add the photos to label", "Drop them on the right, or open a folder.", queries().length],
+    ["Show one example", "Under Examples, drop a photo of the thing. Give it a name, and mark it if other things are in the photo.", state.project.examples.length],
+    ["Add the photos to label", "Under Photos, drop them or open a folder.", queries().length],
     ["Run", "Then go through the masks: accept, correct, and use a good one as a further example.", queries().some((image) => image.state === "done")],
   ];
   const next = steps.findIndex(([, , done]) => !done);

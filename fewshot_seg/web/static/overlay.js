@@ -28,12 +28,13 @@ export async function readLabels(url, size, side, signal) {
   const smaller = { resizeWidth: Math.max(1, Math.round(width * scale)), resizeHeight: Math.max(1, Math.round(height * scale)) };
   const bitmap = await createImageBitmap(file, scale < 1 ? { ...exact, ...smaller, resizeQuality: "pixelated" } : exact);
   const labels = blankLabels(bitmap.width, bitmap.height);
-  const rows = Math.min(bitmap.height, 512); // a stripe at a time: four bytes a pixel are never held for all
+  const rows = Math.min(bitmap.height, 256); // a stripe at a time: four bytes a pixel are never held for all
   const stripe = new OffscreenCanvas(bitmap.width, rows).getContext("2d", { willReadFrequently: true });
   for (let top = 0; top < bitmap.height; top += rows) {
-    stripe.clearRect(0, 0, bitmap.width, rows);
-    stripe.drawImage(bitmap, 0, -top);
-    const pixels = stripe.getImageData(0, 0, bitmap.width, Math.min(rows, bitmap.height - top)).data;
+    const high = Math.min(rows, bitmap.height - top);
+    if (top) await new Promise((done) => setTimeout(done)); // a large one does not hold the page up
+    stripe.drawImage(bitmap, 0, top, bitmap.width, high, 0, 0, bitmap.width, high);
+    const pixels = stripe.getImageData(0, 0, bitmap.width, high).data;
     for (let from = 0, to = top * bitmap.width; from < pixels.length; from += 4, to += 1) labels.data[to] = pixels[from];
   }
   bitmap.close();

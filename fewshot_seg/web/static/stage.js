@@ -1,21 +1,20 @@
 // The middle of the Label tab: the shown image with its mask, the tools, what was found, the verdict.
 
-import { blob, get, heatUrl, imagePath, labelsUrl, pictureUrl, resultUrl, send } from "./api.js";
+import { blob, get, heatUrl, labelsUrl, pictureUrl, resultUrl } from "./api.js";
 import { announce, byId, h, icon, refill, toast, trying } from "./dom.js";
 import * as edits from "./edits.js";
 import { drawBox, drawCursor, drawPoint, drawTag } from "./marks.js";
 import { blankLabels, paintStroke, readHeat, readLabels } from "./overlay.js";
-import { run } from "./run.js";
-import { className, colour, emit, filtered, imageOf, on, putImage, queries, reload, recount, show, shownExample, shownImage,
-  shownQuery, state, stateOf, WORDS } from "./state.js";
+import { className, colour, emit, filtered, imageOf, on, shownExample, shownImage, shownQuery, state, stateOf, WORDS } from "./state.js";
 import { Hand } from "./tools.js";
+import { judge, makeExample, step } from "./verdict.js";
 import { View } from "./view.js";
 
 export const TOOLS = [
   ["pan", "hand", "Move the image", "V", "Move"],
   ["box", "box", "Box around an example", "X", "Box"],
-  ["add", "add", "Click what belongs to it", "C", "Is it"],
-  ["sub", "sub", "Click what does not belong", "N", "Is not"],
+  ["add", "add", "Click what belongs to it", "C", "Include"],
+  ["sub", "sub", "Click what does not belong", "N", "Exclude"],
   ["brush", "brush", "Brush", "B", "Brush"],
   ["eraser", "eraser", "Eraser", "E", "Eraser"],
 ];
@@ -74,6 +73,16 @@ async function refresh() {
     if (!(await view.open((side) => pictureUrl(image.id, side), image.size))) return;
   } else if (!view.ready) return; // on its way: it comes here once it is there
   await Promise.all([refreshLabels(), refreshHeat()]);
+  if (shownQuery()) fetchNext();
+}
+
+/** Has the browser fetch the next photo and its labels ahead, so that going on takes no time. */
+function fetchNext() {
+  const list = filtered();
+  const next = list[list.findIndex((image) => image.id === state.shown?.id) + 1];
+  if (!next?.size || Math.max(...next.size) > 4000) return;
+  new Image().src = pictureUrl(next.id, Math.max(...next.size) > 2048 ? 2048 : 0);
+  if (next.state === "done") blob(labelsUrl(next)).catch(() => {});
 }
 
 async function refreshLabels() {
@@ -123,7 +132,7 @@ function drawObjects() {
   const image = shownQuery();
   const example = shownExample();
   const found = edits.results.get(image?.id)?.objects ?? image?.objects ?? [];
-  byId("verdict").hidden = !shownImage();
+  byId("verdict").hidden = byId("tools").hidden = !shownImage();
   const chips = state.project.classes.map((name, place) => {
     const one = found.find((object) => object.class === name);
     if (example ? example.class !== name : !one && image?.state !== "done") return null;
@@ -174,49 +183,6 @@ export function chooseTool(name) {
   state.tool = name;
   emit("tool");
   announce(TOOLS.find(([one]) => one === name)[2]);
-}
-
-/** The photo `by` places away among those shown in the list; `open`: the next that is not accepted. */
-export function step(by, open = false) {
-  const list = filtered().length ? filtered() : queries();
-  const at = list.findIndex((image) => image.id === state.shown?.id);
-  let next = at < 0 ? list[0] : list[at + by];
-  if (open && at >= 0) next = [...list.slice(at + 1), ...list.slice(0, at)].find((image) => !image.accepted && image.state !== "error");
-  if (next) show("query", next.id);
-  else announce(open ? "All are accepted" : "No further photo");
-}
-
-export async function judge(accepted) {
-  const image = shownQuery();
-  if (!image) return;
-  if (image.state !== "done") {
-    if (accepted) toast("Run first: there is no mask to accept yet");
-    else step(1);
-    return;
-  }
-  await trying(async () => {
-    if (image.accepted !== accepted) putImage(await send("POST", imagePath(image.id, "/accept"), { accepted }));
-    recount();
-    announce(`${image.name} ${accepted ? "accepted" : "not accepted"}`);
-    if (state.shown?.id === image.id) step(1, accepted);
-  });
-}
-
-/** The accepted mask becomes an example of its classes, and all that is not accepted is run again. */
-export async function makeExample() {
-  const image = shownQuery();
-  if (!image || state.running) return;
-  if (image.state !== "done") {
-    toast("Run first: there is no mask to make an example of");
-    return;
-  }
-  await trying(async () => {
-    if (!image.accepted) putImage(await send("POST", imagePath(image.id, "/accept"), { accepted: true }));
-    await send("POST", imagePath(image.id, "/example"));
-    await reload();
-    toast(`${image.name} is an example now: the rest is run again`);
-    if (queries().some((one) => !one.accepted)) await run(null);
-  });
 }
 
 export function toggle(what) {

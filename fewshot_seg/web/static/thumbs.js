@@ -135,14 +135,20 @@ function choose(name) {
 export async function addQueries(files) {
   if (!files.length) return;
   const many = files.length > 4;
+  const before = new Set(queries().map((image) => image.id));
+  let again = 0;
   for await (const { images, done } of uploads(files, true)) {
     for (const image of images) {
-      if (image.id) putImage(image);
-      else toast(image.error, "error");
+      if (!image.id) toast(image.error, "error");
+      else {
+        again += before.has(image.id);
+        putImage(image);
+      }
     }
     if (many) announce(`${done} of ${files.length} added`);
   }
-  announce(`${files.length} photos added`);
+  announce(`${files.length - again} photos added`);
+  if (again) toast(`${again} of ${files.length} ${again === 1 ? "was" : "were"} here already: a photo is kept once`);
   if (!state.shown && queries().length) show("query", queries()[0].id);
 }
 

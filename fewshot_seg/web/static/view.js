@@ -1,5 +1,6 @@
 // A canvas that shows an image: zoom, pan, overlay, heat map, marks. Image coordinates are native pixels.
 
+import { blob } from "./api.js";
 import { drawLabels } from "./overlay.js";
 
 const PREVIEW = 2048; // longer side of what is loaded first; the native image comes with the zoom
@@ -12,7 +13,8 @@ export class View {
     this.marks = marks;
     this.labels = null;
     this.heat = null;
-    this.bitmap = null;
+    this.bitmap = null; // the whole, or a smaller preview of it
+    this.full = null; // the whole, once the zoom asks for it
     this.ready = false; // whether what is asked for is what is shown
     this.width = this.height = 0;
     this.view = { x: 0, y: 0, scale: 1 };
@@ -34,7 +36,7 @@ export class View {
       throw error;
     });
     if (token !== this.token) return false;
-    this.labels = this.heat = null;
+    this.full = this.labels = this.heat = null;
     this.ready = true;
     this.native = !large;
     this.bitmap = bitmap;
@@ -46,18 +48,18 @@ export class View {
   close() {
     this.token = {};
     this.ready = false;
-    this.bitmap = this.labels = this.heat = null;
+    this.bitmap = this.full = this.labels = this.heat = null;
     this.draw(true);
   }
 
   async sharpen() {
     if (this.native || !this.bitmap) return;
-    if (this.view.scale * devicePixelRatio <= this.bitmap.naturalWidth / this.width) return;
+    if (this.view.scale * devicePixelRatio <= this.bitmap.width / this.width) return;
     this.native = true;
     const token = this.token;
-    const bitmap = await load(this.address(0)).catch(() => null);
-    if (bitmap && token === this.token) {
-      this.bitmap = bitmap;
+    const full = await blob(this.address(0)).then((file) => createImageBitmap(file)).catch(() => null); // decoded aside
+    if (full && token === this.token) {
+      this.full = full;
       this.draw();
     }
   }
@@ -141,7 +143,8 @@ export class View {
     const rectangle = [x, y, this.width * scale, this.height * scale];
     context.imageSmoothingEnabled = scale < 6;
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.bitmap, ...rectangle);
+    const sharp = this.full && scale * ratio > this.bitmap.width / this.width;
+    context.drawImage(sharp ? this.full : this.bitmap, ...rectangle);
     context.imageSmoothingEnabled = true;
     if (this.heat) context.drawImage(this.heat, ...rectangle);
     this.paintLabels(context, rectangle, wide, high, ratio);
