@@ -21,8 +21,9 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: ## install, then segment real photographs; the results are in demo-out/
-	@$(INSTALL)
+	@$(INSTALL) web
 	$(BIN)/fewshot-seg demo --out "$(OUT)"
+	@echo 'Correct, accept, export on a page: $(BIN)/fewshot-seg serve --folder "$(OUT)/images"'
 
 eval-dev: ## install, then measure on the development images: one table, in eval-dev-out/
 	@$(INSTALL)

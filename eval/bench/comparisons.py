@@ -35,6 +35,7 @@ COMPARISONS: Final[Mapping[str, Comparison]] = {
     "textbook": Comparison("one query, one support beside attention with GrabCut at full size", needs_root=True),
     "folder": Comparison("a folder of queries beside the same one by one; its memory"),
     "disk": Comparison("embedding images from disk beside the forward pass on tensors in memory"),
+    "serve": Comparison("requests to 'fewshot-seg serve' beside the segmenter alone; four clients; its memory"),
     "cache": Comparison("episodes with features kept beside features made anew", needs_root=True),
 }
 
