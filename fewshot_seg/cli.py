@@ -12,7 +12,7 @@ import typer
 
 from fewshot_seg.commands.console import complain, print_table
 from fewshot_seg.commands.engine import Device, Engine, Out, Precise, Threads, Weights
-from fewshot_seg.commands.entry import make_app
+from fewshot_seg.commands.entry import examples, make_app
 from fewshot_seg.commands.export import EPILOG as EXPORT_EPILOG
 from fewshot_seg.commands.export import HELP as EXPORT_HELP
 from fewshot_seg.commands.export import export
@@ -45,13 +45,7 @@ EXPLAIN_HELP = (
 )
 
 
-@app.command(
-    epilog="""
-[bold]Examples[/]
-
-fewshot-seg demo --out demo-out
-"""
-)
+@app.command(epilog=examples("fewshot-seg demo --out demo-out"))
 @grouped
 def demo(engine: Engine, out: Out = Path("demo-out")) -> None:
     """Segment real photographs that the installed packages ship. No download, under a minute."""
@@ -65,13 +59,10 @@ def demo(engine: Engine, out: Out = Path("demo-out")) -> None:
 
 @app.command(
     help=SEGMENT_HELP,
-    epilog="""
-[bold]Examples[/]
-
-fewshot-seg segment photos/ --support cat=my-cat.jpg --out results
-
-fewshot-seg segment "photos/*.jpg" -s cat=cat1.jpg -s cat=cat2.jpg -s dog=dog.jpg -o results
-"""
+    epilog=examples(
+        "fewshot-seg segment photos/ --support cat=my-cat.jpg --out results",
+        'fewshot-seg segment "photos/*.jpg" -s cat=cat1.jpg -s cat=cat2.jpg -s dog=dog.jpg -o results',
+    )
     + HINT_EXAMPLES
     + WAY_EXAMPLES,
 )
@@ -117,15 +108,11 @@ def segment(
 
 
 @app.command(
-    epilog="""
-[bold]Examples[/]
-
-fewshot-seg serve --folder photos/
-
-fewshot-seg serve --project cups --index shop=shop.index --port 8080 --no-browser
-
-fewshot-seg serve --host 0.0.0.0 --token 4f1c9a7be2d8
-"""
+    epilog=examples(
+        "fewshot-seg serve --folder photos/",
+        "fewshot-seg serve --project cups --index shop=shop.index --port 8080 --no-browser",
+        "fewshot-seg serve --host 0.0.0.0 --token 4f1c9a7be2d8",
+    )
 )
 @grouped
 def serve(
@@ -153,13 +140,11 @@ def serve(
 
 
 @app.command(
-    epilog="""
-[bold]Examples[/]
-
-fewshot-seg calibrate -s mug=mug.jpg --with mugs/ --without empty-desks/
-
-fewshot-seg calibrate -s mug=mug.jpg --support-mask mug=mug.png --with a.jpg --with b.jpg --without "desks/*.jpg"
-"""
+    epilog=examples(
+        "fewshot-seg calibrate -s mug=mug.jpg --with mugs/ --without empty-desks/",
+        "fewshot-seg calibrate -s mug=mug.jpg --support-mask mug=mug.png --with a.jpg --with b.jpg --without "
+        '"desks/*.jpg"',
+    )
 )
 @grouped
 def calibrate(
@@ -186,15 +171,11 @@ def calibrate(
 
 @app.command(
     help=EXPLAIN_HELP,
-    epilog="""
-[bold]Examples[/]
-
-fewshot-seg explain cat1.jpg cat2.jpg --out why
-
-fewshot-seg explain cat.jpg dog.jpg --different --out why
-
-fewshot-seg explain anchor.jpg positive.jpg negative.jpg --out why
-""",
+    epilog=examples(
+        "fewshot-seg explain cat1.jpg cat2.jpg --out why",
+        "fewshot-seg explain cat.jpg dog.jpg --different --out why",
+        "fewshot-seg explain anchor.jpg positive.jpg negative.jpg --out why",
+    ),
 )
 def explain(
     images: Annotated[
@@ -231,13 +212,10 @@ def explain(
 
 @app.command(
     "export-onnx",
-    epilog="""
-[bold]Examples[/]
-
-fewshot-seg export-onnx --weights default --out default.onnx
-
-fewshot-seg export-onnx -w birds.safetensors --int8 --images photos/ -o birds-int8.onnx
-""",
+    epilog=examples(
+        "fewshot-seg export-onnx --weights default --out default.onnx",
+        "fewshot-seg export-onnx -w birds.safetensors --int8 --images photos/ -o birds-int8.onnx",
+    ),
 )
 def export_onnx(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file, which ends in .onnx.")],

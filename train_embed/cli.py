@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fewshot_seg.commands.entry import make_app
+from fewshot_seg.commands.entry import examples, make_app
 from fewshot_seg.errors import ConfigError, FewShotError
 from train_embed.matcher.cli import EPILOG as MATCHER_EPILOG
 from train_embed.matcher.cli import Force, matcher, refuse_existing
@@ -40,19 +40,14 @@ def _config(text: str) -> typer.models.OptionInfo:
 
 
 @app.command(
-    epilog="""
-[bold]Examples[/]
-
-train-embed run --config folder-quick --set data.root=photos --out runs/first
-
-train-embed run --config paper-triplet --set data.root=CUB_200_2011 --set run.device=cuda --out runs/cub
-
-train-embed run --config my.yaml --set mining.gamma=0.5 --set optimizer.trunk_lr=1e-5 --out runs/second
-
-train-embed run --out runs/first --resume
-
-torchrun --nproc-per-node 2 -m train_embed run --config paper-reid --set data.root=Market-1501 --out runs/reid
-"""
+    epilog=examples(
+        "train-embed run --config folder-quick --set data.root=photos --out runs/first",
+        "train-embed run --config paper-triplet --set data.root=CUB_200_2011 --set run.device=cuda --out runs/cub",
+        "train-embed run --config my.yaml --set mining.gamma=0.5 --set optimizer.trunk_lr=1e-5 --out runs/second",
+        "train-embed run --out runs/first --resume",
+        "torchrun --nproc-per-node 2 -m train_embed run --config paper-reid --set data.root=Market-1501 --out "
+        "runs/reid",
+    )
 )
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run's folder.", show_default=False)],
@@ -85,15 +80,11 @@ def run(
 
 
 @app.command(
-    epilog="""
-[bold]Examples[/]
-
-train-embed presets
-
-train-embed presets folder-quick > my.yaml
-
-train-embed presets folder-quick --full
-"""
+    epilog=examples(
+        "train-embed presets",
+        "train-embed presets folder-quick > my.yaml",
+        "train-embed presets folder-quick --full",
+    )
 )
 def presets(
     name: Annotated[str | None, typer.Argument(help="Print this preset's YAML.", show_default=False)] = None,
@@ -112,13 +103,10 @@ def presets(
 
 
 @app.command(
-    epilog="""
-[bold]Example[/]
-
-train-embed export runs/first -o birds.safetensors
-
-fewshot-seg segment query.jpg --support bird=a.jpg --weights birds.safetensors --out result
-"""
+    epilog=examples(
+        "train-embed export runs/first -o birds.safetensors",
+        "fewshot-seg segment query.jpg --support bird=a.jpg --weights birds.safetensors --out result",
+    )
 )
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
@@ -135,15 +123,12 @@ def export(
 
 
 @app.command(
-    epilog="""
-[bold]Examples[/]
-
-train-embed ablation --root photos --out ablation
-
-train-embed ablation --root photos --out ablation --seeds 0,1,2,3,4 --set run.epochs=10 --set mining.gamma=0.5
-
-train-embed ablation --root people --out reid --config reid-quick --own-loss
-"""
+    epilog=examples(
+        "train-embed ablation --root photos --out ablation",
+        "train-embed ablation --root photos --out ablation --seeds 0,1,2,3,4 --set run.epochs=10 --set "
+        "mining.gamma=0.5",
+        "train-embed ablation --root people --out reid --config reid-quick --own-loss",
+    )
 )
 def ablation(
     root: Annotated[Path, typer.Option(metavar="DIR", help="The images: data.root.", show_default=False)],
@@ -173,13 +158,10 @@ def ablation(
 
 
 @app.command(
-    epilog="""
-[bold]Examples[/]
-
-train-embed bench
-
-train-embed bench --config paper-triplet --set model.weights=random --set run.device=cuda
-"""
+    epilog=examples(
+        "train-embed bench",
+        "train-embed bench --config paper-triplet --set model.weights=random --set run.device=cuda",
+    )
 )
 def bench(
     config: Annotated[str, _config("Its network, loss and batch.")] = "folder-quick",
@@ -197,15 +179,11 @@ def bench(
 
 @app.command(
     "import-weights",
-    epilog="""
-[bold]Examples[/]
-
-train-embed import-weights resnet50.pth --backbone resnet50 --map fc.=classifier. --out new.safetensors
-
-train-embed import-weights a.pth -b resnet50 --map fc.=head.linear. --neck linear -o b.safetensors
-
-train-embed import-weights a.pth -b timm/resnet18 --drop fc. --map pool.=head. --pooling gem -o b.safetensors
-""",
+    epilog=examples(
+        "train-embed import-weights resnet50.pth --backbone resnet50 --map fc.=classifier. --out new.safetensors",
+        "train-embed import-weights a.pth -b resnet50 --map fc.=head.linear. --neck linear -o b.safetensors",
+        "train-embed import-weights a.pth -b timm/resnet18 --drop fc. --map pool.=head. --pooling gem -o b.safetensors",
+    ),
 )
 def import_weights(
     state: Annotated[

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from eval.bench.crowd import Crowd
-from eval.bench.timing import Progress, Timing, side_by_side
+from eval.bench.timing import Measured, side_by_side
 from fewshot_seg.retrieval.backends import EXACT, Kind
+from fewshot_seg.streams import Track, untracked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,21 +22,6 @@ if TYPE_CHECKING:
 FAISS_KINDS: Final[tuple[Kind, ...]] = ("faiss-hnsw", "faiss-ivfpq")
 
 
-@dataclass(frozen=True)
-class AnnBench:
-    """What was found.
-
-    Attributes:
-        timings: exact search first; ratios are to it.
-        recalls: of each after it: the share of the k nearest that it finds.
-        seconds: that each took to make.
-    """
-
-    timings: list[Timing]
-    recalls: list[float]
-    seconds: list[float]
-
-
 def bench_ann(
     crowd: Crowd,
     kinds: Sequence[Kind] = FAISS_KINDS,
@@ -44,8 +29,8 @@ def bench_ann(
     k: int = 10,
     threads: int | None = None,
     rounds: int = 5,
-    progress: Progress | None = None,
-) -> AnnBench:
+    track: Track = untracked,
+) -> Measured:
     """Make each backend once, then search for the same queries by each in turns, scores summed exactly as in an index.
 
     Args:
@@ -54,7 +39,11 @@ def bench_ann(
         k: how many nearest.
         threads: of torch and FAISS; None leaves their own numbers.
         rounds: how often each is timed.
-        progress: shows it.
+        track: shows progress.
+
+    Returns:
+        Timings, exact search first; and of each backend "recall", the share of the k nearest that it finds, and
+        "seconds_to_make".
 
     Raises:
         ConfigError: FAISS isn't installed, or there are too few vectors.
@@ -63,22 +52,23 @@ def bench_ann(
 
     from fewshot_seg.retrieval.backends.faiss_files import FaissBackend, build_faiss
     from fewshot_seg.retrieval.exact import top_k
+    from fewshot_seg.retrieval.vectors import Vectors
 
     if threads is not None:
         torch.set_num_threads(threads)
     queries, gallery = crowd.vectors()
-    vectors = _as_vectors(gallery)
-    show = progress or (lambda items, total, what: iter(items))
+    vectors = Vectors(gallery.numpy())
     variants: dict[str, Callable[[], TopK]] = {EXACT: partial(top_k, queries, gallery, k)}
     seconds = []
     for kind in kinds:
         start = time.perf_counter()
-        backend = FaissBackend(build_faiss(kind, vectors, show, threads))
+        backend = FaissBackend(build_faiss(kind, vectors, track, threads))
         seconds.append(time.perf_counter() - start)
         variants[kind] = partial(_search, backend, queries, vectors, k)
     truth = variants[EXACT]().rows
     recalls = [_recall(variants[kind]().rows, truth) for kind in kinds]
-    return AnnBench(side_by_side(variants, crowd.queries, rounds, progress), recalls, seconds)
+    timings = side_by_side(variants, crowd.queries, rounds, track)
+    return Measured(timings, {"recall": recalls, "seconds_to_make": seconds})
 
 
 def _search(backend: Backend, queries: Tensor, vectors: Vectors, k: int) -> TopK:
@@ -91,9 +81,3 @@ def _search(backend: Backend, queries: Tensor, vectors: Vectors, k: int) -> TopK
 def _recall(found: Tensor, truth: Tensor) -> float:
     """The share of (Q,k) rows that are among (Q,k) others."""
     return float((found[:, :, None] == truth[:, None, :]).any(1).float().mean())
-
-
-def _as_vectors(gallery: Tensor) -> Vectors:
-    from fewshot_seg.retrieval.vectors import Vectors
-
-    return Vectors(gallery.numpy())

@@ -110,7 +110,7 @@ def _of_model(model: _Model, setting: Setting) -> list[Finding]:
         GRAD_CAM: on_device(lambda: baseline(batch), device),
     }
     differs = _difference(pairs_attention(embedder, batch), baseline(batch))
-    timed = {one.variant: one for one in side_by_side(variants, setting.batch, setting.rounds, setting.progress)}
+    timed = {one.variant: one for one in side_by_side(variants, setting.batch, setting.rounds, setting.track)}
     baseline.close()
     path, items = f"{ATTENTION}, {model.title}", f"{setting.batch} images"
     own = timed[ATTENTION]

@@ -47,20 +47,12 @@ def compare_cache(
             plan.episodes,
             limit_bytes=setting.limit_mib * 2**20,
             rounds=setting.few_rounds,
-            progress=setting.progress,
+            track=setting.track,
         )
         without, kept = result.timings
-        note = f"{result.images} images in {len(plan.episodes)} episodes; predictions that differ: {result.differing}"
-        facts = {"images": result.images, "differing": result.differing, "note": note}
-        items = f"{len(plan.episodes)} episodes, {shots}-shot"
-        findings.append(
-            find(
-                f"episodes of a fold by {name!r}, features kept",
-                "features made anew",
-                items,
-                (without, kept),
-                TARGET,
-                **facts,
-            )
-        )
+        images, differing = (result.facts[key] for key in ("images", "differing_predictions"))
+        note = f"{images} images in {len(plan.episodes)} episodes; predictions that differ: {differing}"
+        path, items = f"episodes of a fold by {name!r}, features kept", f"{len(plan.episodes)} episodes, {shots}-shot"
+        facts = {"images": images, "differing": differing, "note": note}
+        findings.append(find(path, "features made anew", items, (without, kept), TARGET, **facts))
     return findings

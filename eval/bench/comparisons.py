@@ -60,10 +60,7 @@ def chosen(names: Iterable[str], root: Path | None) -> tuple[list[str], list[str
 def run_comparisons(names: Sequence[str], setting: Setting, tell: Callable[[str], None] | None = None) -> list[Finding]:
     """What comparisons find, in their order.
 
-    Args:
-        names: keys of `COMPARISONS`.
-        setting: for all of them.
-        tell: is told each one's name before it starts.
+    `names` are keys of `COMPARISONS`; `tell` is told each before it starts.
 
     Raises:
         FewShotError: from a comparison.

@@ -32,7 +32,7 @@ def compare_disk(setting: Setting, folder: Path) -> list[Finding]:
         IN_MEMORY: on_device(lambda: _forward(embedder, kept, len(files), setting.batch), str(embedder.device)),
         FROM_DISK: lambda: _read(embedder, files, setting.batch),
     }
-    memory, disk = side_by_side(variants, len(files), setting.few_rounds, setting.progress)
+    memory, disk = side_by_side(variants, len(files), setting.few_rounds, setting.track)
     return [find(FROM_DISK, IN_MEMORY, f"{len(files)} images", (memory, disk), TARGET)]
 
 

@@ -5,38 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from eval.bench.timing import Progress, Timing, side_by_side
+from eval.bench.timing import Measured, Timing, side_by_side
 from eval.episodes.methods import Engine, build_method
 from eval.episodes.predictions import predict_run, predictions_file
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.matching.features import FeatureCache
 from fewshot_seg.network.embedding import Embedder, Embedding
+from fewshot_seg.streams import Track, untracked
 
 WITHOUT, WITH = "without the cache", "with the cache"
-
-
-@dataclass(frozen=True)
-class EpisodeBench:
-    """What was found.
-
-    Attributes:
-        timings: two of each method, without and with the cache; ratios are to the same method without.
-        passes: in their order, how many images went through the network in a round.
-        images: distinct images in the episodes.
-        differing: predictions, of all methods, that weren't the same bytes in every round. None on a CPU; on a
-            GPU the last bits depend on the batch, which without the cache is all shots of an episode.
-    """
-
-    timings: list[Timing]
-    passes: list[int]
-    images: int
-    differing: int
 
 
 def bench_episodes(
@@ -48,8 +31,8 @@ def bench_episodes(
     limit_bytes: int,
     workers: int | None = None,
     rounds: int = 5,
-    progress: Progress | None = None,
-) -> EpisodeBench:
+    track: Track = untracked,
+) -> Measured:
     """Predicts the same episodes without a cache, and with one that starts empty each time.
 
     Args:
@@ -60,7 +43,14 @@ def bench_episodes(
         limit_bytes: of the cache.
         workers: episodes at a time, as `predictions.predict_run` takes it.
         rounds: how often each is timed.
-        progress: shows it.
+        track: shows progress.
+
+    Returns:
+        Two timings of each method, without and with the cache; ratios are to the same method without. And
+        "images": distinct images in the episodes;
+        "differing_predictions": of all methods, those that weren't the same bytes in every round. None on a CPU; on a
+        GPU the last bits depend on the batch, which without the cache is all shots of an episode;
+        "passes": in the timings' order, how many images went through the network in a round.
 
     Raises:
         ConfigError: nothing to time. FewShotError: from the methods.
@@ -73,7 +63,7 @@ def bench_episodes(
             fresh = replace(engine, cache=None if limit is None else FeatureCache(limit))
             with tempfile.TemporaryDirectory() as folder, _counted(engine.embedder) as counts:
                 method = {name: build_method(name, fresh)}
-                predict_run(Path(folder), method, dataset, episodes, workers, lambda items, total, what: iter(items))
+                predict_run(Path(folder), method, dataset, episodes, workers, untracked)
                 written[name].append(predictions_file(Path(folder), name).read_bytes().splitlines())
             passes[_title(name, kind)] = sum(counts)
 
@@ -83,10 +73,11 @@ def bench_episodes(
     for name in methods:
         kinds: dict[str, int | None] = {WITHOUT: None, WITH: limit_bytes}
         variants = {_title(name, kind): variant(name, kind, limit) for kind, limit in kinds.items()}
-        timings += side_by_side(variants, len(episodes), rounds, progress)
+        timings += side_by_side(variants, len(episodes), rounds, track)
     images = {image for one in episodes for group in ((one.query,), *one.supports.values()) for image in group}
     differing = sum(len(set(lines)) > 1 for rounds_of in written.values() for lines in zip(*rounds_of, strict=True))
-    return EpisodeBench(timings, [passes[one.variant] for one in timings], len(images), differing)
+    facts = {"images": len(images), "differing_predictions": differing}
+    return Measured(timings, facts | {"passes": [passes[one.variant] for one in timings]})
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from eval.bench.findings import FASTER, Finding, Target, find
-from eval.bench.memory import in_child, peak_mib
+from eval.bench.machine import in_child, peak_mib
 from eval.bench.setting import Setting, image_files
 from eval.bench.timing import side_by_side
 from fewshot_seg.network.embedding import load_embedder
@@ -20,11 +20,7 @@ _LONGER = 10
 
 
 def compare_folder(setting: Setting, folder: Path) -> list[Finding]:
-    """The first image is the support, the others are the queries.
-
-    Raises:
-        DataError: no images.
-    """
+    """The first image is the support, the others are the queries. DataError: no images."""
     support, *queries = image_files(setting, setting.queries + 1, folder)
     segmenter = Segmenter(load_embedder(setting.weights, setting.device))
     prepared = segmenter.prepare(support)
@@ -42,7 +38,7 @@ def compare_folder(setting: Setting, folder: Path) -> list[Finding]:
             pass
 
     variants = {ONE_BY_ONE: one_by_one, ANEW: anew, TOGETHER: together}
-    single, again, many = side_by_side(variants, len(queries), setting.few_rounds, setting.progress)
+    single, again, many = side_by_side(variants, len(queries), setting.few_rounds, setting.track)
     few, all_ = in_child(folder_memory, setting.weights, setting.device, [support, *queries], _LONGER * len(queries))
     note = f"peak memory {few:.0f} MiB after {len(queries)} queries, {all_:.0f} MiB after {_LONGER * len(queries)}"
     items = f"{len(queries)} queries"
@@ -56,11 +52,7 @@ def compare_folder(setting: Setting, folder: Path) -> list[Finding]:
 def folder_memory(weights: str, device: str, files: list[Path], most: int) -> tuple[float, float]:
     """The process's peak in MiB after each file was a query once, and after `most` queries, all one stream.
 
-    Args:
-        weights: as `load_embedder` takes them.
-        device: likewise.
-        files: the first is the support, the others are the queries, in turn.
-        most: queries in all.
+    The first of the files is the support, the others are the queries, in turn.
     """
     support, *queries = files
     segmenter = Segmenter(load_embedder(weights, device))

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.bench.growth_work import WORKS, Work
-from eval.bench.memory import in_child, peak_mib
+from eval.bench.machine import in_child, peak_mib
 from eval.bench.setting import Setting
-from eval.bench.timing import Progress
 from eval.tables.table import Table
+from fewshot_seg.imaging.export import atomic_file
 
 _ENOUGH: Final = 0.5
 """Seconds after which an amount of work isn't measured again; before that, up to `_MOST` times."""
@@ -86,10 +86,9 @@ def measure_growth(
     Raises:
         FewShotError: from the work itself.
     """
-    progress: Progress = setting.progress or (lambda items, total, what: iter(items))
     given = (setting.root, setting.weights, setting.device)
     found = {}
-    for name in progress(list(names), len(names), "curves"):
+    for name in setting.track(list(names), len(names), "curves"):
         first, *others = CURVES[name].amounts
         amounts = [first, *(one for one in others if most is None or one <= most)]
         found[name] = in_child(points_of, name, amounts, *given)
@@ -99,12 +98,7 @@ def measure_growth(
 def points_of(name: str, amounts: Sequence[int], root: Path | None, weights: str, device: str) -> list[Point]:
     """One curve, in this process.
 
-    Args:
-        name: a key of `CURVES`.
-        amounts: rising.
-        root: as in `Setting`.
-        weights: likewise.
-        device: likewise.
+    `name` is a key of `CURVES`, the amounts rise; the rest as in `Setting`.
     """
     with tempfile.TemporaryDirectory() as folder:
         setting = Setting(root, weights, device)
@@ -152,3 +146,31 @@ def _median_seconds(work: Work, amount: int) -> float:
         work.run(amount)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
+
+
+def draw_growth(path: Path, curve: Curve, points: Sequence[Point]) -> None:
+    """A PNG of some 20 KB: the time with the work's own order beside it, and the peak of memory.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((8, 3), dpi=90, layout="constrained")
+    FigureCanvasAgg(figure)
+    amounts = [one.amount for one in points]
+    time, memory = figure.subplots(1, 2)
+    time.loglog(amounts, [one.seconds for one in points], "o-", label="measured")
+    last = points[-1]
+    own = [last.seconds * (amount / last.amount) ** curve.order for amount in amounts]
+    time.loglog(amounts, own, ":", color="grey", label=f"order {curve.order:g}, through the last")
+    time.set(xlabel=curve.what, ylabel="seconds", title=curve.title)
+    time.legend(fontsize=8)
+    memory.semilogx(amounts, [one.peak_mib for one in points], "o-")
+    memory.set(xlabel=curve.what, ylabel="peak MiB", ylim=(0, 1.15 * max(one.peak_mib for one in points)))
+    for axes in (time, memory):
+        axes.title.set_fontsize(10)
+        axes.grid(visible=True, alpha=0.3)
+    with atomic_file(path) as stream:
+        figure.savefig(stream, format="png")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from eval.bench.crowd import Crowd
 from eval.bench.dense_rerank import dense_rerank
-from eval.bench.memory import in_child, peak_mib
-from eval.bench.timing import Progress, Timing, side_by_side
+from eval.bench.machine import in_child, peak_mib
+from eval.bench.timing import Measured, keeping, side_by_side
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.streams import Track, untracked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,24 +43,6 @@ class Alone:
     before_mib: float
 
 
-@dataclass(frozen=True)
-class RerankBench:
-    """What was found.
-
-    Attributes:
-        alone: each in a process of its own: the sparse form on the whole crowd, both forms on the shrunk one.
-        timings: both forms on the shrunk one, in turns in one process; ratios are to the dense form.
-        furthest: the largest difference of a distance between the two forms, both in float32, where rounding decides
-            which of two nearly equal neighbours is the k-th.
-        differing: the share of distances that differ by more than 1e-5.
-    """
-
-    alone: list[Alone]
-    timings: list[Timing]
-    furthest: float
-    differing: float
-
-
 def bench_rerank(
     crowd: Crowd,
     dense_images: int,
@@ -66,8 +50,8 @@ def bench_rerank(
     alone: bool = True,
     threads: int | None = None,
     rounds: int = 3,
-    progress: Progress | None = None,
-) -> RerankBench:
+    track: Track = untracked,
+) -> Measured:
     """Times both forms.
 
     Args:
@@ -76,7 +60,14 @@ def bench_rerank(
         alone: whether each is run in a process of its own, too, for its memory.
         threads: of torch and numpy's libraries in the child processes; None is their own choice.
         rounds: how often both are timed in turns.
-        progress: shows it.
+        track: shows progress.
+
+    Returns:
+        Timings of both forms on the shrunk crowd, in turns in one process, the dense form first; and
+        "alone": an `Alone` each, the sparse form on the whole crowd, both forms on the shrunk one;
+        "furthest": the largest difference of a distance between the two forms, both in float32, where rounding decides
+        which of two nearly equal neighbours is the k-th;
+        "differing": the share of distances that differ by more than 1e-5.
 
     Raises:
         ConfigError: fewer than 2 images for the dense form.
@@ -85,18 +76,13 @@ def bench_rerank(
         raise ConfigError(f"{dense_images} images for the dense form: at least 2 are needed")
     small = crowd.shrunk(dense_images)
     steps = [(SPARSE, crowd), (SPARSE, small), (DENSE, small)] if alone else []
-    shown = progress(steps, len(steps), "measuring alone") if progress else steps
-    measured = [in_child(_alone, variant, who, threads) for variant, who in shown]
+    measured = [in_child(_alone, name, who, threads) for name, who in track(steps, len(steps), "measuring alone")]
     queries, gallery = small.vectors()
-    found: dict[str, Tensor] = {}
-
-    def run(variant: str) -> None:
-        found[variant] = _run(variant, queries, gallery)
-
-    variants = {name: lambda name=name: run(name) for name in (DENSE, SPARSE)}
-    timings = side_by_side(variants, len(queries), rounds, progress)
+    variants, found = keeping({name: partial(_run, name, queries, gallery) for name in (DENSE, SPARSE)})
+    timings = side_by_side(variants, len(queries), rounds, track)
     apart = (found[DENSE] - found[SPARSE]).abs()
-    return RerankBench(measured, timings, float(apart.max()), float((apart > APART).double().mean()))
+    facts = {"furthest": float(apart.max()), "differing": float((apart > APART).double().mean())}
+    return Measured(timings, {"alone": [asdict(one) for one in measured], **facts})
 
 
 def _alone(variant: str, crowd: Crowd, threads: int | None) -> Alone:

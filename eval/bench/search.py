@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eval.bench.crowd import Crowd
-from eval.bench.memory import in_child, peak_mib
-from eval.bench.timing import Progress, Timing, side_by_side
+from eval.bench.machine import in_child, peak_mib
+from eval.bench.timing import Measured, keeping, side_by_side
 from fewshot_seg.errors import ConfigError
+from fewshot_seg.streams import Track, untracked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FAISS, OURS = "faiss IndexFlatIP", "fewshot_seg.retrieval"
-
-Search = Callable[["Tensor", int], tuple["Tensor", "Tensor"]]
-"""Queries (Q,D) and k to scores and rows (Q,k)."""
-
-
-@dataclass(frozen=True)
-class SearchBench:
-    """What was found.
-
-    Attributes:
-        timings: both in turns in one process; ratios are to faiss.
-        over_mib: variant -> the most memory that it took beyond what was there with the vectors made, in a process of
-            its own. That of faiss holds its own copy of the vectors.
-        same: share of places with the same neighbour.
-        furthest: the largest difference between two scores at a place.
-        threads: of both.
-    """
-
-    timings: list[Timing]
-    over_mib: dict[str, float]
-    same: float
-    furthest: float
-    threads: int
 
 
 def bench_search(
@@ -48,8 +26,8 @@ def bench_search(
     memory: bool = True,
     threads: int | None = None,
     rounds: int = 5,
-    progress: Progress | None = None,
-) -> SearchBench:
+    track: Track = untracked,
+) -> Measured:
     """Times both searches, of which faiss's doesn't count the making of its index.
 
     Args:
@@ -58,7 +36,15 @@ def bench_search(
         memory: whether each runs in a process of its own, too, for its memory.
         threads: of torch and faiss; None is torch's own choice.
         rounds: how often both are timed in turns.
-        progress: shows it.
+        track: shows progress.
+
+    Returns:
+        Timings, both in turns in one process, faiss first; and
+        "over_mib": variant -> the most memory that it took beyond what was there with the vectors made, in a process of
+        its own (that of faiss holds its own copy of the vectors);
+        "same": share of places with the same neighbour;
+        "furthest": the largest difference between two scores at a place;
+        "vectors_mib"; and "threads", of both.
 
     Raises:
         ConfigError: faiss isn't installed.
@@ -69,51 +55,54 @@ def bench_search(
 
     threads = threads or torch.get_num_threads()
     names = (FAISS, OURS) if memory else ()
-    shown = progress(names, len(names), "measuring memory") if progress else names
-    over = {name: in_child(_over_mib, name, crowd, k, threads) for name in shown}
+    over = {name: in_child(_over_mib, name, crowd, k, threads) for name in track(names, len(names), "measuring memory")}
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         queries, gallery = crowd.vectors()
-        searches: dict[str, Search] = {FAISS: _Faiss(gallery, threads), OURS: _Ours(gallery)}
-        found: dict[str, tuple[Tensor, Tensor]] = {}
-
-        def run(name: str) -> None:
-            found[name] = searches[name](queries, k)
-
-        variants = {name: lambda name=name: run(name) for name in searches}
-        timings = side_by_side(variants, crowd.queries, rounds, progress)
+        searches = {FAISS: _faiss(gallery, threads), OURS: _ours(gallery)}
+        variants, found = keeping({name: partial(search, queries, k) for name, search in searches.items()})
+        timings = side_by_side(variants, crowd.queries, rounds, track)
     finally:
         torch.set_num_threads(before)
     (scores, rows), (our_scores, our_rows) = found[FAISS], found[OURS]
-    same = float((rows == our_rows).double().mean())
-    return SearchBench(timings, over, same, float((scores - our_scores).abs().max()), threads)
+    facts = {
+        "over_mib": over,
+        "same": float((rows == our_rows).double().mean()),
+        "furthest": float((scores - our_scores).abs().max()),
+        "vectors_mib": crowd.mib,
+        "threads": threads,
+    }
+    return Measured(timings, facts)
 
 
-class _Ours:
-    def __init__(self, gallery: Tensor) -> None:
-        self._gallery = gallery
+Search = Callable[["Tensor", int], tuple["Tensor", "Tensor"]]
+"""Queries (Q,D) and k to scores and rows (Q,k)."""
 
-    def __call__(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        from fewshot_seg.retrieval.exact import top_k
 
-        found = top_k(queries, self._gallery, k)
+def _ours(gallery: Tensor) -> Search:
+    from fewshot_seg.retrieval.exact import top_k
+
+    def search(queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        found = top_k(queries, gallery, k)
         return found.scores, found.rows
 
+    return search
 
-class _Faiss:
-    def __init__(self, gallery: Tensor, threads: int) -> None:
-        import faiss
 
-        faiss.omp_set_num_threads(threads)
-        self._index: Any = faiss.IndexFlatIP(gallery.shape[1])
-        self._index.add(gallery.numpy())
+def _faiss(gallery: Tensor, threads: int) -> Search:
+    import faiss
+    import torch
 
-    def __call__(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        import torch
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexFlatIP(gallery.shape[1])
+    index.add(gallery.numpy())
 
-        scores, rows = self._index.search(queries.numpy(), k)
+    def search(queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        scores, rows = index.search(queries.numpy(), k)
         return torch.from_numpy(scores), torch.from_numpy(rows)
+
+    return search
 
 
 def _over_mib(name: str, crowd: Crowd, k: int, threads: int) -> float:
@@ -126,6 +115,6 @@ def _over_mib(name: str, crowd: Crowd, k: int, threads: int) -> float:
     queries, gallery = crowd.vectors()
     top_k(queries[:8], gallery[:64], 2)  # what torch loads on first use is no part of a search
     before = peak_mib()
-    search: Search = _Faiss(gallery, threads) if name == FAISS else _Ours(gallery)
+    search = _faiss(gallery, threads) if name == FAISS else _ours(gallery)
     search(queries, k)
     return peak_mib() - before

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from eval.bench.timing import Progress
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import write_image
+from fewshot_seg.streams import Track, untracked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ class Setting:
         images: to be embedded.
         cached: episodes of a round, for the cache of features.
         limit_mib: of the cache of features.
-        progress: shows it.
+        track: shows progress.
     """
 
     root: Path | None = None
@@ -47,7 +47,7 @@ class Setting:
     images: int = 1000
     cached: int = 200
     limit_mib: int = 1024
-    progress: Progress | None = None
+    track: Track = untracked
 
     @property
     def few_rounds(self) -> int:

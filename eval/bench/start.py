@@ -20,7 +20,7 @@ def compare_start(setting: Setting, folder: Path) -> list[Finding]:
     """A new process of each."""
     commands = {NOTHING: ["-c", "pass"], HELP: ["-m", "fewshot_seg", "--help"]}
     variants = {name: _starting(arguments) for name, arguments in commands.items()}
-    nothing, help_ = side_by_side(variants, 1, max(setting.rounds, 5), setting.progress)
+    nothing, help_ = side_by_side(variants, 1, max(setting.rounds, 5), setting.track)
     return [find(HELP, NOTHING, "1 start", (nothing, help_), TARGET)]
 
 

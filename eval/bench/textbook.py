@@ -64,7 +64,7 @@ def compare_textbook(setting: Setting, folder: Path) -> list[Finding]:
         return run
 
     variants = {name: variant(name) for name in methods}
-    other, own = side_by_side(variants, len(rounds[0]), setting.rounds, setting.progress)
+    other, own = side_by_side(variants, len(rounds[0]), setting.rounds, setting.track)
     done = [one.episode for part in rounds for one in part]
     scores = {name: _miou(dataset, done, found[name]) for name in methods}
     note = f"class mean IoU of {len(done)} pairs {100 * scores[OURS]:.1f}, the textbook's {100 * scores[OTHER]:.1f}"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eval.bench.machine import describe_machine
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import write_json
+from fewshot_seg.streams import Track, untracked
 
-Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Spread:
     median: float
     low: float
     high: float
+
+    def __str__(self) -> str:
+        """For tables."""
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,16 @@ class Timing:
     ratio: Spread
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a comparison found: times, and JSON values besides, as bench.json has them."""
+
+    timings: list[Timing]
+    facts: dict[str, Any]
+
+
 def side_by_side(
-    variants: Mapping[str, Callable[[], object]], items: int, rounds: int = 5, progress: Progress | None = None
+    variants: Mapping[str, Callable[[], object]], items: int, rounds: int = 5, track: Track = untracked
 ) -> list[Timing]:
     """Times every variant once a round. The order turns round with each, so that a drift favours nobody.
 
@@ -54,7 +68,7 @@ def side_by_side(
             before, untimed. One that computes on a GPU waits for its results itself.
         items: how many things each does.
         rounds: how often, >= 1.
-        progress: shows it: (items, total, what they are).
+        track: shows progress.
 
     Raises:
         ConfigError: nothing to time.
@@ -65,13 +79,19 @@ def side_by_side(
     turns = [name for number in range(rounds) for name in (names if number % 2 == 0 else names[::-1])]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     steps = [*((name, True) for name in names), *((name, False) for name in turns)]
-    for name, warm_up in progress(steps, len(steps), "timing") if progress else steps:
+    for name, warm_up in track(steps, len(steps), "timing"):
         start = time.perf_counter()
         variants[name]()
         if not warm_up:
             seconds[name].append(time.perf_counter() - start)
     first = seconds[names[0]]
     return [_timing(name, items, seconds[name], first) for name in names]
+
+
+def keeping(variants: Mapping[str, Callable[[], R]]) -> tuple[dict[str, Callable[[], None]], dict[str, R]]:
+    """The variants, and a place for what each gives: the last result by name, once they have run."""
+    found: dict[str, R] = {}
+    return {name: partial(_keep, found, name, run) for name, run in variants.items()}, found
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -82,14 +102,9 @@ def spread(values: Sequence[float]) -> Spread:
 def write_bench(
     path: Path, name: str, settings: Mapping[str, Any], results: Mapping[str, Any], timings: Sequence[Timing]
 ) -> None:
-    """Write bench.json: what was compared, on which machine, and the figures.
+    """Write bench.json: what was compared, on which machine, what it was told, what was found, and the times.
 
-    Args:
-        path: the file.
-        name: of the comparison.
-        settings: what it was told, JSON values.
-        results: what it found besides times, JSON values.
-        timings: the times.
+    Settings and results are JSON values.
 
     Raises:
         OutputError: it can't be written.
@@ -98,6 +113,10 @@ def write_bench(
     write_json(
         path, {"bench": name, "machine": describe_machine(), "settings": {**settings}, **results, "timings": rows}
     )
+
+
+def _keep(found: dict[str, R], name: str, run: Callable[[], R]) -> None:
+    found[name] = run()
 
 
 def _timing(name: str, items: int, seconds: Sequence[float], first: Sequence[float]) -> Timing:

@@ -5,32 +5,27 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eval.commands.common import COMMAND, goes_on
+from eval.commands.common import goes_on, track
 from eval.commands.compare import print_tables
 from eval.commands.options import Data, Hints, Network, methods_option
 from eval.commands.table_files import refuse_file, write_tables
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.errors import ConfigError
 
 if TYPE_CHECKING:
     from eval.episodes.plan import SegmentationTask
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval ablation --root voc --split-list voc/dev.txt --out runs/ablation --table docs/ablation.md
-
-fewshot-eval ablation --root voc --method ours --method no-grabcut --setting 1x1 --seeds 5 --out runs/grabcut
-
-`make ablation` does this on the development images.
-"""
+EPILOG = examples(
+    "fewshot-eval ablation --root voc --split-list voc/dev.txt --out runs/ablation --table docs/ablation.md",
+    "fewshot-eval ablation --root voc --method ours --method no-grabcut --setting 1x1 --seeds 5 --out runs/grabcut",
+    "`make ablation` does this on the development images.",
+)
 
 
 @grouped
@@ -75,7 +70,7 @@ def ablation(
         refuse_foreign_table(out / "ablation.md")
     refuse_file(table, data.inputs())
     with goes_on():
-        found = run_ablation(plan, partial(tracked, command=COMMAND))
+        found = run_ablation(plan, track)
     found = replace(found, notes=(*found.notes, f"Made by: {_command(task, seeds, plan.settings)}"))
     print_tables([found])
     path = table or out / "ablation.md"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -17,7 +16,7 @@ from eval.commands.bench_compare import compare
 from eval.commands.bench_growth import EPILOG as GROWTH_EPILOG
 from eval.commands.bench_growth import growth
 from eval.commands.bench_vectors import ANN_EPILOG, RERANK_EPILOG, RETRIEVAL_EPILOG, ann, rerank, retrieval
-from eval.commands.common import COMMAND
+from eval.commands.common import track
 from eval.commands.options import (
     BenchFile,
     Data,
@@ -31,20 +30,14 @@ from eval.commands.options import (
     methods_option,
 )
 from eval.commands.table_files import refuse_file
-from fewshot_seg.commands.console import print_table, tracked
+from fewshot_seg.commands.console import print_table
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
-if TYPE_CHECKING:
-    from eval.bench.episodes import EpisodeBench
-    from eval.bench.timing import Spread
-
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval bench episodes --root VOC2012 --split-list fold0.txt --fold 0 --out bench.json
-
-fewshot-eval bench episodes --root voc --fold all --skip-small-classes --episodes 50 --method attention --shot 5
-"""
+EPILOG = examples(
+    "fewshot-eval bench episodes --root VOC2012 --split-list fold0.txt --fold 0 --out bench.json",
+    "fewshot-eval bench episodes --root voc --fold all --skip-small-classes --episodes 50 --method attention --shot 5",
+)
 
 
 class _Comparing(TyperGroup):
@@ -118,25 +111,16 @@ def episodes(
         limit_bytes=task.cache_memory * 2**20,
         workers=task.workers,
         rounds=rounds,
-        progress=partial(tracked, command=COMMAND),
+        track=track,
     )
     if out is not None:
         settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(task).items()}
         settings = {key: value for key, value in settings.items() if key not in ("out", "scoring")} | {"rounds": rounds}
-        found = {"images": result.images, "differing_predictions": result.differing, "passes": result.passes}
-        write_bench(out, "episodes", settings, found, result.timings)
-    _report(result)
-
-
-def _report(result: EpisodeBench) -> None:
+        write_bench(out, "episodes", settings, result.facts, result.timings)
     rows = [
-        (one.variant, str(passes), _of(one.rate), _of(one.ratio))
-        for one, passes in zip(result.timings, result.passes, strict=True)
+        (one.variant, str(passes), str(one.rate), str(one.ratio))
+        for one, passes in zip(result.timings, result.facts["passes"], strict=True)
     ]
     print_table(("method", "passes a round", "episodes a second", "times without"), rows, names=1)
-    what = f"{result.timings[0].items} episodes of {result.images} images a round"
-    typer.echo(f"{what}; predictions that differ between rounds: {result.differing}")
-
-
-def _of(value: Spread) -> str:
-    return f"{value.median:.2f} ({value.low:.2f} to {value.high:.2f})"
+    what = f"{result.timings[0].items} episodes of {result.facts['images']} images a round"
+    typer.echo(f"{what}; predictions that differ between rounds: {result.facts['differing_predictions']}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from eval.bench.comparisons import COMPARISONS, chosen
-from eval.commands.common import COMMAND
+from eval.commands.common import COMMAND, track
 from eval.commands.options import BenchFile, Device, Weights
 from eval.commands.table_files import refuse_file, write_tables
-from fewshot_seg.commands.console import complain, print_table, tracked
+from fewshot_seg.commands.console import complain, print_table
+from fewshot_seg.commands.entry import examples
 
 HELP = (
     "Compare speeds, side by side in one process, and hold the ratios against targets.\n\n"
@@ -20,13 +20,10 @@ HELP = (
     + "\n\n".join(f"{name}: {one.purpose}." for name, one in COMPARISONS.items())
     + "\n\nThe word 'compare' may be left out. What mining costs a training step: 'train-embed bench'."
 )
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval bench all --root voc --out bench.json
-
-fewshot-eval bench attention start
-"""
+EPILOG = examples(
+    "fewshot-eval bench all --root voc --out bench.json",
+    "fewshot-eval bench attention start",
+)
 
 
 def compare(
@@ -57,8 +54,7 @@ def compare(
     from eval.bench.setting import Setting
     from eval.bench.timing import write_bench
 
-    progress = partial(tracked, command=COMMAND)
-    setting = Setting(root, weights, device, rounds, batch, pairs, queries, images, count, progress=progress)
+    setting = Setting(root, weights, device, rounds, batch, pairs, queries, images, count, track=track)
     findings = run_comparisons(wanted, setting, lambda name: typer.echo(f"{COMMAND}: {name}", err=True))
     if out is not None:
         found = {"comparisons": [one.to_dict() for one in findings]}

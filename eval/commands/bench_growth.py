@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import track
 from eval.commands.options import Device, Weights
 from eval.commands.table_files import refuse_file, write_tables
-from fewshot_seg.commands.console import print_table, tracked
+from fewshot_seg.commands.console import print_table
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.outputs import refuse_foreign
 
 NAMES = ("queries", "classes", "shots", "side", "gallery")
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval bench growth --root voc --out docs/growth
-
-fewshot-eval bench growth --only gallery --only side --out growth
-"""
+EPILOG = examples(
+    "fewshot-eval bench growth --root voc --out docs/growth",
+    "fewshot-eval bench growth --only gallery --only side --out growth",
+)
 
 
 def growth(
@@ -49,8 +46,7 @@ def growth(
     Each curve is measured in a process of its own. The order of growth between two amounts is the exponent of the
     power that leads from one time to the other; the work's own order stands under each table.
     """
-    from eval.bench.growth import CURVES, growth_tables, measure_growth, to_json
-    from eval.bench.growth_plot import draw_growth
+    from eval.bench.growth import CURVES, draw_growth, growth_tables, measure_growth, to_json
     from eval.bench.setting import Setting
     from eval.bench.timing import write_bench
     from fewshot_seg.errors import ConfigError
@@ -64,7 +60,7 @@ def growth(
         refuse_file(path, [root])
     refuse_foreign([out / f"{name}.png" for name in names], lambda _: figures.exists())
     make_folder(out)
-    setting = Setting(root, weights, device, progress=partial(tracked, command=COMMAND))
+    setting = Setting(root, weights, device, track=track)
     curves = measure_growth(setting, names, most)
     tables = growth_tables(curves)
     settings = {"root": None if root is None else str(root), "weights": weights, "device": device}

@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eval.bench.timing import Spread, Timing, spread, write_bench
-from eval.commands.common import COMMAND
+from eval.commands.common import track
 from eval.commands.options import BenchFile, RoundsEach
 from eval.commands.table_files import refuse_file
 from eval.tables.table import percent
-from fewshot_seg.commands.console import print_table, tracked
+from fewshot_seg.commands.console import print_table
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
-ANN_EPILOG = """
-[bold]Examples[/]
+if TYPE_CHECKING:
+    from eval.bench.timing import Measured
 
-fewshot-eval bench ann --threads 2 --out bench.json
+ANN_EPILOG = examples(
+    "fewshot-eval bench ann --threads 2 --out bench.json",
+    "fewshot-eval bench ann --images 20000 --queries 200 --with faiss-ivfpq",
+)
 
-fewshot-eval bench ann --images 20000 --queries 200 --with faiss-ivfpq
-"""
+RERANK_EPILOG = examples(
+    "fewshot-eval bench rerank --threads 2 --out bench.json",
+    "fewshot-eval bench rerank --queries 500 --gallery 2000 --dim 512 --people 100 --dense-images 2000",
+)
 
-RERANK_EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval bench rerank --threads 2 --out bench.json
-
-fewshot-eval bench rerank --queries 500 --gallery 2000 --dim 512 --people 100 --dense-images 2000
-"""
-
-RETRIEVAL_EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval bench retrieval --threads 2 --out bench.json
-
-fewshot-eval bench retrieval --size 200000 --dim 128 --queries 200
-"""
+RETRIEVAL_EPILOG = examples(
+    "fewshot-eval bench retrieval --threads 2 --out bench.json",
+    "fewshot-eval bench retrieval --size 200000 --dim 128 --queries 200",
+)
 
 Dim = Annotated[int, typer.Option(min=1, help="Numbers of a vector.")]
 Queries = Annotated[int, typer.Option(min=1, help="Vectors that ask; none of the others.")]
@@ -64,15 +57,15 @@ class Measuring:
 
     def how(self) -> dict[str, Any]:
         """What a bench's function is told."""
-        return {"threads": self.threads, "rounds": self.rounds, "progress": partial(tracked, command=COMMAND)}
+        return {"threads": self.threads, "rounds": self.rounds, "track": track}
 
-    def write(
-        self, name: str, settings: Mapping[str, Any], found: Mapping[str, Any], timings: Sequence[Timing]
-    ) -> None:
+    def write(self, name: str, settings: Mapping[str, Any], found: Measured) -> None:
         """bench.json, if it is wanted."""
+        from eval.bench.timing import write_bench
+
         if self.out is not None:
             how = {"threads": self.threads, "rounds": self.rounds}
-            write_bench(self.out, name, {**how, **settings}, found, timings)
+            write_bench(self.out, name, {**how, **settings}, found.facts, found.timings)
 
 
 @grouped
@@ -96,11 +89,11 @@ def ann(
     crowd = Crowd(images, queries, dim, centres, seed=measuring.seed)
     chosen = tuple(check_kind(str(one)) for one in kinds or FAISS_KINDS)
     result = bench_ann(crowd, chosen, k=k, **measuring.how())
-    found = {"recall": result.recalls, "seconds_to_make": result.seconds}
-    measuring.write("ann", asdict(crowd) | {"k": k}, found, result.timings)
-    recalls, seconds = ["100.0", *map(percent, result.recalls)], ["-", *(f"{one:.0f}" for one in result.seconds)]
+    measuring.write("ann", asdict(crowd) | {"k": k}, result)
+    recalls = ["100.0", *map(percent, result.facts["recall"])]
+    seconds = ["-", *(f"{one:.0f}" for one in result.facts["seconds_to_make"])]
     rows = [
-        (one.variant, recall, _spread(one.ratio), made)
+        (one.variant, recall, str(one.ratio), made)
         for one, recall, made in zip(result.timings, recalls, seconds, strict=True)
     ]
     print_table(("search", f"recall at {k}", "times as fast as exact", "seconds to make"), rows, names=1)
@@ -129,25 +122,22 @@ def rerank(
 
     crowd = Crowd(gallery, queries, dim, people, spread=0.8, seed=measuring.seed)
     result = bench_rerank(crowd, dense_images, alone=memory, **measuring.how())
-    alone = [asdict(one) for one in result.alone]
-    found = {"alone": alone, "furthest": result.furthest, "differing": result.differing}
-    measuring.write("rerank", asdict(crowd) | {"dense_images": dense_images}, found, result.timings)
+    measuring.write("rerank", asdict(crowd) | {"dense_images": dense_images}, result)
     rows = [
         (
-            one.variant,
-            *(f"{count}" for count in (one.queries, one.gallery)),
-            *(f"{s:.1f}" for s in (one.seconds, one.cpu_seconds)),
-            f"{one.peak_mib:.0f}",
+            one["variant"],
+            *(f"{one[name]}" for name in ("queries", "gallery")),
+            *(f"{one[name]:.1f}" for name in ("seconds", "cpu_seconds")),
+            f"{one['peak_mib']:.0f}",
         )
-        for one in result.alone
+        for one in result.facts["alone"]
     ]
     if rows:
         print_table(("alone in a process", "queries", "gallery", "seconds", "of CPU", "peak MiB"), rows, names=1)
     ratio = result.timings[1].ratio
     typer.echo(f"in turns: {ratio.median:.1f} times as fast ({ratio.low:.1f} to {ratio.high:.1f})")
-    typer.echo(
-        f"distances that differ by more than 1e-5: {percent(result.differing)} %, at most by {result.furthest:.1e}"
-    )
+    differing, furthest = percent(result.facts["differing"]), result.facts["furthest"]
+    typer.echo(f"distances that differ by more than 1e-5: {differing} %, at most by {furthest:.1e}")
 
 
 @grouped
@@ -166,31 +156,27 @@ def retrieval(
     """
     from eval.bench.crowd import Crowd
     from eval.bench.search import bench_search
+    from eval.bench.timing import spread
 
     crowd = Crowd(size, queries, dim, seed=measuring.seed)
     result = bench_search(crowd, k=k, memory=memory, **measuring.how())
-    settings = {**asdict(crowd), "k": k, "threads": result.threads}
-    found = {"over_mib": result.over_mib, "same": result.same, "furthest": result.furthest, "vectors_mib": crowd.mib}
-    measuring.write("retrieval", settings, found, result.timings)
+    found, threads = result.facts, result.facts.pop("threads")
+    measuring.write("retrieval", {**asdict(crowd), "k": k, "threads": threads}, result)
     rows = [
         (
             one.variant,
-            _spread(spread(one.seconds)),
+            str(spread(one.seconds)),
             f"{one.rate.median:.1f}",
-            _spread(one.ratio),
-            _mib(result.over_mib.get(one.variant)),
+            str(one.ratio),
+            _mib(found["over_mib"].get(one.variant)),
         )
         for one in result.timings
     ]
     print_table(("search", "seconds", "queries a second", "times as fast", "MiB over the vectors"), rows, names=1)
     typer.echo(
-        f"{queries:,} queries in {size:,} x {dim} ({crowd.mib:,.0f} MiB), k {k}, {result.threads} threads; "
-        f"the same neighbour at {100 * result.same:.3f} % of places, scores within {result.furthest:.1e}"
+        f"{queries:,} queries in {size:,} x {dim} ({crowd.mib:,.0f} MiB), k {k}, {threads} threads; "
+        f"the same neighbour at {100 * found['same']:.3f} % of places, scores within {found['furthest']:.1e}"
     )
-
-
-def _spread(value: Spread) -> str:
-    return f"{value.median:.2f} ({value.low:.2f} to {value.high:.2f})"
 
 
 def _mib(value: float | None) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
-from fewshot_seg.commands.console import complain
+from fewshot_seg.commands.console import complain, tracked
 
 COMMAND: Final = "fewshot-eval"
+
+track: Final = partial(tracked, command=COMMAND)
+"""Shows progress in this command's name."""
 
 
 @contextmanager

@@ -10,19 +10,17 @@ import typer
 from eval.commands.options import PairedResamples
 from eval.commands.table_files import refuse_file, write_tables
 from fewshot_seg.commands.console import print_table
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.errors import ConfigError
 
 if TYPE_CHECKING:
     from eval.tables.table import Table
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval compare runs/old-fold? runs/new-fold? --out comparison.md
-
-Runs that differ in their fold alone are one system, with the mean over its folds. The first system is the one
-that the others are compared with.
-"""
+EPILOG = examples(
+    "fewshot-eval compare runs/old-fold? runs/new-fold? --out comparison.md",
+    "Runs that differ in their fold alone are one system, with the mean over its folds. The first system is the one "
+    "that the others are compared with.",
+)
 
 _ENDINGS = (".md", ".json", ".html")
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND, goes_on
+from eval.commands.common import goes_on, track
 from eval.commands.compare import print_tables
 from eval.commands.options import Data, Hints, Network, Seed, methods_option
 from eval.commands.table_files import write_tables
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval dev --root voc --split-list voc/dev.txt --out runs/dev
-
-`make eval-dev` does this on the development images.
-"""
+EPILOG = examples(
+    "fewshot-eval dev --root voc --split-list voc/dev.txt --out runs/dev",
+    "`make eval-dev` does this on the development images.",
+)
 
 
 @grouped
@@ -57,7 +53,7 @@ def dev(
     )
     refuse_foreign_table(out / "dev.md")
     with goes_on():
-        table = run_dev(DevPlan(task), partial(tracked, command=COMMAND))
+        table = run_dev(DevPlan(task), track)
     print_tables([table])
     write_tables(out / "dev.md", "", "", [table])
     typer.echo(f"As Markdown: {out / 'dev.md'}")

@@ -14,12 +14,7 @@ _MEANS = {"miou": "mean IoU", "fb_iou": "FB-IoU", "binary_iou": "binary IoU"}
 
 
 def print_metrics(metrics: dict[str, Any], out: Path) -> None:
-    """Print a run's metrics.json: the methods' means in per cent, then their classes.
-
-    Args:
-        metrics: what `eval.episodes.scoring.score_run` gives.
-        out: the run's folder.
-    """
+    """Print a run's metrics.json: the methods' means in per cent, then their classes."""
     methods: dict[str, dict[str, Any]] = metrics["methods"]
     means = _MEANS | ({"boundary_f": "boundary F"} if "boundary_f" in metrics else {})
     rows = [[name, *(with_interval(scores, key) for key in means)] for name, scores in methods.items()]

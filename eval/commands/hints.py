@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND, goes_on
+from eval.commands.common import goes_on, track
 from eval.commands.compare import print_tables
 from eval.commands.options import Data, HintOf, Network, Seed, SeveralFolds, Shots, fold_of
 from eval.commands.table_files import write_tables
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval hints --root voc --split-list voc/dev.txt --out runs/hints
-
-fewshot-eval hints --root voc --fold 1 --episodes 50 --hint support-box --hint query-points --out runs/hints
-"""
+EPILOG = examples(
+    "fewshot-eval hints --root voc --split-list voc/dev.txt --out runs/hints",
+    "fewshot-eval hints --root voc --fold 1 --episodes 50 --hint support-box --hint query-points --out runs/hints",
+)
 
 
 @grouped
@@ -57,7 +53,7 @@ def hints(
     folds = [fold_of(one) for one in fold or ()]
     chosen = tuple(map(str, hint)) if hint else SETTINGS
     with goes_on():
-        found = run_hints(HintPlan(task, folds or FOLDS, chosen), partial(tracked, command=COMMAND))
+        found = run_hints(HintPlan(task, folds or FOLDS, chosen), track)
     tables = comparison_tables(found)[:2]
     print_tables(tables)
     write_tables(out / "hints.md", "", "", tables)

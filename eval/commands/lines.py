@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eval.commands.common import COMMAND
-from fewshot_seg.commands.console import tracked
+from eval.commands.common import COMMAND, track
 
 Command = Callable[..., None]
 """A subcommand's function. Its signature has the options and their defaults."""
@@ -43,7 +42,7 @@ def write_report_of(
     kinds = {"reid": (write_reid_report, reid_line), "retrieval": (write_retrieval_report, retrieval_line)}
     write, line = kinds.get(kind, (write_report, segment_line))
     task = ReportTask(run, root, split_list, examples, Network(weights, device), partial(line, command))
-    return write(task, partial(tracked, command=COMMAND))
+    return write(task, track)
 
 
 def segment_line(command: Command, config: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> str:

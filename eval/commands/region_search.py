@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import track
 from eval.commands.compare import print_tables
 from eval.commands.options import CacheMemory, Data, Device, Weights
 from eval.commands.table_files import refuse_file, write_tables
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval region-search --root voc --split-list voc/dev.txt --out regions.md
-
-fewshot-eval region-search --root coco --dataset masks --candidates 25 --candidates 100
-"""
+EPILOG = examples(
+    "fewshot-eval region-search --root voc --split-list voc/dev.txt --out regions.md",
+    "fewshot-eval region-search --root coco --dataset masks --candidates 25 --candidates 100",
+)
 
 
 @grouped
@@ -54,7 +50,7 @@ def region_search(
         support_masks,
         FeatureCache(cache_memory * 2**20),
     )
-    table = run_region_search(task, partial(tracked, command=COMMAND)).table(task.samples)
+    table = run_region_search(task, track).table(task.samples)
     print_tables([table])
     if out is not None:
         write_tables(out, "Objects in scenes", "fewshot-eval region-search", [table])

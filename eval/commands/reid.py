@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from eval.commands.common import COMMAND, goes_on
+from eval.commands.common import goes_on, track
 from eval.commands.compare import print_tables
 from eval.commands.lines import write_report_of
 from eval.commands.options import Search
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
 if TYPE_CHECKING:
     from eval.reid.scoring import Way
 
-EPILOG = r"""
-[bold]Examples[/]
-
-fewshot-eval reid --dataset market --root Market-1501-v15.09.15 --rerank --query-expansion --out runs/market
-
-fewshot-eval reid --dataset vehicleid --root VehicleID_V1.0 --vehicles 2400 -w run/best.safetensors --out runs/vehicles
-
-fewshot-eval reid --dataset named --root cars --query-camera 1 --gallery-camera 2 --out runs/cars
-
-fewshot-eval reid --dataset csv --root photos/df.csv -w default -w run/best.safetensors --out runs/photos
-"""
+EPILOG = examples(
+    "fewshot-eval reid --dataset market --root Market-1501-v15.09.15 --rerank --query-expansion --out runs/market",
+    "fewshot-eval reid --dataset vehicleid --root VehicleID_V1.0 --vehicles 2400 -w run/best.safetensors --out "
+    "runs/vehicles",
+    "fewshot-eval reid --dataset named --root cars --query-camera 1 --gallery-camera 2 --out runs/cars",
+    "fewshot-eval reid --dataset csv --root photos/df.csv -w default -w run/best.safetensors --out runs/photos",
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ def reid(
     protocol = Protocol(single, repeats, seed, cross=same_camera == "drop")
     task = ReidTask(choice, ways=ranking.ways(), protocol=protocol, **search.settings())
     with goes_on():
-        metrics = run_reid(task, partial(tracked, command=COMMAND))
+        metrics = run_reid(task, track)
     config = read_config(task.out, KIND)
     tables = [figures_table(config, metrics), published_table(config, metrics)]
     print_tables(tables)

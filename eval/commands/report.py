@@ -9,14 +9,12 @@ import typer
 
 from eval.commands.lines import Command, write_report_of
 from eval.commands.options import FinishedRun, RootNow, SplitListNow
+from fewshot_seg.commands.entry import examples
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval report runs/fold0
-
-fewshot-eval report runs/fold0 --root /other/place/VOC2012 --examples 20
-"""
+EPILOG = examples(
+    "fewshot-eval report runs/fold0",
+    "fewshot-eval report runs/fold0 --root /other/place/VOC2012 --examples 20",
+)
 
 
 def report(

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from eval.commands.common import COMMAND, goes_on
+from eval.commands.common import goes_on, track
 from eval.commands.compare import print_tables
 from eval.commands.lines import write_report_of
 from eval.commands.options import Search
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval retrieval --dataset cub --root CUB_200_2011 --out runs/cub
-
-fewshot-eval retrieval --root birds --classes 101-150 -w default -w run/best.safetensors --out runs/birds
-
-fewshot-eval retrieval --dataset csv --root photos/df.csv --out runs/photos
-"""
+EPILOG = examples(
+    "fewshot-eval retrieval --dataset cub --root CUB_200_2011 --out runs/cub",
+    "fewshot-eval retrieval --root birds --classes 101-150 -w default -w run/best.safetensors --out runs/birds",
+    "fewshot-eval retrieval --dataset csv --root photos/df.csv --out runs/photos",
+)
 
 
 @grouped
@@ -80,7 +75,7 @@ def retrieval(
     choice = Choice(dataset, root, split, classes, split_file, allow_missing)
     task = RetrievalTask(choice, ks=tuple(k or ()), nmi=nmi, **search.settings())
     with goes_on():
-        metrics = run_retrieval(task, partial(tracked, command=COMMAND))
+        metrics = run_retrieval(task, track)
     print_tables([figures_table(read_config(task.out, KIND), metrics)])
     if search.report:
         typer.echo(f"Report: {write_report_of(retrieval, task.out, root, device=search.device)}")

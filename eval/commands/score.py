@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import track
 from eval.commands.figures import print_metrics
 from eval.commands.options import Boundary, FinishedRun, QueryResamples, RootNow, SplitListNow
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.entry import examples
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval score runs/fold0 --boundary
-
-fewshot-eval score runs/fold0 --root /other/place/VOC2012 --bootstrap 10000
-
-fewshot-eval score runs/fold0 --predictions theirs.jsonl --name theirs --out runs/theirs
-"""
+EPILOG = examples(
+    "fewshot-eval score runs/fold0 --boundary",
+    "fewshot-eval score runs/fold0 --root /other/place/VOC2012 --bootstrap 10000",
+    "fewshot-eval score runs/fold0 --predictions theirs.jsonl --name theirs --out runs/theirs",
+)
 
 
 def score(
@@ -53,7 +48,6 @@ def score(
     from eval.episodes.scoring import Scoring, score_folder
 
     scoring = Scoring(boundary=boundary, samples=bootstrap)
-    track = partial(tracked, command=COMMAND)
     if predictions is not None and out is not None:
         metrics = score_brought(run, predictions, name, out, (root, split_list), scoring, track)
     else:

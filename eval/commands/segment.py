@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND, goes_on
+from eval.commands.common import goes_on, track
 from eval.commands.figures import print_metrics
 from eval.commands.lines import write_report_of
 from eval.commands.options import (
@@ -27,16 +26,13 @@ from eval.commands.options import (
     fold_of,
     methods_option,
 )
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval segment --root VOC2012 --split-list fold0.txt --fold 0 --out runs/fold0
-
-fewshot-eval segment --root voc --fold all --episodes 200 --method ours --method centre-box --out runs/dev
-"""
+EPILOG = examples(
+    "fewshot-eval segment --root VOC2012 --split-list fold0.txt --fold 0 --out runs/fold0",
+    "fewshot-eval segment --root voc --fold all --episodes 200 --method ours --method centre-box --out runs/dev",
+)
 
 
 @grouped
@@ -140,7 +136,7 @@ def segment(
     )
     shard = shard_of(os.environ)
     with goes_on(shard.leads):
-        metrics = run_segmentation(task, partial(tracked, command=COMMAND) if shard.leads else None, shard)
+        metrics = run_segmentation(task, track if shard.leads else None, shard)
     if shard.leads:
         print_metrics(metrics, out)
         if report:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import track
 from eval.commands.table_files import refuse_file
 from eval.tables.table import percent
-from fewshot_seg.commands.console import print_table, tracked
+from fewshot_seg.commands.console import print_table
 from fewshot_seg.commands.engine import Engine
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.commands.way import Meaning, Quality, Way
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval sequences --root DAVIS --out davis.json
-
-fewshot-eval sequences --root DAVIS --every 4 --setting "mask, in order" --quality best --out davis-best.json
-"""
+EPILOG = examples(
+    "fewshot-eval sequences --root DAVIS --out davis.json",
+    'fewshot-eval sequences --root DAVIS --every 4 --setting "mask, in order" --quality best --out davis-best.json',
+)
 
 Setting = StrEnum("Setting", ["mask, frame by frame", "mask, in order", "no mask, frame by frame", "no mask, in order"])
 """What is given and whether frames are followed."""
@@ -49,9 +46,7 @@ def sequences(
     refuse_file(out, [root])
     names = list(map(str, setting or SETTINGS))
     way = Way(quality=quality, meaning=meaning)
-    found = measure_sequences(
-        engine.segmenter(way), find_sequences(root, every), names, partial(tracked, command=COMMAND)
-    )
+    found = measure_sequences(engine.segmenter(way), find_sequences(root, every), names, track)
     task = {"root": str(root), "every": every, "weights": engine.weights, "quality": quality, "meaning": meaning}
     content = to_json(found, task)
     rows = {name: [found[one][name] for one in names] for name in found[names[0]]}

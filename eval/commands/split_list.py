@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from eval.commands.common import COMMAND
+from eval.commands.common import track
 from eval.commands.options import Dataset, Fold, Strict, fold_of
-from fewshot_seg.commands.console import print_table, tracked
+from fewshot_seg.commands.console import print_table
+from fewshot_seg.commands.entry import examples
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval split-list --root VOC2012 --images VOC2012/ImageSets/Segmentation/val.txt --fold 0 --out fold0.txt
-
-fewshot-eval split-list --dataset coco20i --root COCO/annotations/instances_val2014.json --fold 2 --out fold2.txt
-"""
+EPILOG = examples(
+    "fewshot-eval split-list --root VOC2012 --images VOC2012/ImageSets/Segmentation/val.txt --fold 0 --out fold0.txt",
+    "fewshot-eval split-list --dataset coco20i --root COCO/annotations/instances_val2014.json --fold 2 --out fold2.txt",
+)
 
 
 def split_list(
@@ -57,7 +54,6 @@ def split_list(
     data = open_dataset(dataset, root, allow_missing=allow_missing, strict=strict)
     classes = fold_classes(data, fold_of(fold))
     only = None if images is None else read_ids(images)
-    track = partial(tracked, command=COMMAND)
     entries = make_split_list(data, classes, rule, only=only, by_class=order == "class", track=track)
     refuse_foreign([out], lambda there: there.read_bytes() == split_list_text(entries))
     make_folder(out.parent)

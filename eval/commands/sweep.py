@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eval.commands.common import COMMAND, goes_on
+from eval.commands.common import goes_on, track
 from eval.commands.compare import print_tables
 from eval.commands.options import Data, Fold, Hints, Network, PairedResamples, Protocol, Seed, Shots, Ways, fold_of
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-eval sweep --set rejection=0,0.5,1 --set seeds.background=0.2,0.4 --root voc --split-list dev.txt \
---score-list fold0.txt --out sweeps/seeds
-
-The options are those of the segmenter in a run's config.json: rejection, refine, seeds.threshold,
-seeds.background, seeds.foreground, grabcut.iterations and so on.
-"""
+EPILOG = examples(
+    "fewshot-eval sweep --set rejection=0,0.5,1 --set seeds.background=0.2,0.4 --root voc --split-list dev.txt "
+    "--score-list fold0.txt --out sweeps/seeds",
+    "The options are those of the segmenter in a run's config.json: rejection, refine, seeds.threshold, "
+    "seeds.background, seeds.foreground, grabcut.iterations and so on.",
+)
 
 
 @grouped
@@ -61,8 +57,7 @@ def sweep(
     from eval.episodes.plan import SegmentationTask
     from eval.episodes.scoring import Scoring
     from eval.studies.settings import parse_grid
-    from eval.studies.sweep import Sweep, run_sweep
-    from eval.studies.sweep_table import sweep_table
+    from eval.studies.sweep import Sweep, run_sweep, sweep_table
 
     task = SegmentationTask(
         out=out,
@@ -79,6 +74,6 @@ def sweep(
     )
     plan = Sweep(task, parse_grid(settings), tuple(score_list or ()), allow_test_list, groups)
     with goes_on():
-        result = run_sweep(plan, partial(tracked, command=COMMAND))
+        result = run_sweep(plan, track)
     print_tables([sweep_table(result)])
     typer.echo(f"All of it: {out / 'sweep.json'}")

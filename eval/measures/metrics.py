@@ -200,11 +200,7 @@ class SegmentationScore:
         self.episodes += len(labels)
 
     def merge(self, other: SegmentationScore) -> SegmentationScore:
-        """The score of both together.
-
-        Raises:
-            ValueError: they are of different classes.
-        """
+        """The score of both together. ValueError: they are of different classes."""
         if other.classes != self.classes:
             raise ValueError(f"scores of classes {self.classes} and {other.classes} don't add up")
         merged = SegmentationScore(self.classes, self.episodes + other.episodes)

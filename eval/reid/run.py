@@ -43,11 +43,7 @@ class ReidTask(SearchTask[Choice]):
 
 
 def run_reid(task: ReidTask, track: Track = untracked) -> dict[str, Any]:
-    """Measure it; see `run_search`.
-
-    Raises:
-        DataError: bad data. Others as `run_search`.
-    """
+    """Measure it; see `run_search`. DataError: bad data. Others as `run_search`."""
     from eval.reid.scoring import FIGURES, figures_of, score_way
 
     images = open_images(task.choice)

@@ -115,13 +115,7 @@ def score_way(
 ) -> Ranked:
     """Rank the gallery for every query.
 
-    Args:
-        way: how.
-        vectors: (I,D) unit-norm vectors of all images, on the device to compute on.
-        images: which of them ask, and which are asked for.
-        who: the queries' and the gallery's identities.
-        protocol: how lists are scored.
-        track: shows progress.
+    `vectors` (I,D) are all images', of unit norm, on the device to compute on; `who` are the queries and the gallery.
 
     Raises:
         ConfigError: re-ranking or expansion, which look at the whole gallery, with one gallery image of each identity.

@@ -40,12 +40,7 @@ def title_of(config: Mapping[str, Any]) -> str:
 
 
 def figures_table(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
-    """One row for each of the run's weights and ways of ranking.
-
-    Args:
-        config: what is in its config.json.
-        metrics: what is in its metrics.json.
-    """
+    """One row for each of the run's weights and ways of ranking."""
     rows = []
     for one in metrics["systems"]:
         spans = one.get("intervals") or {}

@@ -75,12 +75,7 @@ def frame_for(episodes: Sequence[Episode], *, steps: bool) -> Frame:
 def draw_case(drawn: Drawn, dataset: SegmentationDataset, frame: Frame, *, masks: bool, anchor: str | None) -> Case:
     """The episode's pictures.
 
-    Args:
-        drawn: the episode.
-        dataset: where it is from.
-        frame: of a picture.
-        masks: the supports' masks were given, and are drawn.
-        anchor: of its article.
+    `masks` says whether the supports' masks were given, and are drawn; `anchor` is of its article.
 
     Raises:
         ImageError, DataError: an image or mask can't be read.

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.report.cases import BUDGET, shrunk
-from eval.report.examples import groups_of
 from eval.report.page import Frame, Picture, picture
-from eval.report.task import Network, ReportTask
+from eval.report.task import Network, ReportTask, groups_of
 from eval.retrieval.data import RetrievalImages
 from fewshot_seg.errors import DataError, FewShotError, describe
 from fewshot_seg.imaging.images import read_image

@@ -14,9 +14,8 @@ from eval.episodes.methods import hints_in
 from eval.episodes.predictions import decode, predictions_file
 from eval.episodes.scoring import EPISODES, EpisodeScore, episode_table, open_run_dataset
 from eval.report.cases import MOST_SUPPORTS, VOID_COLOUR, Case, Drawn, draw_case, frame_for
-from eval.report.examples import Group, groups_of
 from eval.report.steps import Steps, recompute
-from eval.report.task import MOST_ROWS, ReportTask
+from eval.report.task import MOST_ROWS, Group, ReportTask, groups_of
 from eval.runs.folder import read_lines
 from eval.tables.table import percent
 from fewshot_seg.datasets import SegmentationDataset

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -14,7 +15,6 @@ from torch import Tensor
 
 from eval.episodes.scoring import METRICS
 from eval.measures.bootstrap import SAMPLES
-from eval.retrieval.contenders import Contender, check_weights, load_contenders
 from eval.retrieval.data import DataChoice, RetrievalImages
 from eval.retrieval.vectors import embed_files
 from eval.runs.folder import claim_run, held_folder
@@ -22,6 +22,8 @@ from eval.runs.provenance import code_digest, libraries
 from fewshot_seg import __version__
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.imaging.export import atomic_file, write_json
+from fewshot_seg.network.embedding import Embedder, for_retrieval, load_embedder
+from fewshot_seg.retrieval.identity import identity_of
 from fewshot_seg.streams import Track
 
 _FREE: Final = ("root",)  # where the data lies doesn't change a result
@@ -90,11 +92,7 @@ def scores_file(out: Path, name: str) -> Path:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays by name, all or none.
-
-    Raises:
-        OutputError: they can't be written.
-    """
+    """Write arrays by name, all or none. OutputError: they can't be written."""
     with atomic_file(path) as stream:
         np.savez_compressed(stream, **arrays)
 
@@ -171,3 +169,51 @@ def _embed(task: SearchTask[Any], one: Contender, images: RetrievalImages, track
     unreadable = {images.images.ids[place]: why for place, why in sorted(found.unreadable.items())}
     device = one.embedder.device if one.embedder.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
     return Embedded(found.values, there, unreadable, device, scores_file(task.out, one.name))
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One of the weights that are compared.
+
+    Attributes:
+        name: for files and rows.
+        embedder: what they are.
+        config: all that determines its vectors, JSON values.
+    """
+
+    name: str
+    embedder: Embedder
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check_weights(weights: Sequence[str]) -> None:
+    """Refuse weights that can't be compared. ConfigError: none, or one that is named twice."""
+    if not weights or len(set(weights)) < len(weights):
+        raise ConfigError(f"weights {', '.join(weights)}: name at least one, and each once")
+
+
+def load_contenders(weights: Sequence[str], device: str, size: int | None = None) -> list[Contender]:
+    """Each of the weights, as `load_embedder` takes them, on the device, at a size as `for_retrieval` takes it.
+
+    Raises:
+        CheckpointError: bad weights. ConfigError: no such device.
+    """
+    contenders = []
+    for name, one in zip(_names(weights), weights, strict=True):
+        embedder = for_retrieval(load_embedder(one, device=device), size)
+        known = {**asdict(identity_of(embedder)), "source": one, "device": embedder.device.type}
+        contenders.append(Contender(name, embedder, {"name": name, **known}))
+    return contenders
+
+
+def _names(weights: Sequence[str]) -> list[str]:
+    """Short names that are fit for files, each once: a checkpoint's without its folder."""
+    names: list[str] = []
+    for one in weights:
+        stem = Path(one).stem if one.endswith(".safetensors") else one
+        plain = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "weights"
+        number = 1
+        while (name := plain if number == 1 else f"{plain}-{number}") in names:
+            number += 1
+        names.append(name)
+    return names

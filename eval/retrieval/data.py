@@ -150,11 +150,7 @@ def open_images(choice: Choice) -> RetrievalImages:
 
 
 def paired(query: LabelledImages, gallery: LabelledImages) -> RetrievalImages:
-    """Queries and gallery that share their class names, each image once.
-
-    Raises:
-        DataError: fewer than two images.
-    """
+    """Queries and gallery that share their class names, each image once. DataError: fewer than two images."""
     known = {id_: place for place, id_ in enumerate(gallery.ids)}
     extra = [place for place, id_ in enumerate(query.ids) if id_ not in known]
     known |= {query.ids[place]: len(gallery) + number for number, place in enumerate(extra)}

@@ -45,11 +45,7 @@ def default_ks(dataset: str) -> tuple[int, ...]:
 
 
 def run_retrieval(task: RetrievalTask, track: Track = untracked) -> dict[str, Any]:
-    """Measure it; see `run_search`.
-
-    Raises:
-        DataError: bad data. Others as `run_search`.
-    """
+    """Measure it; see `run_search`. DataError: bad data. Others as `run_search`."""
     from eval.retrieval.scoring import figures_of, nmi_of, save_scores, score_queries
 
     images = open_images(task.choice)

@@ -51,12 +51,7 @@ def score_queries(
 ) -> QueryScores:
     """Rank the gallery for every query.
 
-    Args:
-        vectors: (I,D) unit-norm vectors of all images.
-        images: which of them ask, and which are asked for.
-        ks: the K of R@K.
-        device: where to compute.
-        track: shows progress, in queries.
+    `vectors` (I,D) are all images', of unit norm; `ks` the K of R@K.
 
     Raises:
         DataError: a vector with a number that is not finite.

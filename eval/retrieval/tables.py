@@ -13,12 +13,7 @@ _NAMED: Final = ("cub", "cars", "sop", "inshop")  # sets that are one and the sa
 
 
 def figures_table(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
-    """One row for each of the run's weights, then the published ones.
-
-    Args:
-        config: what is in its config.json.
-        metrics: what is in its metrics.json.
-    """
+    """One row for each of the run's weights, then the published ones."""
     ks = [str(k) for k in config["ks"]]
     own = [_own(name, figures, ks) for name, figures in metrics["methods"].items()]
     others = [

@@ -6,11 +6,8 @@ block under way. Which weights and images the blocks belong to is the run's conf
 
 from __future__ import annotations
 
-import os
 import zipfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.runs.threads import single_threaded
 from fewshot_seg.errors import FewShotError
 from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import atomic_file, make_folder
-from fewshot_seg.imaging.images import DRAFT_MARGIN, Preprocessing, preprocess, read_image
 from fewshot_seg.network.embedding import Embedder
-from fewshot_seg.streams import Track, in_batches, ordered_map
+from fewshot_seg.network.embedding_stream import embed_stream
+from fewshot_seg.streams import Track
 
 BLOCK = 256
 _BATCH = 32  # images at once on a GPU
-_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,8 @@ def embed_files(
     missing = [start for start in starts if blocks[start] is None]
     wanted = [path for start in missing for path in paths[start : start + BLOCK]]
     if wanted:
-        made = track(_embed(wanted, embedder, workers), len(wanted), what)
+        stream = embed_stream(embedder, wanted, _BATCH, workers, on_error="yield")
+        made = track(stream, len(wanted), what)
         for start in missing:
             rows = [next(made) for _ in range(min(BLOCK, len(paths) - start))]
             blocks[start] = block = _block(rows, embedder.dim)
@@ -90,45 +86,12 @@ def embed_files(
     return Vectors(torch.from_numpy(values), {place: why for place, why in enumerate(problems) if why})
 
 
-def _embed(paths: Sequence[Path], embedder: Embedder, workers: int | None) -> Iterator[Tensor | str]:
-    """Each file's vector (D,), or why it can't be read, in order."""
-    workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
-    with ExitStack() as stack:
-        on_cpu = embedder.device.type == "cpu"
-        prepare = stack.enter_context(single_threaded()) if on_cpu else None
-        pool = stack.enter_context(ThreadPoolExecutor(workers, "embedding", prepare))
-        stack.callback(pool.shutdown, cancel_futures=True)
-        if on_cpu:  # each image's whole way in one thread: nothing waits for anything
-            yield from ordered_map(pool, lambda path: _encode([_load(path, embedder)], embedder)[0], paths, 4 * workers)
-            return
-        loaded = ordered_map(pool, lambda path: _load(path, embedder), paths, ahead=2 * _BATCH + workers)
-        for batch in in_batches(loaded, _BATCH):
-            yield from _encode(batch, embedder)
-
-
-def _load(path: Path, embedder: Embedder) -> Tensor | str:
-    wanted: Preprocessing = embedder.preprocessing
-    try:
-        return preprocess(read_image(path, min_side=DRAFT_MARGIN * max(wanted.shape)), wanted)
-    except FewShotError as error:
-        return str(error)
-
-
-def _encode(loaded: Sequence[Tensor | str], embedder: Embedder) -> list[Tensor | str]:
-    images = [one for one in loaded if isinstance(one, Tensor)]
-    if not images:
-        return list(loaded)
-    with torch.inference_mode():
-        made = iter(embedder(torch.stack(images)).vector.float().cpu())
-    return [next(made) if isinstance(one, Tensor) else one for one in loaded]
-
-
-def _block(rows: Sequence[Tensor | str], dim: int) -> _Block:
+def _block(rows: Sequence[Tensor | FewShotError], dim: int) -> _Block:
     values = np.zeros((len(rows), dim), np.float32)
     for place, row in enumerate(rows):
         if isinstance(row, Tensor):
             values[place] = row.numpy()
-    return _Block(values, ["" if isinstance(row, Tensor) else row for row in rows])
+    return _Block(values, ["" if isinstance(row, Tensor) else str(row) for row in rows])
 
 
 def _file(folder: Path, start: int) -> Path:

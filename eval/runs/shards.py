@@ -105,11 +105,7 @@ def read_parts(path: Path) -> dict[int, dict[str, Any]]:
 
 
 def mark_done(out: Path, shard: Shard) -> None:
-    """Say that this process's share, of which it wrote some, is complete.
-
-    Raises:
-        OutputError: the folder can't be written.
-    """
+    """Say that this process's share, of which it wrote some, is complete. OutputError: the folder can't be written."""
     try:
         with atomic_file(_marker(out, shard)):
             pass
@@ -129,11 +125,7 @@ def wait_for_others(out: Path, shard: Shard, ranks: Iterable[int]) -> None:
 
 
 def wait_for_files(out: Path, files: Iterable[str]) -> None:
-    """Wait until the leader has written `files`.
-
-    Raises:
-        OutputError: they didn't come in ten minutes.
-    """
+    """Wait until the leader has written `files`. OutputError: they didn't come in ten minutes."""
     end = time.monotonic() + _START
     while not all((out / name).exists() for name in files):
         if time.monotonic() > end:

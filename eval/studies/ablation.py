@@ -138,10 +138,7 @@ def ablation_rows(systems: Sequence[System]) -> list[Row]:
 def ablation_table(rows: Sequence[Row], seeds: int, reasons: Mapping[str, str]) -> Table:
     """Methods down, settings across; means and standard deviations over seeds.
 
-    Args:
-        rows: from `ablation_rows`.
-        seeds: how many there were.
-        reasons: what couldn't be run -> why.
+    `reasons` says of what couldn't be run why.
     """
     settings = list(dict.fromkeys(row.setting for row in rows))
     found = {(row.method, row.setting): row for row in rows}

@@ -87,9 +87,7 @@ class Comparison:
 def compare(systems: Sequence[System], samples: int = SAMPLES) -> Comparison:
     """Compare systems, the first of them with every other.
 
-    Args:
-        systems: from `load_systems`.
-        samples: resamples for intervals and p-values; 0 gives none.
+    `samples` are the resamples for intervals and p-values; 0 gives none.
 
     Raises:
         ConfigError: no system.

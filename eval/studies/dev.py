@@ -104,13 +104,7 @@ def run_folds(
 
 
 def dev_table(systems: Sequence[System], reasons: Mapping[str, str], samples: int) -> Table:
-    """One table of all runs; under it what was left out, and the command for the real benchmark.
-
-    Args:
-        systems: the runs'.
-        reasons: what couldn't be run -> why.
-        samples: resamples for intervals.
-    """
+    """One table of all runs; under it what was left out, and the command for the real benchmark."""
     table = figures_table(compare(systems, samples))
     notes = [f"{name}: not run, {reason}." for name, reason in reasons.items()]
     notes += _two_way(systems)

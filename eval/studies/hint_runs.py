@@ -48,11 +48,7 @@ class HintPlan:
 
 
 def run_hints(plan: HintPlan, track: Track | None = None) -> Comparison:
-    """Run what isn't finished, and compare every setting with none.
-
-    Raises:
-        FewShotError: as `run_segmentation`.
-    """
+    """Run what isn't finished, and compare every setting with none. FewShotError: as `run_segmentation`."""
     task = plan.task
     dataset = open_task(task)
     engine = build_engine(task)

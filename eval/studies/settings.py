@@ -12,11 +12,7 @@ _FORM = "give OPTION=VALUE, as in seeds.background=0.2"
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Both parts of "name=value"; see `parse_values`.
-
-    Raises:
-        ConfigError: of another form, or several values.
-    """
+    """Both parts of "name=value"; see `parse_values`. ConfigError: of another form, or several values."""
     name, values = parse_values(text)
     if len(values) > 1:
         raise ConfigError(f"{text!r}: one value is wanted here; {_FORM}")
@@ -39,11 +35,7 @@ def parse_values(text: str) -> tuple[str, list[Any]]:
 
 
 def parse_grid(texts: Iterable[str]) -> dict[str, list[Any]]:
-    """Option -> values of several such texts; see `parse_values`.
-
-    Raises:
-        ConfigError: of another form, or an option twice.
-    """
+    """Option -> values of several such texts; see `parse_values`. ConfigError: of another form, or an option twice."""
     grid: dict[str, list[Any]] = {}
     for name, values in map(parse_values, texts):
         if name in grid:

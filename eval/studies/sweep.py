@@ -22,9 +22,11 @@ from eval.episodes.plan import SegmentationTask, open_task, round_length
 from eval.episodes.segmentation import build_engine, run_segmentation
 from eval.runs.folder import refuse_foreign_table
 from eval.studies.compare import Difference, Estimate, difference, estimate
+from eval.studies.compare_tables import estimate_text, p_text
 from eval.studies.pascal_val import validation_images
 from eval.studies.settings import nested
 from eval.studies.systems import Part, System, load_parts
+from eval.tables.table import Table, percent
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.datasets.labelled import examples
 from fewshot_seg.datasets.segmentation import read_split_list
@@ -164,9 +166,7 @@ def run_sweep(sweep: Sweep, track: Track | None = None) -> SweepResult:
 def check_leakage(dataset: SegmentationDataset, score_lists: Sequence[Path]) -> None:
     """Refuse images that will be scored on.
 
-    Args:
-        dataset: with the development list.
-        score_lists: of what will be scored. PASCAL-5i's validation lists are known, and always looked for.
+    PASCAL-5i's validation lists are known, and always looked for.
 
     Raises:
         ConfigError: the lists share images. DataError: a bad list.
@@ -196,11 +196,7 @@ def cross_validate(
 ) -> list[Choice]:
     """For each group, the point that is best on all the others; the first of equal ones.
 
-    Args:
-        points: options.
-        ious: each point's class -> IoU.
-        groups: classes.
-        class_names: class -> name.
+    `ious` are each point's, by class; `class_names` are by class, too.
     """
     choices = []
     for group in groups:
@@ -257,3 +253,29 @@ def _refuse(shared: Sequence[str], whose: str) -> None:
 
 def _or_zero(value: float) -> float:
     return 0.0 if math.isnan(value) else value
+
+
+def sweep_table(result: SweepResult) -> Table:
+    """The points, best first, and under them what cross-validation chose."""
+    names = tuple(result.points[0].settings)
+    columns = (*names, "mean IoU", "FB-IoU", "from the best", "p")
+    best = result.points[0].figures["miou"].value
+    notes = [_choice_text(choice) for choice in result.choices]
+    if result.choices:
+        notes.append(f"Cross-validated mean IoU {percent(result.validated)}; of the best point itself {percent(best)}.")
+    rows = tuple(map(_row, result.points))
+    return Table("Options, best first, in per cent", columns, rows, tuple(notes), names=len(names))
+
+
+def _row(point: Point) -> tuple[str, ...]:
+    values = [str(value) for value in point.settings.values()]
+    figures = [estimate_text(point.figures[name]) for name in ("miou", "fb_iou")]
+    if point.behind is None:
+        return (*values, *figures, "", "")
+    return (*values, *figures, estimate_text(point.behind.means["miou"], "+"), p_text(point.behind.p_values["miou"]))
+
+
+def _choice_text(choice: Choice) -> str:
+    own = math.fsum(choice.ious.values()) / len(choice.ious) if choice.ious else math.nan
+    where = ", ".join(choice.classes)
+    return f"Chosen without {where}: {setting_text(choice.settings)}; mean IoU on these {percent(own)}."

@@ -136,11 +136,7 @@ def load_systems(runs: Iterable[str | os.PathLike[str]]) -> list[System]:
 
 
 def load_parts(run: Path) -> list[Part]:
-    """A scored run's methods.
-
-    Raises:
-        DataError: the folder is no scored run.
-    """
+    """A scored run's methods. DataError: the folder is no scored run."""
     config = read_config(run)
     counts = stored_counts(run, config)
     if counts is None:

@@ -9,16 +9,13 @@ import typer
 
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.engine import Threads
+from fewshot_seg.commands.entry import examples
 
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-seg index accelerate photos.index --with faiss-hnsw
-
-fewshot-seg search photos.index query.jpg --backend faiss-hnsw
-
-fewshot-seg index accelerate photos.index --with milvus --milvus http://localhost:19530
-"""
+EPILOG = examples(
+    "fewshot-seg index accelerate photos.index --with faiss-hnsw",
+    "fewshot-seg search photos.index query.jpg --backend faiss-hnsw",
+    "fewshot-seg index accelerate photos.index --with milvus --milvus http://localhost:19530",
+)
 
 
 Accelerating = Literal["faiss-hnsw", "faiss-ivfpq", "faiss-flat", "milvus"]

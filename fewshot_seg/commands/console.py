@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Item = TypeVar("Item")
 COMMAND = "fewshot-seg"
@@ -22,12 +25,78 @@ def complain(message: str, *, kind: str = "error", command: str = COMMAND) -> No
         typer.echo(f"{command}: {kind}: {' '.join(message.split())}", err=True)
 
 
+class Meter:
+    """Progress on stderr with the time left, as a context: a bar on a terminal, rare plain lines elsewhere.
+
+    Args:
+        total: steps in all.
+        what: is done.
+        done: steps done before.
+        command: who says so.
+        every: seconds between plain lines.
+        quiet: show nothing.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        what: str,
+        *,
+        done: int = 0,
+        command: str = COMMAND,
+        every: float = PLAIN_EVERY,
+        quiet: bool = False,
+    ) -> None:
+        self._total, self._what, self._done, self._command, self._every = total, what, done, command, every
+        self._quiet = quiet or sys.stderr is None  # started with stderr closed
+        self._first, self._start = done, time.monotonic()
+        self._last = self._start
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        """Shows the bar."""
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, TextColumn("left"), console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._bar.add_task(self._what, total=self._total, completed=self._done)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self, text: str = "") -> None:
+        """One more step is done; `text` is said of it."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self._done, description=text or self._what)
+        elif not self._quiet and (now := time.monotonic()) - self._last >= self._every and self._done < self._total:
+            self._last = now
+            left = (now - self._start) / (self._done - self._first) * (self._total - self._done)
+            said = f", {text}" if text else ""
+            self.say(f"{self._what}: {self._done} of {self._total}{said}, about {left:.0f} s left")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        line = f"{self._command}: {text}"
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        elif not self._quiet:
+            with suppress(OSError):
+                typer.echo(line, err=True)
+
+
 def tracked(items: Iterable[Item], total: int, what: str, *, command: str = COMMAND) -> Iterator[Item]:
-    """Pass `items` on and show progress and time left: a bar on a terminal, rare plain lines elsewhere."""
-    if sys.stderr is not None and sys.stderr.isatty():  # None: started with stderr closed
-        yield from _bar(items, total, what)
-    else:
-        yield from _lines(items, total, f"{command}: {what}")
+    """Pass `items` on, and show how far they are."""
+    with Meter(total, what, command=command) as meter:
+        for item in items:
+            yield item
+            meter.step()
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 2, limit: int = 50) -> None:
@@ -48,26 +117,3 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, names:
     console.print(table)
     if len(rows) > limit:
         console.print(f"... and {len(rows) - limit} more rows")
-
-
-def _bar(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        for item in items:
-            yield item
-            progress.advance(task)
-
-
-def _lines(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    start = last = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        now = time.monotonic()
-        if now - last >= PLAIN_EVERY and done < total:
-            last = now
-            left = (now - start) / done * (total - done)
-            typer.echo(f"{what}: {done} of {total}, about {left:.0f} s left", err=True)

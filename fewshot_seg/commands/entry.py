@@ -80,6 +80,11 @@ def _flush_output() -> None:
         raise OutputError(f"standard output: {error.strerror or error}; what was printed is not all there") from error
 
 
+def examples(*lines: str) -> str:
+    """The end of a command's help: what can be typed, and sentences on it."""
+    return "".join(["\n[bold]Examples[/]\n", *(f"\n{line}\n" for line in lines)])
+
+
 def make_app(name: str, purpose: str) -> typer.Typer:
     """An empty command line `name` with --version and --help; commands are added by `@app.command()`."""
     app = typer.Typer(

@@ -12,6 +12,7 @@ import typer
 
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.engine import Out
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.outputs import output_stems, read_results
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, describe
 
@@ -29,15 +30,11 @@ HELP = (
     "has changed them; nothing else is.\n\n"
     "An image that can't be found is reported, the others are done, and the exit status is 1."
 )
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-seg export results/ --to coco --out coco
-
-fewshot-seg export results/ --to yolo --tolerance 2 --out data-set
-
-fewshot-seg export results/ --to labelme --images /mnt/photos --out labelme
-"""
+EPILOG = examples(
+    "fewshot-seg export results/ --to coco --out coco",
+    "fewshot-seg export results/ --to yolo --tolerance 2 --out data-set",
+    "fewshot-seg export results/ --to labelme --images /mnt/photos --out labelme",
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,9 @@ from fewshot_seg.commands.accelerate import EPILOG as ACCELERATE_EPILOG
 from fewshot_seg.commands.accelerate import accelerate
 from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.engine import Device, Engine, Threads, Weights
-from fewshot_seg.commands.index_inputs import read_inputs
-from fewshot_seg.commands.indexes import interruptible, open_index, report, waiting
+from fewshot_seg.commands.entry import examples
+from fewshot_seg.commands.grouped import grouped
+from fewshot_seg.commands.indexes import interruptible, open_index, read_inputs, report, waiting
 
 index_app = typer.Typer(
     name="index",
@@ -47,9 +49,6 @@ OwnWeights = Annotated[
     str | None,
     typer.Option("--weights", "-w", help="Where the index's own weights are, if they were moved.", show_default=False),
 ]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Threads that read images.", show_default="all cores, at most 8")
-]
 Size = Annotated[
     int | None,
     typer.Option(
@@ -60,10 +59,24 @@ Size = Annotated[
         show_default="256, or as trained",
     ),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images in the network at a time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-EXAMPLES = "\n[bold]Examples[/]\n\n"
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read and embedded."""
+
+    device: Device = "auto"
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read images.", show_default="all cores, at most 8")
+    ] = None
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in the network at a time.")] = 16
+    threads: Threads = None
+
+    def options(self, folder: Path) -> dict[str, Any]:
+        """As `Index.add` takes them."""
+        how = {"workers": self.workers, "batch_size": self.batch_size}
+        return {**how, "progress": tracked, "on_wait": waiting(folder)}
 
 
 @index_app.callback()
@@ -72,66 +85,52 @@ def _index() -> None:
 
 
 @index_app.command(
-    epilog=f"""{EXAMPLES}
-fewshot-seg index build photos.index photos/
-
-fewshot-seg index build birds.index --csv birds.csv --weights run/best.safetensors
-
-find . -name "*.jpg" | fewshot-seg index build all.index --list -
-"""
+    epilog=examples(
+        "fewshot-seg index build photos.index photos/",
+        "fewshot-seg index build birds.index --csv birds.csv --weights run/best.safetensors",
+        'find . -name "*.jpg" | fewshot-seg index build all.index --list -',
+    )
 )
+@grouped
 def build(
     folder: Folder,
+    reading: Reading,
     images: Images = None,
     list_file: Listed = None,
     table: Table = None,
     weights: Weights = "default",
-    device: Device = "auto",
     size: Size = None,
-    workers: Workers = None,
-    batch_size: BatchSize = 16,
-    threads: Threads = None,
 ) -> None:
     """Make an index of IMAGES in a new folder DIR. One that was interrupted goes on where it stopped."""
     from fewshot_seg.retrieval.index import Index
 
     inputs = read_inputs(images or (), list_file, table)
-    embedder = Engine(weights, device, threads=threads).embedder()
-    how = _how(folder, workers, batch_size)
+    embedder = Engine(weights, reading.device, threads=reading.threads).embedder()
+    how = reading.options(folder)
     with interruptible(folder):
         index = Index.build(inputs.paths, embedder, folder, size=size, columns=inputs.columns, **how)
     report(index)
 
 
-@index_app.command(
-    epilog=f"""{EXAMPLES}
-fewshot-seg index add photos.index holiday/ "more/*.png"
-"""
-)
+@index_app.command(epilog=examples('fewshot-seg index add photos.index holiday/ "more/*.png"'))
+@grouped
 def add(
     folder: Folder,
+    reading: Reading,
     images: Images = None,
     list_file: Listed = None,
     table: Table = None,
     weights: OwnWeights = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    batch_size: BatchSize = 16,
-    threads: Threads = None,
 ) -> None:
     """Take more images in. Those that the index has already are left as they are, or replaced if they changed."""
     inputs = read_inputs(images or (), list_file, table)
-    index = open_index(folder, weights, device, threads)
+    index = open_index(folder, weights, reading.device, reading.threads)
     with interruptible(folder):
-        index.add(inputs.paths, columns=inputs.columns, **_how(folder, workers, batch_size))
+        index.add(inputs.paths, columns=inputs.columns, **reading.options(folder))
     report(index)
 
 
-@index_app.command(
-    epilog=f"""{EXAMPLES}
-fewshot-seg index remove photos.index photos/blurred.jpg "photos/old/*"
-"""
-)
+@index_app.command(epilog=examples('fewshot-seg index remove photos.index photos/blurred.jpg "photos/old/*"'))
 def remove(folder: Folder, images: Named) -> None:
     """Take images out of the index; the files themselves are not touched."""
     index = open_index(folder)
@@ -139,31 +138,21 @@ def remove(folder: Folder, images: Named) -> None:
     report(index)
 
 
-@index_app.command(
-    epilog=f"""{EXAMPLES}
-fewshot-seg index update photos.index
-"""
-)
+@index_app.command(epilog=examples("fewshot-seg index update photos.index"))
+@grouped
 def update(
     folder: Folder,
+    reading: Reading,
     weights: OwnWeights = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    batch_size: BatchSize = 16,
-    threads: Threads = None,
 ) -> None:
     """Follow the files: take in what is new in the folders, embed what has changed, take out what is gone."""
-    index = open_index(folder, weights, device, threads)
+    index = open_index(folder, weights, reading.device, reading.threads)
     with interruptible(folder):
-        index.update(**_how(folder, workers, batch_size))
+        index.update(**reading.options(folder))
     report(index)
 
 
-@index_app.command(
-    epilog=f"""{EXAMPLES}
-fewshot-seg index rebuild photos.index
-"""
-)
+@index_app.command(epilog=examples("fewshot-seg index rebuild photos.index"))
 def rebuild(folder: Folder) -> None:
     """Write the index anew, without what was removed."""
     index = open_index(folder)
@@ -171,11 +160,7 @@ def rebuild(folder: Folder) -> None:
     report(index)
 
 
-@index_app.command(
-    epilog=f"""{EXAMPLES}
-fewshot-seg index info photos.index --json
-"""
-)
+@index_app.command(epilog=examples("fewshot-seg index info photos.index --json"))
 def info(
     folder: Folder,
     verify: Annotated[
@@ -199,11 +184,7 @@ def info(
         typer.echo(f"{name.replace('_', ' '):<13} {_shown(value)}")
 
 
-@index_app.command(
-    epilog=f"""{EXAMPLES}
-fewshot-seg index duplicates photos.index --threshold 0.95
-"""
-)
+@index_app.command(epilog=examples("fewshot-seg index duplicates photos.index --threshold 0.95"))
 def duplicates(
     folder: Folder,
     threshold: Annotated[float, typer.Option(min=-1, max=1, help="Cosine from which two images are alike.")] = 0.98,
@@ -229,10 +210,6 @@ def duplicates(
 
 
 index_app.command(epilog=ACCELERATE_EPILOG)(accelerate)
-
-
-def _how(folder: Path, workers: int | None, batch_size: int) -> dict[str, Any]:
-    return {"workers": workers, "batch_size": batch_size, "progress": tracked, "on_wait": waiting(folder)}
 
 
 def _shown(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fewshot_seg.commands.console import print_table
+from fewshot_seg.commands.entry import examples
 
 models_app = typer.Typer(name="models", rich_markup_mode="rich")
 
@@ -35,13 +36,10 @@ def model_rows() -> list[tuple[str, ...]]:
 
 @models_app.callback(
     invoke_without_command=True,
-    epilog="""
-[bold]Examples[/]
-
-fewshot-seg models
-
-fewshot-seg models get dinov2-small
-""",
+    epilog=examples(
+        "fewshot-seg models",
+        "fewshot-seg models get dinov2-small",
+    ),
 )
 def models(context: typer.Context) -> None:
     """List recommended names for --weights (any of timm's and torchvision's will do), and what is here of them."""

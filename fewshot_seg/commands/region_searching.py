@@ -12,7 +12,7 @@ from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.hints import Box, parse_box
 from fewshot_seg.commands.outputs import output_stems
 from fewshot_seg.commands.results import mask_name, overlay_name
-from fewshot_seg.commands.searching import Entry, EntryHit, Query, SearchRequest
+from fewshot_seg.commands.searching import Answer, Query, SearchRequest
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
 
 if TYPE_CHECKING:
@@ -21,40 +21,10 @@ if TYPE_CHECKING:
     from fewshot_seg.retrieval.regions import RegionHit, RegionSearcher
 
 
-@dataclass(frozen=True)
-class RegionAnswer:
-    """One query's hits, or why there are none.
-
-    Attributes:
-        queries: the query's paths; several where they were combined.
-        hits: best first.
-        error: why the query could not be read.
-        box: what of it was meant.
-        lost: candidates that could not be read.
-    """
-
-    queries: tuple[str, ...]
-    hits: Sequence[RegionHit] = ()
-    error: str | None = None
-    box: Box | None = None
-    lost: int = 0
-
-    def entry(self) -> Entry:
-        """What is kept of it when all queries are done."""
-        from fewshot_seg.retrieval.rows import from_here
-
-        hits = (EntryHit(from_here(h.path, h.location), h.score, h.columns, h.location, h.box) for h in self.hits)
-        return Entry(self.queries, tuple(hits), self.error, self.box)
-
-
 def check_regions(
     regions: bool, candidates: int | None, out: Path | None, explain: Path | None, request: SearchRequest
 ) -> None:
-    """Check that options go together.
-
-    Raises:
-        ConfigError: what is for regions without --regions, or with it what is not.
-    """
+    """Check that options go together. ConfigError: what is for regions without --regions, or with it what is not."""
     if not regions and (candidates is not None or out is not None):
         raise ConfigError("--candidates and --out are for --regions; give it, too")
     if regions and (request.unlike or request.combine == "any" or explain is not None):
@@ -63,7 +33,7 @@ def check_regions(
 
 def run_region_search(
     index: Index, queries: Sequence[Query], request: SearchRequest, candidates: int | None
-) -> Iterator[RegionAnswer]:
+) -> Iterator[Answer]:
     """Each query's answer, in order; one that can't be read has its error in it.
 
     Raises:
@@ -90,7 +60,7 @@ def run_region_search(
                 raise DataError(query.error)
             yield search((query.path,), [Support(query.path, box=box)])
         except FewShotError as error:
-            yield RegionAnswer((query.path,), error=str(error))
+            yield Answer((query.path,), error=str(error))
 
 
 def _answer(
@@ -100,7 +70,7 @@ def _answer(
     box: Box | None,
     paths: tuple[str, ...],
     examples: list[Support],
-) -> RegionAnswer:
+) -> Answer:
     lost: list[str] = []
     hits = searcher.search(
         examples,
@@ -112,7 +82,7 @@ def _answer(
     for error in lost:
         complain(error)
     least = -1.0 if request.threshold is None else request.threshold
-    return RegionAnswer(paths, [hit for hit in hits if hit.score >= least], box=box, lost=len(lost))
+    return Answer(paths, [hit for hit in hits if hit.score >= least], box=box, lost=len(lost))
 
 
 @dataclass
@@ -121,9 +91,11 @@ class RegionSheets:
 
     Attributes:
         folder: created if need be; None writes nothing.
+        lost: candidates so far that could not be read.
     """
 
     folder: Path | None
+    lost: int = 0
     _content: list[dict[str, Any]] = field(default_factory=list)
     _stem: Callable[[str], str] = field(default=lambda path: path)
 
@@ -140,12 +112,9 @@ class RegionSheets:
             paths = [query.path for query in queries]
             self._stem = dict(zip(paths, output_stems([Path(path) for path in paths]), strict=True)).__getitem__
 
-    def draw(self, answer: RegionAnswer) -> None:
-        """Write the masks and overlays of one query's hits.
-
-        Raises:
-            OutputError: one can't be written.
-        """
+    def draw(self, answer: Answer) -> None:
+        """Write the masks and overlays of one query's hits. OutputError: one can't be written."""
+        self.lost += answer.lost
         if self.folder is None:
             return
         found = []
@@ -159,11 +128,7 @@ class RegionSheets:
         self._content.append({"queries": list(answer.queries), "error": answer.error, "hits": found})
 
     def finish(self) -> None:
-        """Write regions.json.
-
-        Raises:
-            OutputError: it can't be written.
-        """
+        """Write regions.json. OutputError: it can't be written."""
         from fewshot_seg.imaging.export import write_json
 
         if self.folder is not None:

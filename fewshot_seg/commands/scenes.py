@@ -33,11 +33,7 @@ class Scene:
 
 
 def scenes() -> list[Scene]:
-    """The demo's scenes.
-
-    Raises:
-        DataError: an installed package no longer ships one of the photographs.
-    """
+    """The demo's scenes. DataError: an installed package no longer ships one of the photographs."""
     astronaut, cat, coffee = _skimage("astronaut.png"), _skimage("chelsea.png"), _skimage("coffee.png")
     left = Picture("motorcycle-left", _skimage("motorcycle_left.png"), "the left camera of a stereo pair")
     right = Picture("motorcycle-right", _skimage("motorcycle_right.png"), "its right camera")

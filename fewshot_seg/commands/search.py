@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fewshot_seg.commands.accelerate import Backend
-from fewshot_seg.commands.console import complain, print_table
 from fewshot_seg.commands.engine import Device, Threads
+from fewshot_seg.commands.entry import examples
+from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.commands.index import OwnWeights
 from fewshot_seg.commands.indexes import open_index
+from fewshot_seg.commands.search_outputs import Shown
 
 if TYPE_CHECKING:
     from fewshot_seg.commands.searching import Entry, Query, SearchRequest
@@ -24,17 +25,12 @@ HELP = (
     "The query itself is a hit if it is in the index. A query that cannot be read is reported, the others are done, "
     "and the exit status is 1."
 )
-EPILOG = """
-[bold]Examples[/]
-
-fewshot-seg search photos.index query.jpg -k 5
-
-fewshot-seg search photos.index query.jpg --box 120,80,200,160 --sheet hits.jpg --explain why
-
-fewshot-seg search photos.index cup1.jpg cup2.jpg --combine any --not jug.jpg --json
-
-fewshot-seg search photos.index cup.jpg --regions --out found
-"""
+EPILOG = examples(
+    "fewshot-seg search photos.index query.jpg -k 5",
+    "fewshot-seg search photos.index query.jpg --box 120,80,200,160 --sheet hits.jpg --explain why",
+    "fewshot-seg search photos.index cup1.jpg cup2.jpg --combine any --not jug.jpg --json",
+    "fewshot-seg search photos.index cup.jpg --regions --out found",
+)
 
 
 Queries = Annotated[
@@ -58,17 +54,8 @@ Unlike = Annotated[
         "--not", metavar="PATH", help="An image of what is not meant. Repeat it for more.", show_default=False
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Table = Annotated[
     Path | None, typer.Option("--csv", metavar="FILE", help="Write the hits as a table.", show_default=False)
-]
-Sheet = Annotated[
-    Path | None,
-    typer.Option("--sheet", metavar="FILE", help="Draw queries and hits in one .jpg or .png.", show_default=False),
-]
-Explain = Annotated[
-    Path | None,
-    typer.Option("--explain", metavar="DIR", help="Draw why: similarity attention of each pair.", show_default=False),
 ]
 Regions = Annotated[
     bool,
@@ -85,18 +72,17 @@ RegionsOut = Annotated[
 ]
 
 
+@grouped
 def search(
     folder: Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.", show_default=False)],
     queries: Queries,
+    shown: Shown,
     k: Hits = 10,
     threshold: Threshold = None,
     box: Box = None,
     combine: Combined = None,
     unlike: Unlike = None,
-    as_json: Json = False,
     csv: Table = None,
-    sheet: Sheet = None,
-    explain: Explain = None,
     regions: Regions = False,
     candidates: Candidates = None,
     out: RegionsOut = None,
@@ -107,49 +93,35 @@ def search(
 ) -> None:
     """Find the images of INDEX that are most like each QUERY."""
     from fewshot_seg.commands.region_searching import check_regions
-    from fewshot_seg.commands.search_outputs import as_json_entry, table_of, write_table
-    from fewshot_seg.commands.search_sheets import refuse_gallery, refuse_targets, write_sheet
+    from fewshot_seg.commands.search_outputs import write_table
+    from fewshot_seg.commands.search_sheets import refuse_gallery, refuse_targets
     from fewshot_seg.commands.searching import SearchRequest, find_queries
 
     request = SearchRequest(k, threshold, box, unlike or (), combine)
-    check_regions(regions, candidates, out, explain, request)
+    check_regions(regions, candidates, out, shown.explain, request)
     asked = find_queries(queries)
-    refuse_targets([query.path for query in asked], folder, sheet, csv, explain, out)
+    refuse_targets([query.path for query in asked], folder, shown.sheet, csv, shown.explain, out)
     index = open_index(folder, weights, device, threads, load=True)
-    refuse_gallery(index, (sheet, csv))
+    refuse_gallery(index, (shown.sheet, csv))
     index.use_backend(backend)
     if regions:
         entries, complete = _regions(index, asked, request, candidates, out)
     else:
-        entries, complete = _images(index, asked, request, explain)
-    if sheet is not None:
-        write_sheet(sheet, entries)
+        entries, complete = _images(index, asked, request, shown.explain), True
     if csv is not None:
         write_table(csv, entries)
-    if as_json:
-        typer.echo(json.dumps([as_json_entry(entry) for entry in entries], indent=1))
-    else:
-        print_table(*table_of(entries))
+    shown.show(entries)
     if not complete or any(entry.error is not None for entry in entries):
         raise typer.Exit(1)
 
 
-def _images(
-    index: Index, asked: Sequence[Query], request: SearchRequest, explain: Path | None
-) -> tuple[list[Entry], bool]:
-    """What is found, and whether nothing had to be left out."""
+def _images(index: Index, asked: Sequence[Query], request: SearchRequest, explain: Path | None) -> list[Entry]:
     from fewshot_seg.commands.search_sheets import Explainer, refuse_gallery
-    from fewshot_seg.commands.searching import run_search
+    from fewshot_seg.commands.searching import collect, run_search
 
     explainer = Explainer(explain, [query.path for query in asked])
     refuse_gallery(index, explainer.files)
-    entries = []
-    for answer in run_search(index, asked, request):
-        if answer.error is not None:
-            complain(answer.error)
-        explainer.draw(answer)
-        entries.append(answer.entry())
-    return entries, True
+    return collect(run_search(index, asked, request), explainer.draw)
 
 
 def _regions(
@@ -157,17 +129,12 @@ def _regions(
 ) -> tuple[list[Entry], bool]:
     """What is found, and whether nothing had to be left out."""
     from fewshot_seg.commands.region_searching import RegionSheets, run_region_search
+    from fewshot_seg.commands.searching import collect
 
     sheets = RegionSheets(out)
     sheets.start(asked)
-    entries, lost = [], 0
     try:
-        for answer in run_region_search(index, asked, request, candidates):
-            if answer.error is not None:
-                complain(answer.error)
-            sheets.draw(answer)
-            entries.append(answer.entry())
-            lost += answer.lost
+        entries = collect(run_region_search(index, asked, request, candidates), sheets.draw)
     finally:  # after Ctrl-C, too: regions.json tells what is finished
         sheets.finish()
-    return entries, lost == 0
+    return entries, sheets.lost == 0

@@ -4,14 +4,45 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from fewshot_seg.commands.console import print_table
 from fewshot_seg.commands.searching import Entry, EntryHit
 from fewshot_seg.errors import describe
 
 DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How what is found is shown."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", metavar="FILE", help="Draw queries and hits in one .jpg or .png.", show_default=False),
+    ] = None
+    explain: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw why: similarity attention of each pair.", show_default=False),
+    ] = None
+
+    def show(self, entries: Sequence[Entry]) -> None:
+        """Draw the sheet, if there is to be one, and print all that was found. OutputError: it can't be written."""
+        if self.sheet is not None:
+            from fewshot_seg.commands.search_sheets import write_sheet
+
+            write_sheet(self.sheet, entries)
+        if self.as_json:
+            typer.echo(json.dumps([as_json_entry(entry) for entry in entries], indent=1))
+        else:
+            print_table(*table_of(entries))
 
 
 def as_json_entry(entry: Entry) -> dict[str, Any]:

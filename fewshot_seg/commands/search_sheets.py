@@ -46,9 +46,7 @@ def write_sheet(path: Path, entries: Sequence[Entry]) -> None:
 class Explainer:
     """Draws for each query why its hits were found: DIR/STEM_explain.jpg; nothing without a folder.
 
-    Args:
-        folder: created if need be.
-        queries: all of them, so that each gets a name of its own.
+    The folder is created if need be. All queries are told at first, so that each gets a name of its own.
 
     Raises:
         OutputError: the folder can't be written. ConfigError: a picture would overwrite a query.
@@ -71,11 +69,7 @@ class Explainer:
         return list(self._files.values())
 
     def draw(self, answer: Answer) -> None:
-        """Write the sheet of one query, if there is a folder and a hit.
-
-        Raises:
-            OutputError: it can't be written.
-        """
+        """Write the sheet of one query, if there is a folder and a hit. OutputError: it can't be written."""
         if not self._files or not answer.hits:
             return
         from fewshot_seg.imaging.export import write_image
@@ -107,11 +101,7 @@ def refuse_targets(queries: Sequence[str], index: Path, sheet: Path | None, *oth
 
 
 def refuse_gallery(index: Index, outputs: Sequence[Path | None]) -> None:
-    """Check that no file to be written is an image of the index.
-
-    Raises:
-        ConfigError: one is.
-    """
+    """Check that no file to be written is an image of the index. ConfigError: one is."""
     there = [path for path in outputs if path is not None and path.exists()]
     if there:
         refuse_overwriting(there, (Path(index.location(row)) for row in range(len(index))))

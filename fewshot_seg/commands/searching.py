@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fewshot_seg.commands.console import tracked
+from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.hints import Box, parse_box
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
 
 if TYPE_CHECKING:
     from fewshot_seg.retrieval.index import Index
-    from fewshot_seg.retrieval.search import Combine, Hit
+    from fewshot_seg.retrieval.search import Combine
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,38 @@ class Answer:
 
     Attributes:
         queries: the query's paths; several where they were combined.
-        hits: best first.
+        hits: `Hit`s or `RegionHit`s, best first.
         error: why it could not be read.
         box: what of it was meant.
+        lost: images of the index that should have been looked at, and could not be read.
     """
 
     queries: tuple[str, ...]
-    hits: Sequence[Hit] = ()
+    hits: Sequence[Any] = ()
     error: str | None = None
     box: Box | None = None
+    lost: int = 0
 
     def entry(self) -> Entry:
         """What is kept of it when all queries are done."""
         from fewshot_seg.retrieval.rows import from_here
 
-        hits = tuple(EntryHit(from_here(h.path, h.location), h.score, h.columns, h.location) for h in self.hits)
-        return Entry(self.queries, hits, self.error, self.box)
+        hits = (
+            EntryHit(from_here(h.path, h.location), h.score, h.columns, h.location, getattr(h, "box", None))
+            for h in self.hits
+        )
+        return Entry(self.queries, tuple(hits), self.error, self.box)
+
+
+def collect(answers: Iterable[Answer], draw: Callable[[Answer], None]) -> list[Entry]:
+    """What is kept of the answers, each drawn first; a query that can't be read is complained of."""
+    entries = []
+    for answer in answers:
+        if answer.error is not None:
+            complain(answer.error)
+        draw(answer)
+        entries.append(answer.entry())
+    return entries
 
 
 @dataclass(frozen=True)

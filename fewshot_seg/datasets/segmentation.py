@@ -197,11 +197,7 @@ def _sizes_differ(mask: Path, image: Path) -> bool:
 
 
 def fold_classes(dataset: SegmentationDataset, fold: Fold) -> tuple[int, ...]:
-    """The classes (1-based) that a fold holds out; "all" is every class, for development.
-
-    Raises:
-        ConfigError: no such fold.
-    """
+    """The classes (1-based) that a fold holds out; "all" is every class, for development. ConfigError: no such fold."""
     if fold == "all":
         return tuple(range(1, len(dataset.class_names) + 1))
     if fold not in range(len(dataset.folds)):

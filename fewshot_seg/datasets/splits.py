@@ -71,11 +71,7 @@ def make_split_list(
 
 
 def write_split_list(path: StrPath, entries: Iterable[Entry]) -> None:
-    """Write a list of `ID__CC` lines; the file appears whole or not at all.
-
-    Raises:
-        OutputError: it can't be written.
-    """
+    """Write a list of `ID__CC` lines; the file appears whole or not at all. OutputError: it can't be written."""
     with atomic_file(path) as stream:
         stream.write(split_list_text(entries))
 

@@ -79,12 +79,7 @@ def accelerate(
 ) -> Accelerator:
     """Make an accelerator of an index in a folder; one of the same kind is replaced when the new one is finished.
 
-    Args:
-        contents: the index's.
-        kind: which.
-        track: shows progress.
-        uri: for "milvus": where it is; None is a file beside the index.
-        threads: of FAISS; by one thread an HNSW graph is always the same.
+    `uri` says where Milvus is, None for a file beside the index. `threads` are FAISS's.
 
     Raises:
         ConfigError: an index in memory or without images, a library that isn't installed, or Milvus can't be reached.

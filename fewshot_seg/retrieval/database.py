@@ -89,11 +89,7 @@ def damage(path: Path) -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
-    """All of the block's changes, or none.
-
-    Raises:
-        OutputError: they can't be written.
-    """
+    """All of the block's changes, or none. OutputError: they can't be written."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -110,9 +106,7 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
 def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     """A connection to a file's database; SQLite first undoes what a killed process left half done. `damage` explains.
 
-    Args:
-        path: the file.
-        create: make what isn't there yet; the caller writes a config.
+    With `create` what isn't there yet is made; the caller writes a config.
     """
     mode = "rwc" if create else "rw"
     connection = _set_up(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", WAIT, uri=True))

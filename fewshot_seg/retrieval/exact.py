@@ -109,11 +109,7 @@ def _rows(gallery: Tensor | np.ndarray, start: int, end: int, device: torch.devi
 
 
 def _norms(vectors: Tensor, what: str, start: int) -> Tensor:
-    """Norms (B,) of the vectors (B,D), which is how a number that is not finite is found.
-
-    Raises:
-        DataError: there is one.
-    """
+    """Norms (B,) of the vectors (B,D), which is how a number that is not finite is found. DataError: there is one."""
     norms: Tensor = torch.linalg.vector_norm(vectors, dim=1)
     if not bool(norms.isfinite().all()):
         row = start + int(norms.isfinite().logical_not().int().argmax())

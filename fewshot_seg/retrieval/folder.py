@@ -47,9 +47,8 @@ def check_is_index(folder: Path) -> None:
 def claim(folder: Path, on_wait: Callable[[], None] | None) -> Iterator[None]:
     """Be the only one that changes the folder.
 
-    Args:
-        folder: created if need be.
-        on_wait: called once if another process is at work in it, which is then waited for; None refuses.
+    It is created if need be. If another process is at work in it, `on_wait` is called once and it is waited for;
+    without `on_wait` that is refused.
 
     Raises:
         ConfigError: it holds other files and no index, or links. OutputError: it can't be written.

@@ -48,10 +48,7 @@ def identity_of(embedder: Embedder) -> Identity:
 def check_same(index: Identity, other: Identity, where: str) -> None:
     """Check that another embedder's vectors may be compared with an index's.
 
-    Args:
-        index: whose vectors the index holds.
-        other: the embedder's that is to be used with it.
-        where: the index, for the message.
+    `where` is the index, for the message.
 
     Raises:
         ConfigError: they may not; the message says what differs.

@@ -244,16 +244,7 @@ def _directions(vectors: Tensor, away: _Away, combine: Combine) -> Tensor:
 
 @torch.inference_mode()
 def maps_of(embedder: Embedder, query: Embedding, hit: Hit) -> Maps:
-    """Contributions of every position to the similarity of two images.
-
-    Args:
-        embedder: of both.
-        query: of one image.
-        hit: whose file is read.
-
-    Raises:
-        ImageError: the file can't be read.
-    """
+    """Contributions of every position to the similarity of two images. ImageError: the file can't be read."""
     found = embedder(load_batch([hit.location], embedder))
     pairs = ((query, found), (found, query))
     maps = [similarity_maps(embedder, one, shots_of(embedder, other)) for one, other in pairs]

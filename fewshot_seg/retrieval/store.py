@@ -26,11 +26,7 @@ _PIECE_ROWS: Final = 4096  # copied at a time
 
 
 class Store:
-    """What changes an index. Each change is one transaction; vectors are on disk before a row says where they are.
-
-    Args:
-        contents: the index, as it is now.
-    """
+    """What changes an index. Each change is one transaction; vectors are on disk before a row says where they are."""
 
     def __init__(self, contents: Contents) -> None:
         self._folder = contents.folder
@@ -43,22 +39,14 @@ class Store:
         self._since = time.monotonic()
 
     def append(self, row: Row, vector: NDArray[np.float32]) -> None:
-        """Take in an image; it is pending until all that is pending is counted.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Take in an image; it is pending until all that is pending is counted. OutputError: it cannot be written."""
         self._rows.append(row)
         self._vectors.append(vector)
         if len(self._rows) >= PART_ROWS or time.monotonic() - self._since >= PART_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was taken in, so that an interruption doesn't lose it.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Write what was taken in, so that an interruption doesn't lose it. OutputError: it cannot be written."""
         if self._rows:
             self._name_vectors()
             vectors, start = np.stack(self._vectors).astype(np.float32, copy=False), self.config.end  # (n, D)
@@ -94,10 +82,7 @@ class Store:
     def rewrite(self, source: Contents, *, pending: bool = False, **changes: Any) -> Contents:
         """Replace all rows and vectors by those of `source`, in order, without holes.
 
-        Args:
-            source: the index itself, or another.
-            pending: with what is pending there, too.
-            changes: attributes of the config.
+        With `pending` what is pending there comes, too; `changes` are attributes of the config.
 
         Raises:
             OutputError: it cannot be written; the index is then as before.

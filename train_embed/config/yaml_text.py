@@ -55,9 +55,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader
 def parse_yaml(text: str, origin: str) -> Any:
     """The value that `text` describes; no code is run, no class but YAML's own is built.
 
-    Args:
-        text: YAML.
-        origin: for messages, where it is from.
+    `origin` says in messages where it is from.
 
     Raises:
         ConfigError: it is no YAML, or has a key twice.

@@ -86,11 +86,7 @@ def moved_centers(centers: Tensor, f: Tensor, labels: Tensor, rate: float) -> Te
 
 
 def part_lengths(head: nn.Module) -> tuple[int, ...]:
-    """The lengths of the parts that a head's vector is put together from.
-
-    Raises:
-        ConfigError: a head of another class.
-    """
+    """The lengths of the parts that a head's vector is put together from. ConfigError: a head of another class."""
     if isinstance(head, PCBHead):
         return (head.dim // len(head.parts),) * len(head.parts)
     return (_known(head).dim,)

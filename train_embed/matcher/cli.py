@@ -8,19 +8,16 @@ from typing import Annotated
 
 import typer
 
+from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 from fewshot_seg.errors import ConfigError
 from train_embed.matcher.options import MatcherTraining, Settings, parse_sources
 
-EPILOG = """
-[bold]Examples[/]
-
-train-embed matcher --data voc=VOC2012 --data masks=coco128 --cache views.bin --out matcher.safetensors
-
-train-embed matcher --data voc=VOC2012 --hold-out 0 --validate --out fold0.safetensors
-
-fewshot-seg segment query.jpg --support cow=a.jpg --matcher matcher.safetensors --out result
-"""
+EPILOG = examples(
+    "train-embed matcher --data voc=VOC2012 --data masks=coco128 --cache views.bin --out matcher.safetensors",
+    "train-embed matcher --data voc=VOC2012 --hold-out 0 --validate --out fold0.safetensors",
+    "fewshot-seg segment query.jpg --support cow=a.jpg --matcher matcher.safetensors --out result",
+)
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace an older file.")]
@@ -70,11 +67,7 @@ def matcher(
 
 
 def refuse_existing(out: Path, force: bool) -> None:
-    """Keeps an older result unless its user wants it replaced.
-
-    Raises:
-        ConfigError: it is there.
-    """
+    """Keeps an older result unless its user wants it replaced. ConfigError: it is there."""
     if out.exists() and not force:
         raise ConfigError(f"{out} is there already: choose another --out, or --force to replace it")
 

@@ -43,9 +43,6 @@ class Gallery:
         names: class c (1-based) is `names[c - 1]`; VOC's twenty come first, whether there are any or not.
         pictures: the images.
 
-    Args:
-        sources: as they were asked for; the files are opened here.
-
     Raises:
         ConfigError, DataError: as `open_dataset`.
     """
@@ -82,11 +79,7 @@ class Gallery:
         return found
 
     def digest(self) -> str:
-        """SHA-256 of the images' files, in order.
-
-        Raises:
-            ImageError: one can't be read.
-        """
+        """SHA-256 of the images' files, in order. ImageError: one can't be read."""
         digest = hashlib.sha256()
         for picture in self.pictures:
             try:

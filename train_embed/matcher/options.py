@@ -30,11 +30,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a matcher is trained, apart from the data.
-
-    Raises:
-        ConfigError: a value out of its range.
-    """
+    """How a matcher is trained, apart from the data. ConfigError: a value out of its range."""
 
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 600
     presence_steps: Annotated[int, typer.Option(min=1, help=_PRESENCE)] = 1500
@@ -96,11 +92,7 @@ class MatcherTraining(Settings):
 
 
 def parse_sources(texts: Sequence[str]) -> tuple[Source, ...]:
-    """Sources from "KIND=DIR"; "voc" is short for "pascal5i".
-
-    Raises:
-        ConfigError: another form, or no such kind.
-    """
+    """Sources from "KIND=DIR"; "voc" is short for "pascal5i". ConfigError: another form, or no such kind."""
     from fewshot_seg.datasets import dataset_names
 
     sources = []

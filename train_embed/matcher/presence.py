@@ -16,9 +16,9 @@ from train_embed.matcher.data import TrainingData
 from train_embed.matcher.draws import Draws, EpisodeSource, Shares
 from train_embed.matcher.losses import one_class, without
 from train_embed.matcher.options import MatcherTraining
-from train_embed.matcher.schedule import cycle_at, set_cycle
-from train_embed.run.progress import Progress
-from train_embed.run.signals import Interrupted, StopSignal
+from train_embed.matcher.states import cycle_at, set_cycle
+from train_embed.run.progress import losses_text, training_meter
+from train_embed.run.setup import Interrupted, StopSignal
 
 _STREAM: Final = 2**32  # steps of this stage are drawn from here on: its episodes are not the first stage's
 _BATCH: Final = 48
@@ -45,7 +45,7 @@ def train_presence(
     kinds = _kinds(data, matcher, options.seed)
     head = matcher.presence.train()
     optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=_DECAY)
-    with Progress(options.presence_steps, 0, 0) as progress:
+    with training_meter(options.presence_steps) as progress:
         for step in range(options.presence_steps):
             draws = episodes.draw(options.seed, _STREAM + step, _BATCH)
             torch.manual_seed(draws.dropout)
@@ -58,7 +58,7 @@ def train_presence(
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            progress.step(0, {"presence": loss.item()})
+            progress.step(losses_text({"presence": loss.item()}))
             if stop.name is not None:
                 raise Interrupted(f"stopped by {stop.name} in the second stage; the same command does this stage anew")
     head.eval()

@@ -28,12 +28,9 @@ from train_embed.matcher.gallery import fold_names
 from train_embed.matcher.losses import any_object, kinds_loss, map_loss, one_class, without
 from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.presence import train_presence
-from train_embed.matcher.schedule import cycle_at, set_cycle
-from train_embed.matcher.states import TrainingState
-from train_embed.run.memory import keep_freed_memory
-from train_embed.run.progress import Progress
-from train_embed.run.setup import seeded
-from train_embed.run.signals import Interrupted, stop_on_signals
+from train_embed.matcher.states import TrainingState, cycle_at, set_cycle
+from train_embed.run.progress import losses_text, training_meter
+from train_embed.run.setup import Interrupted, keep_freed_memory, seeded, stop_on_signals
 
 TERMS = (
     "Trained on the images named in `data`, over ImageNet weights; the images are under their owners' terms, most of "
@@ -66,11 +63,11 @@ def train_matcher(options: MatcherTraining, data: TrainingData, out: Path, keep_
         state = TrainingState(out.with_name(out.name + ".state"), about)
         loop.done = state.restore(loop.matcher, loop.optimizer)
         mean: float | None = None
-        with Progress(options.steps, loop.done, 0) as progress:
+        with training_meter(options.steps, loop.done) as progress:
             while loop.done < options.steps:
                 loss = loop.step()
                 mean = loss if mean is None else mean + _NEWS * (loss - mean)
-                progress.step(0, {"loss": mean})
+                progress.step(losses_text({"loss": mean}))
                 if stop.name is not None or loop.done % keep_every == 0 or loop.done == options.steps:
                     state.save(loop.done, loop.matcher, loop.optimizer)
                 if stop.name is not None:
@@ -103,11 +100,7 @@ class _Loop:
         self.done = 0
 
     def step(self) -> float:
-        """One step of the optimiser; the loss before it.
-
-        Raises:
-            FewShotError: it is no number.
-        """
+        """One step of the optimiser; the loss before it. FewShotError: it is no number."""
         draws = self._episodes.draw(self.options.seed, self.done, self.options.batch)
         torch.manual_seed(draws.dropout)
         set_cycle(self.optimizer, cycle_at(self.done, self.options.steps, self.options.rate))

@@ -26,10 +26,6 @@ from train_embed.mining.tuples import check_tuples
 class PairClassifier(nn.Module):
     """Same class or not, from ``|f1 - f2|``: a hidden layer with ReLU, then one logit. Symmetric in its two inputs.
 
-    Args:
-        dim: D, the length of the embeddings.
-        hidden: units of the hidden layer.
-
     Raises:
         ConfigError: a length below 1.
     """

@@ -63,10 +63,7 @@ def _refuse_foreign(path: Path) -> None:
 class RunFolder:
     """The folder of one run.
 
-    Args:
-        path: missing folders are made.
-        config: of the run.
-        resume: go on with the run that is there. Without one, it is begun.
+    Missing folders are made. With `resume` a run that is there goes on; without one, it is begun.
 
     Raises:
         ConfigError: a run is there and `resume` isn't set, or it has another configuration; or the folder holds
@@ -105,11 +102,7 @@ class RunFolder:
             raise ConfigError(f"{self.path} holds this run already: go on with --resume, or choose another --out")
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Adds a line to metrics.jsonl.
-
-        Raises:
-            OutputError: it can't be written.
-        """
+        """Adds a line to metrics.jsonl. OutputError: it can't be written."""
         line = json.dumps({key: _number(value) for key, value in record.items()}, allow_nan=False)
         try:
             with self.metrics.open("a", encoding="utf-8") as stream:

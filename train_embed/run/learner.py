@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -12,7 +14,6 @@ from fewshot_seg.network.embedder import Embedder
 from train_embed.config.run_config import RunConfig
 from train_embed.data.loading import Batch
 from train_embed.run.distributed import any_rank, rank, world_size
-from train_embed.run.ema import MovingAverage
 from train_embed.run.model import build_model, finite, fix_shifts, keep_induced, refine_parts, train_mode
 from train_embed.run.objective import Objective, step_seed
 from train_embed.run.optim import build_optimizer, rate_factor, set_rates
@@ -81,9 +82,7 @@ class Learner:
     def step(self, number: int, progress: float) -> None:
         """One step of the optimiser with what `accumulate` gathered.
 
-        Args:
-            number: steps done before.
-            progress: epochs done, with fractions.
+        `number` are the steps done before, `progress` the epochs, with fractions.
 
         Raises:
             Diverged: a gradient that is NaN or infinite (in fp16 the scaler skips such a step instead).
@@ -123,11 +122,7 @@ class Learner:
             dist.broadcast(buffer, 0)
 
     def state(self) -> dict[str, Tensor]:
-        """All that changes, by name.
-
-        Raises:
-            Diverged: a weight isn't finite; such a state must not replace a good one.
-        """
+        """All that changes, by name. Diverged: a weight isn't finite; such a state must not replace a good one."""
         if not finite(self.embedder) or not finite(self.objective):
             raise Diverged("a weight became NaN or infinite")
         parts: dict[str, dict[str, Tensor]] = {
@@ -139,13 +134,36 @@ class Learner:
         return {prefix + name: tensor for prefix, tensors in parts.items() for name, tensor in tensors.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `state` gave.
-
-        Raises:
-            CheckpointError: it doesn't fit.
-        """
+        """Takes back what `state` gave. CheckpointError: it doesn't fit."""
         restore_module(self.embedder, tensors, "embedder/")
         restore_module(self.objective, tensors, "objective/")
         if self.average is not None:
             restore_module(self.average.embedder, tensors, "average/")
         restore_optimizer(self.optimizer, part(tensors, "optimizer/"))
+
+
+class MovingAverage:
+    """``average = decay * average + (1 - decay) * weights`` after every step, buffers copied as they are.
+
+    Early on the decay is ``(1 + n) / (10 + n)`` at step n where that is smaller, so that the weights that the run
+    started from, and a random neck among them, are soon forgotten.
+
+    Args:
+        embedder: copied; the copy, in eval mode and frozen, is `embedder` of this object.
+        decay: in (0, 1).
+    """
+
+    def __init__(self, embedder: Embedder, decay: float) -> None:
+        self.embedder = copy.deepcopy(embedder).requires_grad_(False).eval()
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, embedder: Embedder, step: int) -> None:
+        """Takes the weights after step `step` (from 0) in."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        new = dict(embedder.named_parameters())
+        for name, average in self.embedder.named_parameters():
+            average.lerp_(new[name].detach().to(average.dtype), 1 - decay)
+        buffers: dict[str, Tensor] = dict(embedder.named_buffers())
+        for name, buffer in self.embedder.named_buffers():
+            buffer.copy_(buffers[name])

@@ -1,10 +1,16 @@
-"""What a run stands on: its images, its process group, its randomness. Each is undone when the run is over."""
+"""What a run stands on: a look at the machine, its images, processes, randomness and memory, and how it is stopped."""
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import os
+import platform
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import torch
 import torch.distributed as dist
@@ -12,7 +18,7 @@ import torch.distributed as dist
 from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.datasets.names import Camera, camera_numbers, camera_of_text, list_cameras
 from fewshot_seg.datasets.registry import load_dataset
-from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.errors import ConfigError, DataError, FewShotError
 from fewshot_seg.network.devices import resolve_device
 from train_embed.config.run_config import RunConfig
 from train_embed.config.schema import DataConfig, SamplerConfig
@@ -103,3 +109,88 @@ def seeded(seed: int, threads: int | None, device: torch.device) -> Iterator[Non
             yield
     finally:
         torch.set_num_threads(before)
+
+
+# <malloc.h> of glibc
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_LARGEST_INT = 2**31 - 1
+_TOP_PAD = 64 * 2**20
+
+
+def keep_freed_memory() -> bool:
+    """Tells glibc's malloc to keep large blocks instead of mapping each one anew; for the whole process.
+
+    A step's activations are tens of megabytes each. By default every one is mapped, cleared page by page, and
+    given back, in every step again. The peak stays what it was; memory is given back when the process ends.
+
+    Returns:
+        Whether it could be told: False where the C library isn't glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _LARGEST_INT), (_M_TOP_PAD, _TOP_PAD))
+    return all(mallopt(option, value) == 1 for option, value in settings)
+
+
+def check_ready(config: RunConfig) -> None:
+    """Check `config` against this machine: the images' place, device, arithmetic, backbone, optional libraries.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: what isn't here.
+    """
+    from fewshot_seg.network.backbones import canonical_name
+    from fewshot_seg.network.checkpoints import read_header
+    from fewshot_seg.network.devices import check_precision, resolve_device
+
+    root = config.data.folder
+    if not root.exists():
+        raise DataError(f"data.root: there is nothing at {root}")
+    if config.data.kind != "csv" and not root.is_dir():
+        raise DataError(f"data.root {root} is a file: data.kind {config.data.kind} wants a folder")
+    check_precision(config.run.precision, resolve_device(config.run.device))
+    canonical_name(config.model.backbone)
+    if config.model.weights not in ("imagenet", "random"):
+        read_header(config.model.weights)
+    if config.loss.name == "multi-similarity":
+        _need("pytorch_metric_learning", f"loss.name {config.loss.name}", "'fewshot-seg[metric]'")
+    if config.run.tensorboard:
+        _need("tensorboard", "run.tensorboard", "tensorboard")
+
+
+def _need(library: str, setting: str, requirement: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        raise ConfigError(f"{setting} needs {library.replace('_', '-')}: pip install {requirement}")
+
+
+class Interrupted(FewShotError):  # noqa: N818 - as KeyboardInterrupt is none
+    """A run that was stopped by a signal, its state saved."""
+
+
+class StopSignal:
+    """The name of the signal that came, or None so far."""
+
+    name: str | None = None
+
+    def _take(self, number: int, _: FrameType | None) -> None:
+        if self.name is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt  # the second Ctrl-C: now
+        self.name = signal.Signals(number).name
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopSignal]:
+    """Takes SIGINT and SIGTERM while the block runs; a second SIGINT interrupts at once.
+
+    In a thread other than the main one Python lets nobody take signals: nothing is taken then.
+    """
+    stop = StopSignal()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    old = {number: signal.signal(number, stop._take) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

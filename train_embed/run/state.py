@@ -69,11 +69,7 @@ def save_state(path: Path, position: Position, tensors: Mapping[str, Tensor]) ->
 
 
 def load_state(path: Path) -> tuple[Position, dict[str, Tensor]]:
-    """What `save_state` wrote; tensors on the CPU.
-
-    Raises:
-        CheckpointError: missing, damaged, or of another format.
-    """
+    """What `save_state` wrote; tensors on the CPU. CheckpointError: missing, damaged, or of another format."""
     try:
         header, tensors = read_tensors(path, KEY)
         if header["format"] != FORMAT:

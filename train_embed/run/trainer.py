@@ -30,13 +30,22 @@ from train_embed.run.curves import Board, score_text, write_curves
 from train_embed.run.distributed import any_rank, barrier, every_rank, is_main, rank, reduce_mean, world_size
 from train_embed.run.folder import RunFolder, sole_training
 from train_embed.run.learner import Diverged, Learner
-from train_embed.run.memory import keep_freed_memory
 from train_embed.run.objective import mining_options
-from train_embed.run.preflight import check_ready
-from train_embed.run.progress import Progress
-from train_embed.run.setup import build_sampler, process_group, roles, run_device, seeded, training_and_validation
+from train_embed.run.progress import losses_text, training_meter
+from train_embed.run.setup import (
+    Interrupted,
+    StopSignal,
+    build_sampler,
+    check_ready,
+    keep_freed_memory,
+    process_group,
+    roles,
+    run_device,
+    seeded,
+    stop_on_signals,
+    training_and_validation,
+)
 from train_embed.run.sheets import write_sheet
-from train_embed.run.signals import Interrupted, StopSignal, stop_on_signals
 from train_embed.run.state import Position, load_state, save_state
 from train_embed.run.validation import Validator
 
@@ -141,7 +150,7 @@ class _Run:
             folder.cut_log(self.at.records)
         self.board = Board(folder.path, run.tensorboard and is_main())
         total = run.epochs * self._steps_an_epoch()
-        self.progress = Progress(total, self.at.step, run.epochs, quiet=not is_main())
+        self.progress = training_meter(total, self.at.step, quiet=not is_main())
 
     def _steps_an_epoch(self) -> int:
         return -(-len(self.loader) // self.config.optimizer.accumulate)
@@ -187,7 +196,7 @@ class _Run:
         self._save()  # before the validation, which may take long or be interrupted
 
     def _after_step(self, parts: dict[str, float], batches: int) -> None:
-        self.progress.step(self.at.epoch, parts)
+        self.progress.step(f"epoch {self.at.epoch + 1}/{self.config.run.epochs} {losses_text(parts)}")
         if self.at.batch < batches and self.at.sums["batches"] >= batches / LOGS:
             self._log_losses(self.at.epoch + self.at.batch / batches, {})
         if any_rank(self.stop.name is not None):

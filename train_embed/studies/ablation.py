@@ -20,7 +20,7 @@ from fewshot_seg.imaging.export import write_json
 from train_embed.config.load import from_mapping, load_config, parse_override, read_mapping, to_mapping
 from train_embed.config.run_config import RunConfig
 from train_embed.run.curves import MAP, SURVIVAL, kept_record, read_metrics, validations
-from train_embed.run.signals import Interrupted
+from train_embed.run.setup import Interrupted
 from train_embed.studies.ablation_table import LOSSES, Result, write_tables
 
 RESERVED = ("loss.name", "mining.enabled", "run.seed", "data.root")
@@ -70,7 +70,7 @@ def run_ablation(
     Raises:
         FewShotError: a configuration that cannot be, data or a disk that would fail every run.
     """
-    from train_embed.run.preflight import check_ready
+    from train_embed.run.setup import check_ready
 
     jobs = plan(root, seeds, config, overrides, own_loss)
     for job in jobs:

@@ -35,11 +35,7 @@ class Backend(Protocol):
 
 
 def load_library(name: str) -> Any:
-    """An optional library.
-
-    Raises:
-        ConfigError: it isn't installed; the message says what to install.
-    """
+    """An optional library. ConfigError: it isn't installed; the message says what to install."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

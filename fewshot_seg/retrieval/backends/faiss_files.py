@@ -45,11 +45,7 @@ class FaissBackend:
 def build_faiss(kind: Kind, vectors: Vectors, track: Track, threads: int | None = None) -> Any:
     """A FAISS index of all vectors, read in chunks. By one thread an HNSW graph is always the same.
 
-    Args:
-        kind: "faiss-flat", "faiss-ivfpq" or "faiss-hnsw".
-        vectors: (N,D) of unit norm, N >= 1.
-        track: shows progress.
-        threads: of FAISS, for the whole process; None leaves its own number.
+    `vectors` (N,D) are of unit norm, N >= 1. `threads` are FAISS's, for the whole process; None leaves its own number.
 
     Raises:
         ConfigError: FAISS isn't installed, or there are too few vectors for IVF-PQ.
@@ -71,11 +67,7 @@ def build_faiss(kind: Kind, vectors: Vectors, track: Track, threads: int | None 
 
 
 def write_faiss(path: Path, faiss_index: Any) -> int:
-    """Write it whole or not at all; returns its size in bytes.
-
-    Raises:
-        OutputError: it can't be written.
-    """
+    """Write it whole or not at all; returns its size in bytes. OutputError: it can't be written."""
     faiss = load_library("faiss")
     with atomic_file(path) as stream:
         faiss.write_index(faiss_index, faiss.PyCallbackIOWriter(stream.write))

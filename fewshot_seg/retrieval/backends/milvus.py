@@ -82,11 +82,7 @@ def fill(uri: str, collection: str, contents: Contents, track: Track) -> MilvusB
 
 
 def drop(uri: str, collection: str) -> None:
-    """Remove a collection, if it is there.
-
-    Raises:
-        ConfigError: as `open_milvus`.
-    """
+    """Remove a collection, if it is there. ConfigError: as `open_milvus`."""
     client = _connect(uri)
     with _told(uri):
         client.drop_collection(collection)

@@ -66,9 +66,9 @@ def test_episodes_with_and_without_the_cache(tmp_path: Path) -> None:
     drawn = draw_episodes(build_protocol("hsnet", voc, (6, 7), 2, 1, 0), 20)
     engine = Engine(tiny_embedder())
     found = bench_episodes(engine, ("attention", "paper"), voc, drawn, limit_bytes=2**24, workers=2, rounds=2)
-    assert found.passes == [60, 16, 60, 16]
-    assert found.images == 16
-    assert found.differing == 0
+    assert found.facts["passes"] == [60, 16, 60, 16]
+    assert found.facts["images"] == 16
+    assert found.facts["differing_predictions"] == 0
     assert [one.variant for one in found.timings] == [
         "attention, without the cache",
         "attention, with the cache",

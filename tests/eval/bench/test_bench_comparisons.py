@@ -15,7 +15,7 @@ import torch
 from eval.bench import attention, cache, disk, folder, memory, start, textbook
 from eval.bench.comparisons import ALL, COMPARISONS, chosen, run_comparisons
 from eval.bench.findings import FASTER, LATER, SLOWER, Target, find, findings_table, timings_of
-from eval.bench.memory import in_child, peak_mib
+from eval.bench.machine import in_child, peak_mib
 from eval.bench.setting import Setting, image_files
 from eval.bench.timing import Spread, Timing
 from fewshot_seg.attention.maps import attention_maps

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.bench.growth import CURVES, Point, exponents, growth_tables, points_of
-from eval.bench.growth_plot import draw_growth
+from eval.bench.growth import CURVES, Point, draw_growth, exponents, growth_tables, points_of
 from eval.bench.growth_work import WORKS
 from eval.commands.bench_growth import NAMES, growth
 from fewshot_seg.errors import ConfigError

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.bench.crowd import Crowd
-from eval.bench.memory import in_child
+from eval.bench.machine import in_child
 from eval.bench.search import FAISS, OURS, _over_mib, bench_search
 from eval.cli import app
 from fewshot_seg.errors import ConfigError

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
-from eval.report.examples import Group, groups_of
 from eval.report.page import Frame, _environment, picture, render, tables_page
+from eval.report.task import Group, groups_of
 from eval.tables.table import Table
 from tests.eval.report.html_page import Page
 

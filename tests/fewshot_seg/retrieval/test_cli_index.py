@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import Result
 
 import fewshot_seg as fs
-from fewshot_seg.commands.index_inputs import read_inputs
+from fewshot_seg.commands.indexes import read_inputs
 from tests.fewshot_seg.command_line import error_line, fewshot
 
 SUBCOMMANDS = ("build", "add", "remove", "update", "rebuild", "info", "duplicates")

@@ -19,7 +19,7 @@ from train_embed.matcher.draws import EpisodeSource, Shares
 from train_embed.matcher.gallery import Gallery, fold_names
 from train_embed.matcher.losses import any_object, kinds_loss, map_loss, one_class, without
 from train_embed.matcher.options import Source, parse_sources
-from train_embed.matcher.schedule import cycle_at, set_cycle
+from train_embed.matcher.states import cycle_at, set_cycle
 from train_embed.matcher.views import look, shrink, window
 
 

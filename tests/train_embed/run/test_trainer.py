@@ -24,7 +24,7 @@ from train_embed.config.load import load_config, to_mapping
 from train_embed.config.yaml_text import to_yaml_text
 from train_embed.run.folder import RunFolder, sole_training
 from train_embed.run.learner import Diverged
-from train_embed.run.signals import Interrupted
+from train_embed.run.setup import Interrupted
 from train_embed.run.trainer import export, train
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -20,7 +20,7 @@ from fewshot_seg.network.heads import PooledHead
 from fewshot_seg.network.pcb import PCBHead
 from fewshot_seg.network.spec import EmbedderSpec
 from train_embed.config.schema import ModelConfig, OptimizerConfig
-from train_embed.run.ema import MovingAverage
+from train_embed.run.learner import MovingAverage
 from train_embed.run.model import build_model, keep_statistics, train_mode
 from train_embed.run.objective import step_seed
 from train_embed.run.optim import build_optimizer, rate_factor, set_rates
