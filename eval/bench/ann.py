@@ -8,9 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from eval.bench.crowd import Crowd
-from eval.bench.timing import Measured, side_by_side
+from eval.bench.timing import How, Measured, side_by_side
 from fewshot_seg.retrieval.backends import EXACT, Kind
-from fewshot_seg.streams import Track, untracked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,24 +21,8 @@ if TYPE_CHECKING:
 FAISS_KINDS: Final[tuple[Kind, ...]] = ("faiss-hnsw", "faiss-ivfpq")
 
 
-def bench_ann(
-    crowd: Crowd,
-    kinds: Sequence[Kind] = FAISS_KINDS,
-    *,
-    k: int = 10,
-    threads: int | None = None,
-    rounds: int = 5,
-    track: Track = untracked,
-) -> Measured:
-    """Make each backend once, then search for the same queries by each in turns, scores summed exactly as in an index.
-
-    Args:
-        crowd: the vectors.
-        kinds: FAISS's.
-        k: how many nearest.
-        threads: of torch and FAISS; None leaves their own numbers.
-        rounds: how often each is timed.
-        track: shows progress.
+def bench_ann(crowd: Crowd, kinds: Sequence[Kind] = FAISS_KINDS, *, k: int = 10, how: How = How()) -> Measured:
+    """Make each backend once, then search for the same `k` nearest by each in turns, scores summed as in an index.
 
     Returns:
         Timings, exact search first; and of each backend "recall", the share of the k nearest that it finds, and
@@ -54,20 +37,20 @@ def bench_ann(
     from fewshot_seg.retrieval.exact import top_k
     from fewshot_seg.retrieval.vectors import Vectors
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if how.threads is not None:
+        torch.set_num_threads(how.threads)
     queries, gallery = crowd.vectors()
     vectors = Vectors(gallery.numpy())
     variants: dict[str, Callable[[], TopK]] = {EXACT: partial(top_k, queries, gallery, k)}
     seconds = []
     for kind in kinds:
         start = time.perf_counter()
-        backend = FaissBackend(build_faiss(kind, vectors, track, threads))
+        backend = FaissBackend(build_faiss(kind, vectors, how.track, how.threads))
         seconds.append(time.perf_counter() - start)
         variants[kind] = partial(_search, backend, queries, vectors, k)
     truth = variants[EXACT]().rows
     recalls = [_recall(variants[kind]().rows, truth) for kind in kinds]
-    timings = side_by_side(variants, crowd.queries, rounds, track)
+    timings = side_by_side(variants, crowd.queries, how.rounds, how.track)
     return Measured(timings, {"recall": recalls, "seconds_to_make": seconds})
 
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 from eval.bench.crowd import Crowd
 from eval.bench.dense_rerank import dense_rerank
 from eval.bench.machine import in_child, peak_mib
-from eval.bench.timing import Measured, keeping, side_by_side
+from eval.bench.timing import How, Measured, keeping, side_by_side
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.streams import Track, untracked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,24 +42,14 @@ class Alone:
     before_mib: float
 
 
-def bench_rerank(
-    crowd: Crowd,
-    dense_images: int,
-    *,
-    alone: bool = True,
-    threads: int | None = None,
-    rounds: int = 3,
-    track: Track = untracked,
-) -> Measured:
+def bench_rerank(crowd: Crowd, dense_images: int, *, alone: bool = True, how: How = How()) -> Measured:
     """Times both forms.
 
     Args:
         crowd: what is re-ranked.
         dense_images: the dense form's share of it; it needs about 28 bytes for each pair of images.
         alone: whether each is run in a process of its own, too, for its memory.
-        threads: of torch and numpy's libraries in the child processes; None is their own choice.
-        rounds: how often both are timed in turns.
-        track: shows progress.
+        how: its threads are those of torch and numpy's libraries in the child processes.
 
     Returns:
         Timings of both forms on the shrunk crowd, in turns in one process, the dense form first; and
@@ -76,10 +65,12 @@ def bench_rerank(
         raise ConfigError(f"{dense_images} images for the dense form: at least 2 are needed")
     small = crowd.shrunk(dense_images)
     steps = [(SPARSE, crowd), (SPARSE, small), (DENSE, small)] if alone else []
-    measured = [in_child(_alone, name, who, threads) for name, who in track(steps, len(steps), "measuring alone")]
+    measured = [
+        in_child(_alone, name, who, how.threads) for name, who in how.track(steps, len(steps), "measuring alone")
+    ]
     queries, gallery = small.vectors()
     variants, found = keeping({name: partial(_run, name, queries, gallery) for name in (DENSE, SPARSE)})
-    timings = side_by_side(variants, len(queries), rounds, track)
+    timings = side_by_side(variants, len(queries), how.rounds, how.track)
     apart = (found[DENSE] - found[SPARSE]).abs()
     facts = {"furthest": float(apart.max()), "differing": float((apart > APART).double().mean())}
     return Measured(timings, {"alone": [asdict(one) for one in measured], **facts})

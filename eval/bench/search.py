@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from eval.bench.crowd import Crowd
 from eval.bench.machine import in_child, peak_mib
-from eval.bench.timing import Measured, keeping, side_by_side
+from eval.bench.timing import How, Measured, keeping, side_by_side
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.streams import Track, untracked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,24 +18,14 @@ if TYPE_CHECKING:
 FAISS, OURS = "faiss IndexFlatIP", "fewshot_seg.retrieval"
 
 
-def bench_search(
-    crowd: Crowd,
-    *,
-    k: int = 100,
-    memory: bool = True,
-    threads: int | None = None,
-    rounds: int = 5,
-    track: Track = untracked,
-) -> Measured:
+def bench_search(crowd: Crowd, *, k: int = 100, memory: bool = True, how: How = How()) -> Measured:
     """Times both searches, of which faiss's doesn't count the making of its index.
 
     Args:
         crowd: what is searched.
         k: how many neighbours each query gets.
         memory: whether each runs in a process of its own, too, for its memory.
-        threads: of torch and faiss; None is torch's own choice.
-        rounds: how often both are timed in turns.
-        track: shows progress.
+        how: its threads are those of torch and faiss; None is torch's own choice.
 
     Returns:
         Timings, both in turns in one process, faiss first; and
@@ -53,16 +42,18 @@ def bench_search(
         raise ConfigError("faiss is not installed, which search is compared with: pip install 'fewshot-seg[faiss]'")
     import torch
 
-    threads = threads or torch.get_num_threads()
+    threads = how.threads or torch.get_num_threads()
     names = (FAISS, OURS) if memory else ()
-    over = {name: in_child(_over_mib, name, crowd, k, threads) for name in track(names, len(names), "measuring memory")}
+    over = {
+        name: in_child(_over_mib, name, crowd, k, threads) for name in how.track(names, len(names), "measuring memory")
+    }
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         queries, gallery = crowd.vectors()
         searches = {FAISS: _faiss(gallery, threads), OURS: _ours(gallery)}
         variants, found = keeping({name: partial(search, queries, k) for name, search in searches.items()})
-        timings = side_by_side(variants, crowd.queries, rounds, track)
+        timings = side_by_side(variants, crowd.queries, how.rounds, how.track)
     finally:
         torch.set_num_threads(before)
     (scores, rows), (our_scores, our_rows) = found[FAISS], found[OURS]

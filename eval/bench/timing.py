@@ -51,6 +51,21 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class How:
+    """How a comparison is made.
+
+    Attributes:
+        rounds: how often each variant is timed.
+        threads: of torch and FAISS; None leaves their own numbers.
+        track: shows progress.
+    """
+
+    rounds: int = 5
+    threads: int | None = None
+    track: Track = untracked
+
+
+@dataclass(frozen=True)
 class Measured:
     """What a comparison found: times, and JSON values besides, as bench.json has them."""
 

@@ -18,7 +18,7 @@ from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
 if TYPE_CHECKING:
-    from eval.bench.timing import Measured
+    from eval.bench.timing import How, Measured
 
 ANN_EPILOG = examples(
     "fewshot-eval bench ann --threads 2 --out bench.json",
@@ -55,9 +55,11 @@ class Measuring:
     def __post_init__(self) -> None:
         refuse_file(self.out)
 
-    def how(self) -> dict[str, Any]:
+    def how(self) -> How:
         """What a bench's function is told."""
-        return {"threads": self.threads, "rounds": self.rounds, "track": track}
+        from eval.bench.timing import How
+
+        return How(self.rounds, self.threads, track)
 
     def write(self, name: str, settings: Mapping[str, Any], found: Measured) -> None:
         """bench.json, if it is wanted."""
@@ -88,7 +90,7 @@ def ann(
 
     crowd = Crowd(images, queries, dim, centres, seed=measuring.seed)
     chosen = tuple(check_kind(str(one)) for one in kinds or FAISS_KINDS)
-    result = bench_ann(crowd, chosen, k=k, **measuring.how())
+    result = bench_ann(crowd, chosen, k=k, how=measuring.how())
     measuring.write("ann", asdict(crowd) | {"k": k}, result)
     recalls = ["100.0", *map(percent, result.facts["recall"])]
     seconds = ["-", *(f"{one:.0f}" for one in result.facts["seconds_to_make"])]
@@ -121,7 +123,7 @@ def rerank(
     from eval.bench.rerank import bench_rerank
 
     crowd = Crowd(gallery, queries, dim, people, spread=0.8, seed=measuring.seed)
-    result = bench_rerank(crowd, dense_images, alone=memory, **measuring.how())
+    result = bench_rerank(crowd, dense_images, alone=memory, how=measuring.how())
     measuring.write("rerank", asdict(crowd) | {"dense_images": dense_images}, result)
     rows = [
         (
@@ -159,7 +161,7 @@ def retrieval(
     from eval.bench.timing import spread
 
     crowd = Crowd(size, queries, dim, seed=measuring.seed)
-    result = bench_search(crowd, k=k, memory=memory, **measuring.how())
+    result = bench_search(crowd, k=k, memory=memory, how=measuring.how())
     found, threads = result.facts, result.facts.pop("threads")
     measuring.write("retrieval", {**asdict(crowd), "k": k, "threads": threads}, result)
     rows = [

@@ -14,7 +14,6 @@ from fewshot_seg.errors import ConfigError
 Dataset = Literal["pascal5i", "coco20i", "masks", "folder"]
 Fold = Literal["0", "1", "2", "3", "all"]
 SeveralFolds = StrEnum("SeveralFolds", ["0", "1", "2", "3", "all"])  # what may be repeated can't be a Literal
-Protocol = Literal["hsnet", "pfenet", "panet", "native"]
 Hint = Literal["mask", "box", "point", "points", "scribble"]
 # fmt: off
 HintOf = StrEnum("HintOf", [
@@ -89,6 +88,18 @@ class Data:
         """As fields of a `SegmentationTask`."""
         named = {"root": self.root, "dataset": self.dataset, "split_list": self.split_list}
         return named | {"strict": self.strict}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How episodes are drawn."""
+
+    way: Ways = 1
+    shot: Shots = 1
+    protocol: Annotated[
+        Literal["hsnet", "pfenet", "panet", "native"],
+        typer.Option(help="How episodes are drawn: as in HSNet's, PFENet's or PANet's code; native: all pairs."),
+    ] = "hsnet"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import typer
 
 from eval.commands.common import goes_on, track
 from eval.commands.compare import print_tables
-from eval.commands.options import Data, Fold, Hints, Network, PairedResamples, Protocol, Seed, Shots, Ways, fold_of
+from eval.commands.options import Data, Drawing, Fold, Hints, Network, PairedResamples, Seed, fold_of
 from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
 
@@ -26,6 +26,7 @@ def sweep(
     data: Data,
     hints: Hints,
     network: Network,
+    drawing: Drawing,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Gets a run folder for each point.")],
     settings: Annotated[
         list[str],
@@ -39,9 +40,6 @@ def sweep(
         bool, typer.Option("--allow-test-list", help="Tune on images that are scored on, all the same.")
     ] = False,
     fold: Annotated[Fold, typer.Option(help="The classes.")] = "all",
-    way: Ways = 1,
-    shot: Shots = 1,
-    protocol: Annotated[Protocol, typer.Option(help="How episodes are drawn.")] = "hsnet",
     episodes: Annotated[
         int | None, typer.Option(min=1, help="How many for each point.", show_default="one for each entry of the list")
     ] = None,
@@ -62,12 +60,10 @@ def sweep(
     task = SegmentationTask(
         out=out,
         fold=fold_of(fold),
-        way=way,
-        shot=shot,
-        protocol=protocol,
         episodes=episodes,
         seed=seed,
         scoring=Scoring(samples=bootstrap),
+        **vars(drawing),
         **data.settings(),
         **hints.settings(),
         **network.settings(),

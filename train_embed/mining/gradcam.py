@@ -75,18 +75,9 @@ def grad_cam(
     The anchor's and the positive's maps explain "same" of these two; a negative's explains "different" of the anchor
     and it.
 
-    Args:
-        embedder: its head gives the gradient; the trunk isn't run.
-        classifier: as in `pair_bce_loss`; under DDP the module inside. No gradient goes to it.
-        emb: of the batch, feature_map (B,C,h,w) and vector (B,D).
-        tuples: (T,size) int64 indices into the batch, anchor and positive first.
-        options: kind, `through_norm` (True is Grad-CAM's own definition) and `detach_maps` count.
-
-    Returns:
-        (size * T,h,w), >= 0, not scaled: all first images, then all second ones and so on.
-
-    Raises:
-        ShapeError: tuples of another size than the kind's.
+    Arguments, result and errors are as in `tuple_attention`; of the options kind, `through_norm` (True is Grad-CAM's
+    own definition) and `detach_maps` count. The classifier is as in `pair_bce_loss`, under DDP the module inside; no
+    gradient goes to it.
     """
     check_tuples(tuples, options.kind)
     if options.detach_maps:

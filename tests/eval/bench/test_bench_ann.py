@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from eval.bench.ann import bench_ann
 from eval.bench.crowd import Crowd
+from eval.bench.timing import How
 from eval.cli import app
 
 
@@ -23,7 +24,7 @@ def test_a_crowd_is_the_same_for_the_same_seed_and_of_unit_norm() -> None:
 
 def test_flat_finds_everything_and_a_graph_nearly_all() -> None:
     crowd = Crowd(gallery=600, queries=20, dim=16, centres=20)
-    result = bench_ann(crowd, ["faiss-flat", "faiss-hnsw"], k=5, threads=1, rounds=2)
+    result = bench_ann(crowd, ["faiss-flat", "faiss-hnsw"], k=5, how=How(rounds=2, threads=1))
     assert result.facts["recall"][0] == 1
     assert result.facts["recall"][1] > 0.9
     assert [one.variant for one in result.timings] == ["exact", "faiss-flat", "faiss-hnsw"]

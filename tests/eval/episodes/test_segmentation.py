@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
 
-from eval.commands.options import Dataset, Protocol
+from eval.commands.options import Dataset, Drawing
 from eval.episodes.methods import Engine, HintKinds, build_method, centre_box
 from eval.episodes.plan import SegmentationTask
 from eval.episodes.segmentation import run_segmentation
@@ -347,7 +347,7 @@ def test_errors_are_one_line_and_a_non_zero_exit(task: SegmentationTask) -> None
 
 def test_the_command_offers_what_there_is() -> None:
     assert get_args(Dataset) == dataset_names()
-    assert get_args(Protocol) == tuple(PROTOCOLS)
+    assert get_args(get_type_hints(Drawing)["protocol"]) == tuple(PROTOCOLS)
 
 
 # The segmenter itself
