@@ -84,7 +84,8 @@ def test_the_command(tmp_path: Path) -> None:
     arguments += ["--skip-small-classes", "--episodes=4", "--rounds=1", "--device=cpu", f"--out={tmp_path / 'b.json'}"]
     command = [sys.executable, "-m", "eval", "bench", "episodes", *arguments, "--method=attention"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stderr.splitlines() if not line.endswith(" s left")]  # a busy machine tells how far
+    assert (done.returncode, said) == (0, [])
     assert "4 episodes of" in done.stdout
     assert "predictions that differ between rounds: 0" in done.stdout
     written = json.loads((tmp_path / "b.json").read_text())
