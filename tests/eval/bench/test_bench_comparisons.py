@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.bench import attention, cache, disk, folder, memory, start, textbook
+from eval.bench import attention, cache, disk, folder, machine, start, textbook
 from eval.bench.comparisons import ALL, COMPARISONS, chosen, run_comparisons
 from eval.bench.findings import FASTER, LATER, SLOWER, Target, find, findings_table, timings_of
 from eval.bench.machine import in_child, peak_mib
@@ -152,8 +152,8 @@ def test_a_child_has_memory_and_errors_of_its_own() -> None:
 
 def test_a_peak_never_goes_down(monkeypatch: pytest.MonkeyPatch) -> None:
     told = iter([2664.144, 2664.137, 2664.2])  # the kernel's own mark was seen to fall by a few pages
-    monkeypatch.setattr(memory, "_mark_mib", lambda: next(told))
-    monkeypatch.setattr(memory, "_largest", 0.0)
+    monkeypatch.setattr(machine, "_mark_mib", lambda: next(told))
+    monkeypatch.setattr(machine, "_largest", 0.0)
     assert [peak_mib() for _ in range(3)] == [2664.144, 2664.144, 2664.2]
 
 
