@@ -63,7 +63,7 @@ def score_brought(
     network: dict[str, Any] = {"weights": None, "device": None, "segmenter": {}, "matcher": None}
     told = {"methods": [name], "support_hint": None, "query_hint": None, "predictions": file_digest(predictions)}
     config = {key: value for key, value in config.items() if key not in _OURS} | network | told
-    with held_folder(out):
+    with held_folder(out, dataset.root):
         claim_run(out, config, free=_FREE)
         write_episodes(out / EPISODES, episodes, dataset.class_names)
         with atomic_file(predictions_file(out, name)) as stream:
