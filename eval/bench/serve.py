@@ -11,7 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from eval.bench.findings import FASTER, SLOWER, Finding, Target, find
-from eval.bench.memory import in_child, peak_mib
+from eval.bench.machine import in_child, peak_mib
 from eval.bench.setting import Setting, image_files
 from eval.bench.timing import side_by_side
 from fewshot_seg.errors import ConfigError
@@ -54,7 +54,7 @@ def compare_serve(setting: Setting, folder: Path) -> list[Finding]:
                 list(pool.map(lambda query: _ask(client, name, query), queries))
 
         variants = {LIBRARY: library, ONE: one, FOUR: four}
-        alone, asked, together = side_by_side(variants, len(queries), setting.few_rounds, setting.progress)
+        alone, asked, together = side_by_side(variants, len(queries), setting.few_rounds, setting.track)
     few, many = in_child(serve_memory, setting.weights, setting.device, [support, *queries], folder / "memory")
     items = f"{len(queries)} queries"
     peaks = {"peak_mib": {str(_FEW): few, str(_MANY): many}}
