@@ -94,6 +94,12 @@ def segment(
     from fewshot_seg.commands.supports import all_supports, parse_negatives
 
     classes = all_supports(supports or (), support_hints)
+    if way.candidates:
+        from fewshot_seg.commands.candidates import write_candidates
+
+        shown = write_candidates(engine.segmenter(way), classes, out)
+        typer.echo(f"What the examples may mean: {out / shown['sheet']}; --mean NUMBER says which")
+        return
     negatives = parse_negatives(way.unlike or ())
     asked = SegmentRequest(queries, classes, out, engine, way, recursive, batch_size, query_hints, negatives)
     report = run_segment(asked)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fewshot_seg.commands.candidates import as_supports, parse_mean
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.hint_options import QueryHints
@@ -33,7 +34,7 @@ from fewshot_seg.locks import sole_user
 
 if TYPE_CHECKING:
     from fewshot_seg.prompts.hints import Query as QueryWithHints
-    from fewshot_seg.segmentation.segmenter import Prepared, Segmentation, Segmenter, Support
+    from fewshot_seg.segmentation.segmenter import Prepared, Segmentation, Segmenter
 
 MOST_CLASSES = 255  # an 8-bit label map
 OVERLAY_VIDEO = "overlay.mp4"
@@ -97,6 +98,7 @@ def run_segment(request: SegmentRequest) -> Report:
     if len(request.supports) > MOST_CLASSES:
         raise ConfigError(f"{len(request.supports)} classes: an 8-bit label map holds at most {MOST_CLASSES}")
     _check_sequence(request)
+    parse_mean(request.way.mean or (), request.supports)  # before the folder is touched
     request = replace(request, queries=[name for query in request.queries for name in _frames(query, request.out)])
     queries = _with_hints(_find_queries(request.queries, request.recursive), request)
     _named(request, queries)  # before the folder is touched
@@ -109,7 +111,9 @@ def run_segment(request: SegmentRequest) -> Report:
 def _run_in(out: Path, request: SegmentRequest, queries: list[_Query]) -> Report:
     earlier, stems = _named(request, queries)
     segmenter = request.engine.segmenter(request.way)
-    prepared = segmenter.prepare(_as_supports(request.supports), list(request.negatives))
+    prepared = segmenter.prepare(
+        as_supports(segmenter, request.supports, request.way.mean or ()), list(request.negatives)
+    )
     for note in prepared.notes:
         complain(note, kind="note")
 
@@ -224,12 +228,6 @@ def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[
     inputs = [query.path for query in queries] + [shot.path for shot in shots] + list(request.negatives)
     known = [given for query in queries for given in query.known.values()] + [shot.known for shot in shots]
     refuse_overwriting(outputs, inputs + [path for given in known for path in given.files])
-
-
-def _as_supports(classes: dict[str, tuple[Shot, ...]]) -> dict[str, list[Support]]:
-    from fewshot_seg.segmentation.segmenter import Support
-
-    return {name: [Support(shot.path, **asdict(shot.known)) for shot in shots] for name, shots in classes.items()}
 
 
 def _as_query(query: _Query) -> Path | QueryWithHints:

@@ -11,6 +11,10 @@ EXAMPLES = """
 fewshot-seg segment photos/ --support cup=cup.jpg --joint --quality best --out results
 
 fewshot-seg segment photos/ --support cup=cup.jpg --not jug.jpg --not empty-table.jpg --out results
+
+fewshot-seg segment photos/ --support cup=table.jpg --candidates --out results
+
+fewshot-seg segment photos/ --support cup=table.jpg --mean 2 --out results
 """
 
 Quality = Literal["fast", "default", "best"]
@@ -49,6 +53,11 @@ _REFINE = (
     "default what --quality says."
 )
 _REFINE_WEIGHTS = "A file or folder, for a refiner that loads one."
+_CANDIDATES = (
+    "Write a picture of what each example may mean, its things numbered (candidates.png), and stop; --mean says then "
+    "which."
+)
+_MEAN = "Which of an example's things is meant, by its number in candidates.png; of NAME the k-th for its k-th example."
 _MATCHER = "auto, none, a name, or a file from 'train-embed matcher'."
 
 
@@ -70,6 +79,8 @@ class Way:
     sequence: Annotated[bool, _option("--sequence", _SEQUENCE)] = False
     instances: Annotated[bool, _option("--instances/--no-instances", _INSTANCES)] = True
     joint: Annotated[bool, _option("--joint", _JOINT)] = False
+    candidates: Annotated[bool, _option("--candidates", _CANDIDATES)] = False
+    mean: Annotated[list[str] | None, _option("--mean", _MEAN, metavar="[NAME=]NUMBER")] = None
     unlike: Annotated[list[str] | None, _option("--not", _NOT, metavar="PATH")] = None
     locate_by: Annotated[
         Literal["auto", "matching", "correspondence", "attention"], _option("--locate-by", _LOCATE)
@@ -87,7 +98,6 @@ class Way:
     def changes(self) -> dict[str, Any]:
         """The options of a `SegmenterOptions` that were chosen, but for the quality."""
         chosen = {name: value for name, value in asdict(self).items() if value is not None}
-        for other in ("quality", "joint", "sequence", "instances"):
-            del chosen[other]
-        chosen.pop("unlike", None)
+        for other in ("quality", "joint", "sequence", "instances", "candidates", "mean", "unlike"):
+            chosen.pop(other, None)
         return chosen

@@ -40,7 +40,7 @@ class Prepared:
         """Which examples seem to show two different things, so that it is not clear which is meant; one line each."""
         shown = [one for group in self.examples[: len(self.classes)] for one in group]
         return tuple(
-            f"{image}: may show two different things; a point, box or mask says which is meant"
+            f"{image}: may show two different things; a point, box, mask or candidate says which is meant"
             for image, (features, constraints, _) in zip(self.images, shown, strict=True)
             if constraints is None and features.encoded is not None and likeness_of_parts(features.encoded) < AMBIGUOUS
         )

@@ -10,9 +10,10 @@ from typing import Literal, TypeAlias, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fewshot_seg.errors import ConfigError, FewShotError, describe
-from fewshot_seg.imaging.images import is_one
+from fewshot_seg.imaging.images import ImageInput, is_one
 from fewshot_seg.matching.appearance import Past
 from fewshot_seg.matching.features import FeatureCache, FeatureExtractor, Features
 from fewshot_seg.matching.locators import EncodedQuery, Located
@@ -20,6 +21,7 @@ from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.prompts.constraints import apply_to_map
 from fewshot_seg.prompts.hints import Query
 from fewshot_seg.prompts.supports import ClassSupports, Support, Supports, as_shots, group_supports
+from fewshot_seg.segmentation.candidates import cut_candidates
 from fewshot_seg.segmentation.choice import choose_locator
 from fewshot_seg.segmentation.cutter import Cutter, Target
 from fewshot_seg.segmentation.joint import Helpers, enlarged
@@ -88,6 +90,13 @@ class Segmenter:
         classes = tuple(tuple(next(examples) for _ in group) for group in groups)
         given = tuple(describe(shot.image) for group in grouped.values() for shot in group)
         return Prepared(tuple(grouped), len(groups), self._locator.prepare(classes), self.embedder, classes, given)
+
+    def candidates(self, example: ImageInput) -> list[NDArray[np.bool_]]:
+        """Masks (H,W) of the things that an example may mean, the likeliest first; they may overlap.
+
+        None without a matcher. Raises ImageError where the example can't be read.
+        """
+        return cut_candidates(self._extractor, self._cutter, example)
 
     def segment(self, query: QueryInput, supports: Supports | Prepared) -> Segmentation:
         """Cuts the supports' objects out of one query.

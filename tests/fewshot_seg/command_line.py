@@ -26,8 +26,8 @@ def error_line(result: Result) -> str:
     return lines[0]
 
 
-def results_of(out: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((out / "results.json").read_text("utf-8"))
+def results_of(out: Path, name: str = "results.json") -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / name).read_text("utf-8"))
     return content
 
 
