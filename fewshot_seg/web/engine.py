@@ -190,6 +190,8 @@ def parsed_options(values: object, base: SegmenterOptions) -> SegmenterOptions:
             known := (base.matcher, AUTO, NONE, *packaged_names())
         ):  # no file that a client names is read
             raise DataError(f"matcher {changed.matcher!r}: choose {', '.join(known)}")
+        if changed.refine_weights not in (None, base.refine_weights):
+            raise DataError("refine_weights: is the server's own; it is named when the server is started")
         kept = {name: getattr(base, name) for name in base.__dataclass_fields__ if name not in values}
         return replace(changed, **kept | {"threads": base.threads})
     except FewShotError as error:

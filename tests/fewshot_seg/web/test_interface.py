@@ -119,6 +119,8 @@ def test_what_is_no_image_is_refused_by_name(
         ({"options": '{"presence": 3}'}, 422),
         ({"options": '{"nonsense": 1}'}, 422),
         ({"options": '{"matcher": "no-such-matcher"}'}, 422),
+        ({"options": '{"matcher": "/etc/passwd"}'}, 422),
+        ({"options": '{"refine_weights": "/etc/passwd"}'}, 422),
         ({"options": "[" * 100_000}, 422),
     ],
 )

@@ -77,6 +77,13 @@ def leave_early(client: httpx.Client, face: bytes) -> None:
     assert time.monotonic() - start < 20
 
 
+def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # what Python itself says where a package is missing
+    said = error_line(fewshot("serve", "--no-browser", "--project", tmp_path / "p"))
+    assert "pip install 'fewshot-seg[web]'" in said
+    assert not (tmp_path / "p").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
