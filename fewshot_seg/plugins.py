@@ -18,8 +18,12 @@ METHODS: Final = "eval.methods"
 
 _KINDS: Final = {REFINERS: "refiner", BACKBONES: "backbone", METHODS: "method"}
 _OWN: Final = tuple(
-    EntryPoint(name, f"fewshot_seg.cutting.refiners:{value}", REFINERS)
-    for name, value in (("grabcut", "build_grabcut"), ("random-walk", "build_random_walk"))
+    EntryPoint(name, f"fewshot_seg.cutting.{place}", REFINERS)
+    for name, place in (
+        ("grabcut", "refiners:build_grabcut"),
+        ("random-walk", "refiners:build_random_walk"),
+        ("sam", "sam:SamRefiner"),
+    )
 )
 
 

@@ -49,10 +49,10 @@ _PRESENCE = (
     "matcher, for only its score is a probability."
 )
 _REFINE = (
-    "grabcut: clean edges; random-walk: the alternative; none: faster; or another package's (docs/plugins.md). By "
-    "default what --quality says."
+    "grabcut: clean edges; random-walk: the alternative; sam: Segment Anything, with --sam-weights; none: faster; or "
+    "another package's (docs/plugins.md). By default what --quality says."
 )
-_REFINE_WEIGHTS = "A file or folder, for a refiner that loads one."
+_REFINE_WEIGHTS = "A file or folder for the refiner: for sam a snapshot of facebook/sam-vit-base or its like."
 _CANDIDATES = (
     "Write a picture of what each example may mean, its things numbered (candidates.png), and stop; --mean says then "
     "which."
@@ -92,7 +92,7 @@ class Way:
         str | None, _option("--refine", _REFINE, metavar="NAME", show_default=False, callback=_known_refiner)
     ] = None
     refine_weights: Annotated[
-        str | None, _option("--refine-weights", _REFINE_WEIGHTS, metavar="PATH", show_default=False)
+        str | None, _option("--refine-weights --sam-weights", _REFINE_WEIGHTS, metavar="PATH", show_default=False)
     ] = None
 
     def changes(self) -> dict[str, Any]:

@@ -112,6 +112,12 @@ def expected_iou(mask: NDArray[np.bool_], probability: NDArray[np.float32]) -> f
     return inside / union if union > 0 else 0.0
 
 
+def shrunk_mask(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A mask (H,W) at a smaller size (h,w): what covers most of a pixel there."""
+    small = cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(small > 0.5)
+
+
 def _check_fit(image: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != seeds.shape:
         raise ShapeError(f"image of shape {image.shape} and seeds of shape {seeds.shape} don't belong together")

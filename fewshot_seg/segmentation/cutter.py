@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fewshot_seg.cutting.refine import expected_iou, working_size
+from fewshot_seg.cutting.refine import expected_iou, shrunk_mask, working_size
 from fewshot_seg.cutting.refiners import RefinerSetting, Scene, build_refiner
 from fewshot_seg.cutting.seeds import BACKGROUND, SeedOptions, foreground_of, trimap
 from fewshot_seg.cutting.upsample import upsample_mask
@@ -106,7 +106,7 @@ class Cutter:
         if self._refiner is not None:
             probability = resize_map(map_, h_w)
             found = self._refiner(Scene(target.image, small, seeds, probability))
-            at_work = found if found.shape == h_w else _shrunk(found, h_w)
+            at_work = found if found.shape == h_w else shrunk_mask(found, h_w)
             refined = expected_iou(at_work, probability) >= self.options.keep * expected_iou(start, probability)
             start = found if refined else start
         mask = start if start.shape == size else upsample_mask(start, small, target.image)
@@ -124,8 +124,3 @@ class Cutter:
         if not probabilistic:
             return SEEDS_OF_ATTENTION
         return SEEDS_OF_PROBABILITIES if map_.max() >= _SURE else SEEDS_OF_DOUBT
-
-
-def _shrunk(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A native mask at working size: what covers most of a small pixel."""
-    return np.asarray(cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) > 0.5)

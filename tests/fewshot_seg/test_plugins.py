@@ -48,7 +48,7 @@ def bad(folder: Path, source: str, group: str) -> None:
 
 
 def test_a_refiner_runs_by_its_name(example: Path, photos: Path, tmp_path: Path) -> None:
-    assert refiner_names() == ("grabcut", "random-walk", "brightness", "none")
+    assert refiner_names() == ("grabcut", "random-walk", "sam", "brightness", "none")
     (tmp_path / "tiny.safetensors").write_bytes(tiny_checkpoint())
     given = (photos / "cat.png", "--support", f"cat={photos / 'cat face.png'}", "-w", tmp_path / "tiny.safetensors")
     for name, more in (("none", ()), ("brightness", ()), ("loose", ("--refine-weights", "0"))):
@@ -63,9 +63,9 @@ def test_a_refiner_runs_by_its_name(example: Path, photos: Path, tmp_path: Path)
 
 def test_an_unknown_refiner_is_wrong_usage_that_names_all(example: Path, photos: Path, tmp_path: Path) -> None:
     done = fewshot("segment", photos / "cat.png", "--support", photos / "cat.png", "-o", tmp_path, "--refine", "blur")
-    assert "grabcut, random-walk, brightness, none" in error_line(done)
+    assert "grabcut, random-walk, sam, brightness, none" in error_line(done)
     assert done.exit_code == 2
-    with pytest.raises(ConfigError, match="unknown refine 'blur': choose grabcut or random-walk or brightness or none"):
+    with pytest.raises(ConfigError, match=r"unknown refine 'blur': .* sam or brightness or none"):
         SegmenterOptions(refine="blur")
 
 
