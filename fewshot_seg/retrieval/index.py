@@ -18,6 +18,7 @@ from fewshot_seg.retrieval.collection import Collection
 from fewshot_seg.retrieval.contents import Contents, summary
 from fewshot_seg.retrieval.duplicates import Group, blocks, group_rows
 from fewshot_seg.retrieval.exact import TopK, top_k
+from fewshot_seg.retrieval.hits import Hits
 from fewshot_seg.retrieval.ingest import Options
 from fewshot_seg.retrieval.regions import CANDIDATES, RegionHit, RegionSearcher
 from fewshot_seg.retrieval.search import Combine, Hit, Searcher
@@ -45,7 +46,7 @@ class Index(Collection):
         box: Sequence[float] | None = None,
         unlike: Sequence[ImageInput] = (),
         combine: Combine = "average",
-    ) -> list[Hit]:
+    ) -> Hits[Hit]:
         """The images most like the query, best first; the query itself is one if it is in the index.
 
         Args:
@@ -73,7 +74,7 @@ class Index(Collection):
         unlike: Sequence[ImageInput] = (),
         workers: int | None = None,
         batch_size: int = 16,
-    ) -> Iterator[list[Hit] | FewShotError]:
+    ) -> Iterator[Hits[Hit] | FewShotError]:
         """The hits of each of any number of queries, in order, as `search` gives them; read ahead, in flat memory.
 
         Yields:
@@ -94,7 +95,7 @@ class Index(Collection):
         candidates: int = CANDIDATES,
         progress: Track | None = None,
         on_failure: Callable[[Failure], None] | None = None,
-    ) -> list[RegionHit]:
+    ) -> Hits[RegionHit]:
         """The regions of the index's images that are most like the object of an example, best first.
 
         Args and Raises: as `regions.RegionSearcher.search`, which `region_searcher` gives for many searches.

@@ -28,6 +28,7 @@ from fewshot_seg.prompts.constraints import apply_to_map
 from fewshot_seg.prompts.supports import ClassSupports, as_shots, support_constraints
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import TopK
+from fewshot_seg.retrieval.hits import Hits
 from fewshot_seg.retrieval.likeness import pooled_region, region_likeness, region_vectors, shared_evidence
 from fewshot_seg.retrieval.sources import Failure
 from fewshot_seg.segmentation.choice import choose_locator
@@ -169,7 +170,7 @@ class RegionSearcher:
         workers: int = _WORKERS,
         progress: Track | None = None,
         on_failure: Callable[[Failure], None] | None = None,
-    ) -> list[RegionHit]:
+    ) -> Hits[RegionHit]:
         """The k regions most like the examples' object, best first; of equal ones, the image that comes first.
 
         Args:
@@ -192,7 +193,7 @@ class RegionSearcher:
         found = self.look_at(rows, wanted, batch_size, workers, on_failure)
         shown = found if progress is None else progress(found, len(rows), "looking for the object")
         best = sorted((one for one in shown if one is not None), key=lambda one: (-one.score, one.row))[:k]
-        return [self._hit(one) for one in best]
+        return Hits(self._hit(one) for one in best)
 
     def look_at(
         self,

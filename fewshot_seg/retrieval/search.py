@@ -19,6 +19,7 @@ from fewshot_seg.imaging.images import ImageInput, is_one, load_batch
 from fewshot_seg.network.embedding import Embedder, Embedding
 from fewshot_seg.retrieval.contents import Contents
 from fewshot_seg.retrieval.exact import TopK
+from fewshot_seg.retrieval.hits import Hits
 from fewshot_seg.streams import in_batches, ordered_map, worker_pool
 
 Box = Sequence[float]
@@ -116,7 +117,7 @@ class Searcher:
         box: Box | None,
         unlike: Sequence[ImageInput],
         combine: Combine,
-    ) -> list[Hit]:
+    ) -> Hits[Hit]:
         """See `Index.search`."""
         _check(k, combine)
         images = _several(query)
@@ -139,7 +140,7 @@ class Searcher:
         unlike: Sequence[ImageInput],
         batch_size: int,
         workers: int,
-    ) -> Iterator[list[Hit] | FewShotError]:
+    ) -> Iterator[Hits[Hit] | FewShotError]:
         """Each query's hits, in order; for one that can't be read, its error in their place."""
         _check(k, "average")
         away = self._unlike(unlike)
@@ -150,7 +151,7 @@ class Searcher:
 
     def _search_batch(
         self, batch: list[Tensor | FewShotError], k: int, threshold: float | None, away: _Away
-    ) -> list[list[Hit] | FewShotError]:
+    ) -> list[Hits[Hit] | FewShotError]:
         tensors = [one for one in batch if isinstance(one, Tensor)]
         if not tensors:
             return [one for one in batch if isinstance(one, FewShotError)]
@@ -181,8 +182,8 @@ class Searcher:
     def _embed(self, batch: Tensor) -> Embedding:
         return self._embedder(batch.to(self._embedder.device))
 
-    def _hits(self, ranked: list[tuple[int, float]], threshold: float | None, asked: Embedding) -> list[Hit]:
-        hits = []
+    def _hits(self, ranked: list[tuple[int, float]], threshold: float | None, asked: Embedding) -> Hits[Hit]:
+        hits: Hits[Hit] = Hits()
         for number, score in ranked:
             if threshold is not None and score < threshold:
                 break

@@ -13,6 +13,7 @@ from fewshot_seg.cutting.refiners import RefinerSetting, Scene, build_refiner
 from fewshot_seg.cutting.seeds import BACKGROUND, SeedOptions, foreground_of, trimap
 from fewshot_seg.cutting.upsample import upsample_mask
 from fewshot_seg.imaging.images import resize_map
+from fewshot_seg.imaging.inputs import ImageInput
 from fewshot_seg.matching.locators import Located
 from fewshot_seg.prompts.constraints import Constraints, apply_to_mask, apply_to_trimap
 from fewshot_seg.segmentation.options import SegmenterOptions
@@ -33,6 +34,7 @@ class Target(NamedTuple):
     image: NDArray[np.uint8]  # (H,W,3) RGB
     located: Located  # maps and scores of N classes
     constraints: tuple[Constraints | None, ...]  # what is known of each class's object
+    given: ImageInput | None = None  # the query as it was given, which the result refers to
 
 
 class _Cut(NamedTuple):
@@ -76,7 +78,7 @@ class Cutter:
             labels[mine], strongest[mine] = place + 1, here[mine]
         pairs = enumerate(zip(classes, cuts, strict=True))
         objects = tuple(self._object(target, labels, place, name, one) for place, (name, one) in pairs)
-        return Segmentation(target.source, labels, objects)
+        return Segmentation(target.source, labels, objects, target.given)
 
     def _object(self, target: Target, labels: NDArray[np.int32], place: int, name: str, cut: _Cut) -> ObjectResult:
         located = target.located

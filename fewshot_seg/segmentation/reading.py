@@ -25,6 +25,7 @@ class Read(NamedTuple):
     source: str  # its path, or what it was
     loaded: Loaded  # with its pixels
     constraints: tuple[Constraints | None, ...]  # what is known of each class's object
+    image: ImageInput  # as it was given
 
 
 Batch: TypeAlias = list[Read | FewShotError]
@@ -72,6 +73,6 @@ class QueryReader:
         image = query.image if isinstance(query, Query) else query
         try:
             loaded = self._extractor.load(image, pixels=True)
-            return Read(describe(image), loaded, query_constraints(query, classes, loaded.size))
+            return Read(describe(image), loaded, query_constraints(query, classes, loaded.size), image)
         except FewShotError as error:
             return error

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot_seg.errors import DataError, FewShotError
+from fewshot_seg.imaging.decode import read_image
+from fewshot_seg.imaging.display import picture_html, show
 from fewshot_seg.imaging.images import resize_map
+from fewshot_seg.imaging.inputs import ImageInput
+from fewshot_seg.imaging.render import overlay
 
 DOUBTFUL: Final = 0.1
 """Scores so near the threshold are doubtful."""
@@ -71,11 +77,13 @@ class Segmentation:
         source: the query's path, or what it was.
         label_map: (H,W) int32 at the query's native size as a viewer shows it; 0 background, 1..N the classes.
         objects: one for each class, in the supports' order, found or not.
+        image: the query as it was given, for pictures of the result; None where it isn't known.
     """
 
     source: str
     label_map: NDArray[np.int32] = field(repr=False)
     objects: tuple[ObjectResult, ...]
+    image: ImageInput | None = field(default=None, repr=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -92,3 +100,42 @@ class Segmentation:
     def mask(self) -> NDArray[np.bool_]:
         """(H,W) bool: any of the classes."""
         return np.asarray(self.label_map > 0)
+
+    def overlay(self, image: ImageInput | None = None) -> NDArray[np.uint8]:
+        """The query with each class filled in its colour: (H,W,3) uint8 RGB, an array.
+
+        Args:
+            image: the query, where it isn't to be read again as it was given.
+
+        Raises:
+            DataError: no image is known. ImageError: it can't be read any more. ShapeError: it is of another size.
+        """
+        image = self.image if image is None else image
+        if image is None:
+            raise DataError(f"{self.source}: its image isn't kept; give it: overlay(image)")
+        return overlay(read_image(image), self.label_map, self.classes)
+
+    def show(self, image: ImageInput | None = None) -> None:
+        """The overlay, in a notebook below the cell with a table of the classes, elsewhere in the system's viewer.
+
+        Args and Raises: as `overlay`.
+        """
+        picture = self.overlay(image)
+        show(picture, self._html(picture))
+
+    def _repr_html_(self) -> str:
+        try:
+            picture = self.overlay()
+        except FewShotError:  # gone, or changed: the masks alone
+            picture = overlay(np.full((*self.size, 3), 128, np.uint8), self.label_map, self.classes)
+        return self._html(picture)
+
+    def _html(self, picture: NDArray[np.uint8]) -> str:
+        rows = [
+            (one.name, one.meaning, f"{100 * one.mask.mean():.1f} %", f"{one.score:.2f}{'?' if one.doubtful else ''}")
+            for one in self.objects
+        ]
+        table = [("class", "meaning", "area", "score"), *rows]
+        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in table)
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        return f"<div>{picture_html(picture, f'masks of {self.source}')}<table>{body}</table></div>"

@@ -278,7 +278,7 @@ class Segmenter:
             past = tuple(None if one is None else one._replace(distance=None) for one in past)
             second = self._find(EncodedQuery(near, constraints, past), prepared)
             located = both_looks(located, second, part, size)
-        return Target(query.source, pixels, located, query.constraints)
+        return Target(query.source, pixels, located, query.constraints, query.image)
 
     def _find(self, query: EncodedQuery, prepared: Prepared) -> Located:
         """Maps and scores of the classes, after the negatives have had their say."""
