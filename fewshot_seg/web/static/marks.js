@@ -33,6 +33,25 @@ export function drawPoint(context, view, [x, y], foreground, label) {
   context.stroke();
 }
 
+/** A stroke on an example: on the thing in its class's colour, off it dark and with a dashed line along it. */
+export function drawStroke(context, view, { points, radius, foreground }, label) {
+  const way = new Path2D();
+  points.forEach((point, at) => way[at ? "lineTo" : "moveTo"](...view.toScreen([point[0] + 0.5, point[1] + 0.5])));
+  if (points.length === 1) way.lineTo(...view.toScreen([points[0][0] + 0.6, points[0][1] + 0.5]));
+  context.save();
+  context.lineCap = context.lineJoin = "round";
+  context.globalAlpha = 0.6;
+  context.strokeStyle = foreground ? colour(label) : "#15171b";
+  context.lineWidth = Math.max(2, 2 * radius * view.view.scale);
+  context.stroke(way);
+  context.globalAlpha = 1;
+  context.strokeStyle = "#fff";
+  context.lineWidth = 1.5;
+  if (!foreground) context.setLineDash([6, 5]);
+  context.stroke(way);
+  context.restore();
+}
+
 export function drawBox(context, view, [x, y, w, h], label) {
   const [left, top] = view.toScreen([x, y]);
   const [right, bottom] = view.toScreen([x + w, y + h]);

@@ -62,8 +62,9 @@ export function paintStroke(labels, { points, radius, foreground }, label, from 
 }
 
 /** The part of `labels` that fills the screen's rectangle, as a canvas. `view`: {x, y, scale} of the image; `area`: its
- * [left, top, width, height] on the screen, CSS pixels; `ratio`: device pixels to a CSS pixel; `fills`: or outlines alone. */
-export function drawLabels(labels, imageWidth, view, area, ratio, canvas, fills = true) {
+ * [left, top, width, height] on the screen, CSS pixels; `ratio`: device pixels to a CSS pixel; `fills`: or outlines
+ * alone, `line` CSS pixels wide. */
+export function drawLabels(labels, imageWidth, view, area, ratio, canvas, fills = true, line = 1.5) {
   const [left, top, wide, high] = area;
   const fine = Math.min(ratio, Math.sqrt(MOST_PIXELS / Math.max(1, wide * high)));
   const w = Math.max(1, Math.round(wide * fine));
@@ -81,7 +82,7 @@ export function drawLabels(labels, imageWidth, view, area, ratio, canvas, fills 
   canvas.height = h;
   const context = canvas.getContext("2d");
   const image = context.createImageData(w, h);
-  outline(shown, w, h, Math.max(1, Math.round(1.5 * fine)), new Uint32Array(image.data.buffer), fills ? FILLS : new Uint32Array(256));
+  outline(shown, w, h, Math.max(1, Math.round(line * fine)), new Uint32Array(image.data.buffer), fills ? FILLS : new Uint32Array(256));
   context.putImageData(image, 0, 0);
 }
 

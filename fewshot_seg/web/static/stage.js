@@ -3,7 +3,7 @@
 import { blob, get, heatUrl, labelsUrl, pictureUrl, resultUrl } from "./api.js";
 import { announce, byId, h, icon, refill, toast, trying } from "./dom.js";
 import * as edits from "./edits.js";
-import { drawBox, drawCursor, drawPoint, drawTag } from "./marks.js";
+import { drawBox, drawCursor, drawPoint, drawStroke, drawTag } from "./marks.js";
 import { blankLabels, paintStroke, readHeat, readLabels } from "./overlay.js";
 import { className, colour, emit, filtered, imageOf, on, shownExample, shownImage, shownQuery, state, stateOf, WORDS } from "./state.js";
 import { Hand } from "./tools.js";
@@ -26,12 +26,14 @@ const hand = new Hand(view, {
   point: (x, y, foreground) => edits.editable() && edits.addPoint(x, y, foreground),
   box: (box) => edits.editable() && edits.setBox(box),
   painting(stroke, from) {
+    if (shownExample()) return; // drawn as a mark
+    drawn = ""; // of what the server has
     view.labels ??= blankLabels(view.width, view.height);
     paintStroke(view.labels, stroke, label(), from);
     view.draw(true);
   },
-  stroke: (stroke) => (edits.editable() ? edits.addStroke(stroke) : refresh()),
-  unpaint: () => refresh(),
+  stroke: (stroke) => (edits.editable() ? edits.addStroke(stroke) : redraw()),
+  unpaint: () => redraw(),
 });
 
 const label = () => state.place + 1;
@@ -39,11 +41,12 @@ let opened = ""; // id of the image on the canvas
 let drawn = ""; // which labels it has: id, version
 let loading = null; // AbortController of labels on their way
 
-
 function drawMarks(context) {
   const example = shownExample();
-  const { box, points = [] } = example?.hint ?? {};
+  const { box, points = [], strokes = [] } = example?.hint ?? {};
   if (box) drawBox(context, view, box, label());
+  for (const stroke of strokes) drawStroke(context, view, stroke, label());
+  if (example && hand.draft?.stroke) drawStroke(context, view, hand.draft.stroke, label());
   for (const [x, y, foreground] of points) drawPoint(context, view, [x, y], foreground, label());
   const image = shownQuery();
   if (image && state.overlay) {
@@ -87,11 +90,9 @@ function fetchNext() {
 
 async function refreshLabels() {
   const image = shownImage();
-  const strokes = shownExample()?.hint?.strokes;
   if (shownExample() && !shownExample().hint?.mask) {
     drawn = "";
-    view.labels = strokes ? blankLabels(view.width, view.height) : null;
-    for (const stroke of strokes ?? []) paintStroke(view.labels, stroke, label());
+    view.labels = null;
   } else if (image.state !== "done" || !state.overlay) {
     view.labels = null;
     drawn = "";

@@ -66,17 +66,19 @@ export function show(kind, id) {
 let changes = 0; // so that a slow answer does not bring back what has changed since it was asked
 
 /** Puts a newer image in its place; edits that are on their way are not overwritten. */
-export function putImage(image) {
+export const putImage = (image) => putImages([image]);
+
+export function putImages(newer) {
   const { images } = state.project;
+  const before = images.length;
   changes += 1;
-  const place = images.findIndex((one) => one.id === image.id);
-  if (place < 0) {
-    images.push(image);
-    emit("project");
-    return;
+  for (const image of newer) {
+    const place = images.findIndex((one) => one.id === image.id);
+    if (place < 0) images.push(image);
+    else images[place] = state.edited.has(image.id) ? { ...image, edits: images[place].edits } : image;
   }
-  images[place] = state.edited.has(image.id) ? { ...image, edits: images[place].edits } : image;
-  emit("image", image.id);
+  if (images.length > before) emit("project");
+  for (const { id } of newer) emit("image", id);
 }
 
 /** Takes the whole project from an answer. */

@@ -3,7 +3,7 @@
 import { imagePath, labelsUrl, pictureUrl, send, uploads } from "./api.js";
 import { announce, byId, chooser, dropzone, h, icon, refill, toast, trying } from "./dom.js";
 import { drawLabels, readLabels } from "./overlay.js";
-import { filtered, imageOf, on, putImage, queries, reload, show, SIGNS, state, stateOf, WORDS } from "./state.js";
+import { filtered, imageOf, on, putImages, queries, reload, show, SIGNS, state, stateOf, WORDS } from "./state.js";
 import { load } from "./view.js";
 
 const SIDE = 256;
@@ -50,7 +50,7 @@ async function paint(id) {
   context.drawImage(cell.picture, 0, 0);
   if (labels) {
     const layer = new OffscreenCanvas(1, 1);
-    drawLabels(labels, width, { x: 0, y: 0, scale: 1 }, [0, 0, width, height], 1, layer);
+    drawLabels(labels, width, { x: 0, y: 0, scale: 1 }, [0, 0, width, height], 1, layer, true, 3);
     context.drawImage(layer, 0, 0, width, height);
   }
   cell.drawn = wanted;
@@ -138,13 +138,10 @@ export async function addQueries(files) {
   const before = new Set(queries().map((image) => image.id));
   let again = 0;
   for await (const { images, done } of uploads(files, true)) {
-    for (const image of images) {
-      if (!image.id) toast(image.error, "error");
-      else {
-        again += before.has(image.id);
-        putImage(image);
-      }
-    }
+    for (const { error } of images.filter((image) => !image.id)) toast(error, "error");
+    const kept = images.filter((image) => image.id);
+    again += kept.filter((image) => before.has(image.id)).length;
+    putImages(kept);
     if (many) announce(`${done} of ${files.length} added`);
   }
   announce(`${files.length - again} photos added`);
