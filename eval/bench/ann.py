@@ -49,7 +49,8 @@ def bench_ann(crowd: Crowd, kinds: Sequence[Kind] = FAISS_KINDS, *, k: int = 10,
         seconds.append(time.perf_counter() - start)
         variants[kind] = partial(_search, backend, queries, vectors, k)
     truth = variants[EXACT]().rows
-    recalls = [_recall(variants[kind]().rows, truth) for kind in kinds]
+    found = [variants[kind]().rows for kind in kinds]
+    recalls = [float((rows[:, :, None] == truth[:, None, :]).any(1).float().mean()) for rows in found]  # of (Q,k)
     timings = side_by_side(variants, crowd.queries, how.rounds, how.track)
     return Measured(timings, {"recall": recalls, "seconds_to_make": seconds})
 
@@ -59,8 +60,3 @@ def _search(backend: Backend, queries: Tensor, vectors: Vectors, k: int) -> TopK
     from fewshot_seg.retrieval.backends import rescored
 
     return rescored(queries, vectors, proposals(backend, queries.numpy(), k, len(vectors)), k)
-
-
-def _recall(found: Tensor, truth: Tensor) -> float:
-    """The share of (Q,k) rows that are among (Q,k) others."""
-    return float((found[:, :, None] == truth[:, None, :]).any(1).float().mean())

@@ -75,7 +75,7 @@ class Baseline:
 
     def __call__(self, batch: Tensor) -> NDArray[np.float32]:
         """(B,H,W) in [0, 1] of a batch (B,3,H,W) of pairs as `pairs_attention` takes it."""
-        maps: NDArray[np.float32] = self._cam(input_tensor=batch, targets=[_score] * len(batch))
+        maps: NDArray[np.float32] = self._cam(input_tensor=batch, targets=[lambda output: output[0]] * len(batch))
         return maps
 
     def close(self) -> None:
@@ -130,10 +130,6 @@ def _weights(f: Tensor) -> Tensor:
     """(B,D): each pair's weight vector, for its first image and for its second."""
     first, second = f.chunk(2)
     return pair_weights(first, second, same=True).repeat(2, 1)
-
-
-def _score(output: Tensor) -> Tensor:
-    return output[0]
 
 
 def _difference(maps: Tensor, scaled: NDArray[np.float32]) -> float:

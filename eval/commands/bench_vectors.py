@@ -170,7 +170,7 @@ def retrieval(
             str(spread(one.seconds)),
             f"{one.rate.median:.1f}",
             str(one.ratio),
-            _mib(found["over_mib"].get(one.variant)),
+            f"{mib:,.0f}" if (mib := found["over_mib"].get(one.variant)) is not None else "-",
         )
         for one in result.timings
     ]
@@ -179,7 +179,3 @@ def retrieval(
         f"{queries:,} queries in {size:,} x {dim} ({crowd.mib:,.0f} MiB), k {k}, {threads} threads; "
         f"the same neighbour at {100 * found['same']:.3f} % of places, scores within {found['furthest']:.1e}"
     )
-
-
-def _mib(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"

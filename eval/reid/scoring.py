@@ -144,7 +144,7 @@ def figures_of(scores: Sequence[QueryScores], people: NDArray[np.int64], samples
     assert not isinstance(values, int)
     figures = dict(zip(FIGURES, _shares(values.sum(axis=0, keepdims=True))[0].tolist(), strict=True))
     answered = scores[0].answerable if len(scores) == 1 else torch.stack([one.answerable for one in scores]).any(dim=0)
-    found: dict[str, Any] = {name: _number(value) for name, value in figures.items()}
+    found: dict[str, Any] = {name: None if np.isnan(value) else value for name, value in figures.items()}
     found["answered"] = int(answered.sum())
     if len(scores) > 1:
         means = np.concatenate([_shares(_table(one).sum(axis=0, keepdims=True)) for one in scores])
@@ -200,7 +200,3 @@ def _shares(sums: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         means: Array = sums[:, :-1] / sums[:, -1:]
     return means
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value

@@ -26,8 +26,8 @@ ABLATED: Final = (*CHANGES, "centre-box")
 SETTINGS: Final = ((1, 1), (1, 5), (2, 1))
 """(ways, shots)."""
 
-_ONE_WAY_ONLY: Final = ("presence-check",)
-_SEVERAL_WAYS_ONLY: Final = ("class-by-class", "no-presence-check")
+_ALIKE: Final = (("class-by-class", "no-presence-check"), ("presence-check",))
+"""What doesn't differ from ours, with one class and with several."""
 
 _WORDS: Final[Mapping[str, str]] = {
     "ours": "everything, as by default",
@@ -110,7 +110,7 @@ def run_ablation(plan: AblationPlan, track: Track | None = None) -> Table:
     reasons: dict[str, str] = {}
     for seed in plan.seeds:
         for way, shot in plan.settings:
-            methods = tuple(name for name in task.methods if _tells(name, way))
+            methods = tuple(name for name in task.methods if name not in _ALIKE[way > 1])
             one = replace(task, seed=seed, way=way, shot=shot, methods=methods)
             one = replace(one, out=task.out / f"seed{seed}" / f"{way}way-{shot}shot")
             done, left = run_folds(one, dataset, engine, track, f"seed {seed}, {way}-way {shot}-shot")
@@ -184,8 +184,3 @@ def _notes(rows: Sequence[Row], reasons: Mapping[str, str]) -> list[str]:
         _PRESENCE,
         *(f"{name}: not run, {reason}." for name, reason in reasons.items()),
     ]
-
-
-def _tells(method: str, way: int) -> bool:
-    """Whether a method differs from ours with so many classes."""
-    return method not in (_SEVERAL_WAYS_ONLY if way == 1 else _ONE_WAY_ONLY)

@@ -30,8 +30,8 @@ def figures_table(found: Comparison) -> Table:
     columns = (*words, "episodes", *_FOLD_TITLES, "mean", "FB-IoU", "binary IoU")
     rows = []
     for system, figures in zip(found.systems, found.estimates, strict=True):
-        config = system.config
-        per_fold = [_fold_figure(system, fold) for fold in FOLDS]
+        config, parts = system.config, system.parts
+        per_fold = [percent(parts[fold].figures()["miou"]) if fold in parts else "-" for fold in FOLDS]
         means = [estimate_text(figures[name]) for name in ("miou", "fb_iou", "binary_iou")]
         setting = f"{config['way']}-way {config['shot']}-shot"
         matcher = [system.matcher] * with_matcher
@@ -100,10 +100,6 @@ def _published_row(row: dict[str, Any]) -> tuple[str, ...]:
     metric = "binary IoU" if row["metric"] == "binary_iou" else "mean IoU"
     words = (row[name] for name in ("support", "training", "backbone", "protocol"))
     return (row["method"], f"{row['way']}-way {row['shot']}-shot", metric, *words, *folds, f"{row['mean']:.1f}")
-
-
-def _fold_figure(system: System, fold: str) -> str:
-    return percent(system.parts[fold].figures()["miou"]) if fold in system.parts else "-"
 
 
 def estimate_text(figure: Estimate, sign: str = "") -> str:

@@ -14,8 +14,8 @@ from eval.episodes.segmentation import build_engine, run_segmentation
 from eval.studies.compare import compare
 from eval.studies.compare_tables import figures_table
 from eval.studies.systems import System, load_systems
-from eval.tables.table import Table
-from fewshot_seg.datasets import SegmentationDataset
+from eval.tables.table import Table, percent
+from fewshot_seg.datasets import Fold, SegmentationDataset
 from fewshot_seg.errors import ConfigError, DataError, describe
 from fewshot_seg.streams import Track
 
@@ -23,6 +23,8 @@ SETTINGS: Final = ((1, 1), (1, 5), (2, 1), (2, 5))
 """(ways, shots)."""
 
 FOLDS: Final = (0, 1, 2, 3)
+
+_SHOWN: Final = ("miou", "binary_iou")
 
 BENCHMARK: Final = (
     "The benchmark, for each fold I from 0 to 3: fewshot-eval segment --root VOC2012 --split-list val/foldI.txt "
@@ -69,17 +71,28 @@ def run_dev(plan: DevPlan, track: Track | None = None) -> Table:
     return dev_table(load_systems(runs), reasons, task.scoring.samples)
 
 
+def run_fold(
+    task: SegmentationTask,
+    fold: Fold,
+    dataset: SegmentationDataset,
+    engine: Engine | None,
+    track: Track | None,
+    name: str,
+) -> Path:
+    """Run a task on a fold, in a folder of its own; without a number of episodes it is one for each entry.
+
+    The data set is what the task names, the engine from `build_engine`; progress is shown under a name.
+    """
+    told = None if track is None else lambda items, total, what: track(items, total, f"{name}, fold {fold}: {what}")
+    one = replace(task, out=task.out / f"fold{fold}", fold=fold, skip_small_classes=True)
+    run_segmentation(replace(one, episodes=one.episodes or round_length(one, dataset)), told, engine=engine)
+    return one.out
+
+
 def run_folds(
     task: SegmentationTask, dataset: SegmentationDataset, engine: Engine | None, track: Track | None, name: str
 ) -> tuple[list[Path], dict[str, str]]:
-    """Run a task on every fold that has enough images for it.
-
-    Args:
-        task: its `out` gets a folder for each fold. Without a number of episodes it is one for each entry.
-        dataset: what the task names, opened.
-        engine: from `build_engine`.
-        track: shows progress.
-        name: of the task, for that.
+    """`run_fold` of every fold that has enough images for it.
 
     Returns:
         The runs' folders; and "fold I" -> why it could not be run.
@@ -89,17 +102,12 @@ def run_folds(
     """
     runs, reasons = [], {}
     for fold in FOLDS:
-        out = task.out / f"fold{fold}"
         try:
-            one = replace(task, out=out, fold=fold, skip_small_classes=True)
-            one = replace(one, episodes=one.episodes or round_length(one, dataset))
-            run_segmentation(one, _named(track, f"{name}, fold {fold}"), engine=engine)
+            runs.append(run_fold(task, fold, dataset, engine, track, name))
         except (ConfigError, DataError) as error:
-            if out.exists():  # it started, so it isn't the data that is too little for it
+            if (task.out / f"fold{fold}").exists():  # it started, so it isn't the data that is too little for it
                 raise
             reasons[f"fold {fold}"] = str(error)
-        else:
-            runs.append(out)
     return runs, reasons
 
 
@@ -118,23 +126,11 @@ def _two_way(systems: Sequence[System]) -> list[str]:
     for system in systems:
         if system.config["way"] > 1:
             parts = [part.holding_all() for part in system.parts.values()]
-            held, total = (
-                sum(count for count, _ in parts),
-                sum(len(one.counts.queries) for one in system.parts.values()),
-            )
-            miou, binary = (
-                _mean([figures[name] for count, figures in parts if count]) for name in ("miou", "binary_iou")
-            )
-            figures = f"mean IoU {miou}, binary IoU {binary}"
-            notes.append(
-                f"{system.name}: in {held} of {total} episodes the query holds all the classes; there {figures}."
-            )
+            held = sum(count for count, _ in parts)
+            total = sum(len(one.counts.queries) for one in system.parts.values())
+            there = [figures for count, figures in parts if count]
+            means = (math.fsum(one[name] for one in there) / len(there) if there else None for name in _SHOWN)
+            figures = "mean IoU {}, binary IoU {}".format(*map(percent, means))
+            in_all = f"in {held} of {total} episodes the query holds all the classes"
+            notes.append(f"{system.name}: {in_all}; there {figures}.")
     return notes
-
-
-def _mean(shares: Sequence[float]) -> str:
-    return f"{100 * math.fsum(shares) / len(shares):.1f}" if shares else "-"
-
-
-def _named(track: Track | None, name: str) -> Track | None:
-    return None if track is None else lambda items, total, what: track(items, total, f"{name}: {what}")

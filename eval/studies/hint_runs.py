@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from eval.episodes.hints import HINTS
-from eval.episodes.plan import SegmentationTask, open_task, round_length
-from eval.episodes.segmentation import build_engine, run_segmentation
+from eval.episodes.plan import SegmentationTask, open_task
+from eval.episodes.segmentation import build_engine
 from eval.studies.compare import Comparison, compare
+from eval.studies.dev import run_fold
 from eval.studies.systems import load_systems
 from fewshot_seg.datasets import Fold
 from fewshot_seg.errors import ConfigError
@@ -52,15 +54,12 @@ def run_hints(plan: HintPlan, track: Track | None = None) -> Comparison:
     task = plan.task
     dataset = open_task(task)
     engine = build_engine(task)
-    runs = []
+    runs: list[Path] = []
     for name in dict.fromkeys((NONE, *plan.settings)):
         side, _, kind = name.partition("-")
         told = replace(task, support_hint=kind) if side == "support" else replace(task, query_hint=kind or None)
-        for fold in plan.folds:
-            one = replace(told, out=task.out / name / f"fold{fold}", fold=fold, skip_small_classes=True)
-            one = replace(one, episodes=one.episodes or round_length(one, dataset))
-            run_segmentation(one, _named(track, f"{name}, fold {fold}"), engine=engine)
-            runs.append(one.out)
+        told = replace(told, out=task.out / name)
+        runs += [run_fold(told, fold, dataset, engine, track, name) for fold in plan.folds]
     systems = [replace(one, name=one.first.run.parent.name) for one in load_systems(runs)]
     return compare(systems, task.scoring.samples)
 
@@ -68,7 +67,3 @@ def run_hints(plan: HintPlan, track: Track | None = None) -> Comparison:
 def behind(found: Comparison) -> list[str]:
     """The settings whose mean IoU isn't above that of none."""
     return [one.system for one in found.differences if not one.means["miou"].value > 0]
-
-
-def _named(track: Track | None, name: str) -> Track | None:
-    return None if track is None else lambda items, total, what: track(items, total, f"{name}: {what}")

@@ -140,7 +140,8 @@ def run_sweep(sweep: Sweep, track: Track | None = None) -> SweepResult:
     """
     from fewshot_seg.segmentation.options import SegmenterOptions
 
-    points = _grid(sweep.settings)
+    values = itertools.product(*sweep.settings.values())  # the last option's values change fastest
+    points = [dict(zip(sweep.settings, one, strict=True)) for one in values]
     options = [nested(point.items()) for point in points]
     for changes in options:
         SegmenterOptions.from_dict(changes)
@@ -216,7 +217,7 @@ def _result(
         System(setting_text(point), {str(part.config["fold"]): part}) for point, part in zip(points, parts, strict=True)
     ]
     figures = [estimate(system, samples) for system in systems]
-    order = sorted(range(len(points)), key=lambda place: (-_or_zero(figures[place]["miou"].value), place))
+    order = sorted(range(len(points)), key=lambda place: (-np.nan_to_num(figures[place]["miou"].value), place))
     best = systems[order[0]]
     behind = [None if system is best else difference(best, system, samples) for system in systems]
     ranked = tuple(Point(points[place], systems[place], figures[place], behind[place]) for place in order)
@@ -226,11 +227,6 @@ def _result(
     choices = cross_validate(points, ious, class_groups(dataset, labels, sweep.groups), names)
     held_out = [iou for one in choices for iou in one.ious.values()]
     return SweepResult(ranked, tuple(choices), math.fsum(held_out) / len(held_out) if held_out else math.nan)
-
-
-def _grid(settings: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination, the last option's values changing fastest."""
-    return [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
 
 
 def setting_text(point: Mapping[str, Any]) -> str:
@@ -249,10 +245,6 @@ def _refuse(shared: Sequence[str], whose: str) -> None:
     if shared:
         what = f"{len(shared)} images of the development list are in {whose}: {examples(shared)}"
         raise ConfigError(f"{what}; tune on others, or say --allow-test-list and don't report the score")
-
-
-def _or_zero(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
 
 
 def sweep_table(result: SweepResult) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -176,10 +175,6 @@ def _name(parts: Sequence[Part], depth: int) -> str:
     folders = ["/".join(part.run.resolve().parts[-depth - bool(plain) :]) for part in parts]
     name = folders[0]
     if len(folders) > 1:
-        shared = "".join(letters[0] for letters in itertools.takewhile(_alike, zip(*folders, strict=False)))
+        shared = os.path.commonprefix(folders)
         name = re.sub(r"[-_. /]*(fold)?[-_. ]*$", "", shared) or parts[0].run.resolve().parent.name
     return name if len(parts[0].config["methods"]) == 1 else f"{name}: {parts[0].method}"
-
-
-def _alike(letters: Sequence[str]) -> bool:
-    return len(set(letters)) == 1

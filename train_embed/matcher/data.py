@@ -29,6 +29,7 @@ FINER: Final = 4
 _COARSEST: Final = 16  # pixels between the grid's positions
 _FINEST: Final = 8  # of the layers that are read
 _MOST_BLOCKS: Final = 64
+_MOST_WORKERS: Final = 4  # images at a time
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,12 @@ def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Train
     gallery = Gallery(options.sources)
     embedder = load_embedder(options.weights, options.device)
     weights = backbone_digest(embedder)
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     with seeded(options.seed, 1, embedder.device):  # one thread: the same features for all trainings
         matcher = Matcher(spec_for(embedder, kinds=len(gallery.names)))
-        store = make_store(gallery, embedder, matcher, options.views, weights, cache, track, _workers())
+        store = make_store(
+            gallery, embedder, matcher, options.views, weights, cache, track, min(os.cpu_count() or 1, _MOST_WORKERS)
+        )
     matcher.mean, matcher.std = store.statistics()
     labels, sizes = _labels(gallery, store, track)
     held = gallery.numbers(fold_names(options.hold_out))
@@ -103,11 +107,6 @@ def spec_for(embedder: Embedder, kinds: int = 0) -> MatcherSpec:
     if not grids:
         raise ConfigError(f"{name} gives no layers to read: train over default, lite0, lite1 or another EfficientNet")
     return MatcherSpec(name, read, grids[-1], emb.feature_map.shape[1], kinds=kinds)
-
-
-def _workers() -> int:
-    """Images at a time."""
-    return min(os.cpu_count() or 1, 4)
 
 
 def _labels(gallery: Gallery, store: Store, track: Track) -> tuple[NDArray[np.int16], NDArray[np.int64]]:

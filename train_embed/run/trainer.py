@@ -20,7 +20,6 @@ import torch.distributed as dist
 from fewshot_seg.commands.outputs import refuse_overwriting
 from fewshot_seg.errors import CheckpointError
 from fewshot_seg.imaging.export import atomic_file
-from fewshot_seg.imaging.images import Preprocessing
 from fewshot_seg.network.checkpoints import read_header, save_checkpoint
 from train_embed.config.load import to_mapping
 from train_embed.config.run_config import RunConfig
@@ -113,10 +112,6 @@ def _open(out: Path, config: RunConfig, resume: bool) -> RunFolder:
     return folder or RunFolder(out, config, resume=True)
 
 
-def _while_training(preprocessing: Preprocessing, size: int | None) -> Preprocessing:
-    return preprocessing if size is None else replace(preprocessing, size=size)
-
-
 class _Run:
     """One run. `at` says where it is."""
 
@@ -130,10 +125,13 @@ class _Run:
         self.validator = Validator(
             validation, options, run.recall, run.eval_batch, run.workers, limit, roles(data, validation)
         )
+        preprocessing = self.learner.embedder.preprocessing
+        if data.train_size is not None:
+            preprocessing = replace(preprocessing, size=data.train_size)
         self.loader = TrainingLoader(
             images,
             build_sampler(config.sampler, images.labels, run.seed),
-            Augment(data.augment, _while_training(self.learner.embedder.preprocessing, data.train_size), data.erasing),
+            Augment(data.augment, preprocessing, data.erasing),
             seed=run.seed,
             rank=rank(),
             world=world_size(),
