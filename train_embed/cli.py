@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,9 +34,8 @@ Pooling = Literal["avg", "max", "avg+max", "gem"]
 Neck = Literal["none", "linear", "bn", "linear+bn"]
 
 
-def _config(text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option("--config", "-c", metavar="NAME|FILE.yaml", help=text)
-    return option
+def _config(text: str) -> Any:
+    return typer.Option("--config", "-c", metavar="NAME|FILE.yaml", help=text)
 
 
 @app.command(

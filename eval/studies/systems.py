@@ -175,6 +175,6 @@ def _name(parts: Sequence[Part], depth: int) -> str:
     folders = ["/".join(part.run.resolve().parts[-depth - bool(plain) :]) for part in parts]
     name = folders[0]
     if len(folders) > 1:
-        shared = os.path.commonprefix(folders)
+        shared = os.path.commonprefix(folders)  # noqa: RUF071 - letter by letter
         name = re.sub(r"[-_. /]*(fold)?[-_. ]*$", "", shared) or parts[0].run.resolve().parent.name
     return name if len(parts[0].config["methods"]) == 1 else f"{name}: {parts[0].method}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,18 +34,9 @@ _OF = "PATH= may be left out where there is one query, NAME= where there is one 
 Texts = list[str] | None
 
 
-def _supports(name: str, form: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        f"--support-{name}", metavar=f"NAME={form}", help=text, rich_help_panel=_SUPPORT_PANEL
-    )
-    return option
-
-
-def _queries(name: str, form: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        f"--query-{name}", metavar=f"[PATH=][NAME=]{form}", help=text, rich_help_panel=_QUERY_PANEL
-    )
-    return option
+def _hint(whose: str, kind: str, form: str, text: str) -> Any:
+    owner, panel = ("NAME=", _SUPPORT_PANEL) if whose == "support" else ("[PATH=][NAME=]", _QUERY_PANEL)
+    return typer.Option(f"--{whose}-{kind}", metavar=f"{owner}{form}", help=text, rich_help_panel=panel)
 
 
 _MASK = "Where the object is in an example: not 0. Of NAME the k-th for its k-th example, here and below; - for none."
@@ -60,10 +51,10 @@ _QUERY_MASK = f"Where the object of class NAME is in the query PATH. {_OF}."
 class SupportHints:
     """The texts of `--support-mask` and its like, and files of annotated examples."""
 
-    masks: Annotated[Texts, _supports("mask", "PATH", _MASK)] = None
-    boxes: Annotated[Texts, _supports("box", "X,Y,W,H", f"The same as a box: {_BOX}.")] = None
-    points: Annotated[Texts, _supports("points", "X,Y[,bg]:...", f"Points: {_POINTS}.")] = None
-    scribbles: Annotated[Texts, _supports("scribble", "PATH", f"Strokes: {_SCRIBBLE}.")] = None
+    masks: Annotated[Texts, _hint("support", "mask", "PATH", _MASK)] = None
+    boxes: Annotated[Texts, _hint("support", "box", "X,Y,W,H", f"The same as a box: {_BOX}.")] = None
+    points: Annotated[Texts, _hint("support", "points", "X,Y[,bg]:...", f"Points: {_POINTS}.")] = None
+    scribbles: Annotated[Texts, _hint("support", "scribble", "PATH", f"Strokes: {_SCRIBBLE}.")] = None
     annotations: Annotated[
         Texts,
         typer.Option("--support-annotations", metavar="FILE", help=_ANNOTATIONS, rich_help_panel=_SUPPORT_PANEL),
@@ -84,10 +75,10 @@ class SupportHints:
 class QueryHints:
     """The texts of `--query-mask`, `--query-box`, `--query-points` and `--query-scribble`."""
 
-    masks: Annotated[Texts, _queries("mask", "MASK", _QUERY_MASK)] = None
-    boxes: Annotated[Texts, _queries("box", "X,Y,W,H", f"The same as a box: {_BOX}.")] = None
-    points: Annotated[Texts, _queries("points", "X,Y[,bg]:...", f"Points: {_POINTS}.")] = None
-    scribbles: Annotated[Texts, _queries("scribble", "FILE", f"Strokes: {_SCRIBBLE}.")] = None
+    masks: Annotated[Texts, _hint("query", "mask", "MASK", _QUERY_MASK)] = None
+    boxes: Annotated[Texts, _hint("query", "box", "X,Y,W,H", f"The same as a box: {_BOX}.")] = None
+    points: Annotated[Texts, _hint("query", "points", "X,Y[,bg]:...", f"Points: {_POINTS}.")] = None
+    scribbles: Annotated[Texts, _hint("query", "scribble", "FILE", f"Strokes: {_SCRIBBLE}.")] = None
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Each text with its kind."""

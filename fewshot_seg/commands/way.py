@@ -23,9 +23,8 @@ Meaning = Literal["auto", "kind", "thing"]
 _PANEL = "How objects are found"
 
 
-def _option(flag: str, text: str, **more: Any) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(*flag.split(), help=text, rich_help_panel=_PANEL, **more)
-    return option
+def _option(flag: str, text: str, **more: Any) -> Any:
+    return typer.Option(*flag.split(), help=text, rich_help_panel=_PANEL, **more)
 
 
 _QUALITY = "fast: no clean edges; best: what was found is looked at a second time, from close by."

@@ -81,9 +81,7 @@ def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Train
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     with seeded(options.seed, 1, embedder.device):  # one thread: the same features for all trainings
         matcher = Matcher(spec_for(embedder, kinds=len(gallery.names)))
-        store = make_store(
-            gallery, embedder, matcher, options.views, weights, cache, track, min(os.cpu_count() or 1, _MOST_WORKERS)
-        )
+        store = make_store(gallery, embedder, matcher, options.views, weights, cache, track, workers)
     matcher.mean, matcher.std = store.statistics()
     labels, sizes = _labels(gallery, store, track)
     held = gallery.numbers(fold_names(options.hold_out))
