@@ -14,7 +14,7 @@ from fewshot_seg.commands.console import print_table, tracked
 from fewshot_seg.commands.engine import Device, Engine, Threads, Weights
 from fewshot_seg.commands.entry import examples
 from fewshot_seg.commands.grouped import grouped
-from fewshot_seg.commands.indexes import interruptible, open_index, read_inputs, report, waiting
+from fewshot_seg.commands.indexes import IndexInputs, interruptible, open_index, read_inputs, report, waiting
 
 index_app = typer.Typer(
     name="index",
@@ -24,26 +24,9 @@ index_app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index's folder.", show_default=False)]
-Images = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="IMAGES", help="Image files, folders (searched through) or globs.", show_default=False),
-]
 Named = Annotated[
     list[str],
     typer.Argument(metavar="IMAGES", help="Files, folders or globs of the index, there or gone.", show_default=False),
-]
-Listed = Annotated[
-    str | None,
-    typer.Option("--list", metavar="FILE", help="A text file of paths, one a line; - is stdin.", show_default=False),
-]
-Table = Annotated[
-    Path | None,
-    typer.Option(
-        "--csv",
-        metavar="FILE",
-        help="A table with a column 'path'; its other columns are kept with the images (id, camera, price, ...).",
-        show_default=False,
-    ),
 ]
 OwnWeights = Annotated[
     str | None,
@@ -60,6 +43,35 @@ Size = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The images that are given."""
+
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGES", help="Image files, folders (searched through) or globs.", show_default=False),
+    ] = None
+    list_file: Annotated[
+        str | None,
+        typer.Option(
+            "--list", metavar="FILE", help="A text file of paths, one a line; - is stdin.", show_default=False
+        ),
+    ] = None
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="A table with a column 'path'; its other columns are kept with the images (id, camera, price, ...).",
+            show_default=False,
+        ),
+    ] = None
+
+    def read(self) -> IndexInputs:
+        """Their paths and columns; see `read_inputs`."""
+        return read_inputs(self.images or (), self.list_file, self.table)
 
 
 @dataclass(frozen=True)
@@ -92,19 +104,11 @@ def _index() -> None:
     )
 )
 @grouped
-def build(
-    folder: Folder,
-    reading: Reading,
-    images: Images = None,
-    list_file: Listed = None,
-    table: Table = None,
-    weights: Weights = "default",
-    size: Size = None,
-) -> None:
+def build(folder: Folder, given: Given, reading: Reading, weights: Weights = "default", size: Size = None) -> None:
     """Make an index of IMAGES in a new folder DIR. One that was interrupted goes on where it stopped."""
     from fewshot_seg.retrieval.index import Index
 
-    inputs = read_inputs(images or (), list_file, table)
+    inputs = given.read()
     embedder = Engine(weights, reading.device, threads=reading.threads).embedder()
     how = reading.options(folder)
     with interruptible(folder):
@@ -114,16 +118,9 @@ def build(
 
 @index_app.command(epilog=examples('fewshot-seg index add photos.index holiday/ "more/*.png"'))
 @grouped
-def add(
-    folder: Folder,
-    reading: Reading,
-    images: Images = None,
-    list_file: Listed = None,
-    table: Table = None,
-    weights: OwnWeights = None,
-) -> None:
+def add(folder: Folder, given: Given, reading: Reading, weights: OwnWeights = None) -> None:
     """Take more images in. Those that the index has already are left as they are, or replaced if they changed."""
-    inputs = read_inputs(images or (), list_file, table)
+    inputs = given.read()
     index = open_index(folder, weights, reading.device, reading.threads)
     with interruptible(folder):
         index.add(inputs.paths, columns=inputs.columns, **reading.options(folder))
@@ -140,11 +137,7 @@ def remove(folder: Folder, images: Named) -> None:
 
 @index_app.command(epilog=examples("fewshot-seg index update photos.index"))
 @grouped
-def update(
-    folder: Folder,
-    reading: Reading,
-    weights: OwnWeights = None,
-) -> None:
+def update(folder: Folder, reading: Reading, weights: OwnWeights = None) -> None:
     """Follow the files: take in what is new in the folders, embed what has changed, take out what is gone."""
     index = open_index(folder, weights, reading.device, reading.threads)
     with interruptible(folder):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
-from typer.testing import CliRunner
 
 from eval.bench.ann import bench_ann
 from eval.bench.crowd import Crowd
 from eval.bench.timing import How
-from eval.cli import app
+from tests.eval.bench.command import bench
 
 
 def test_a_crowd_is_the_same_for_the_same_seed_and_of_unit_norm() -> None:
@@ -31,9 +29,7 @@ def test_flat_finds_everything_and_a_graph_nearly_all() -> None:
 
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
-    sizes = ("--images", "400", "--queries", "5", "--dim", "8", "--centres", "10", "--rounds", "1")
-    options = (*sizes, "--with", "faiss-flat", "--threads", "1", "--out", str(tmp_path / "bench.json"))
-    done = CliRunner().invoke(app, ["bench", "ann", *options])
-    assert done.exit_code == 0, done.output
-    assert "faiss-flat" in done.stdout
-    assert json.loads((tmp_path / "bench.json").read_text())["recall"] == [1.0]
+    options = "--images 400 --queries 5 --dim 8 --centres 10 --rounds 1 --with faiss-flat --threads 1"
+    said, found = bench(tmp_path, "ann", options)
+    assert "faiss-flat" in said
+    assert found["recall"] == [1.0]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from eval.bench.crowd import Crowd
 from eval.bench.dense_rerank import dense_rerank
 from eval.bench.rerank import DENSE, SPARSE, _alone
-from eval.cli import app
+from tests.eval.bench.command import bench
 from tests.fewshot_seg.reid.dense import dense_rerank as slow_rerank
 
 
@@ -30,12 +27,9 @@ def test_a_crowd_shrinks_in_proportion():
 
 
 def test_the_command_compares_both_and_writes_it_down(tmp_path):
-    out = tmp_path / "bench.json"
-    size = "--queries 20 --gallery 100 --dim 16 --people 10 --dense-images 60 --rounds 1 --no-memory".split()
-    done = CliRunner().invoke(app, ["bench", "rerank", *size, "-o", str(out)])
-    assert done.exit_code == 0, done.output
-    assert "times as fast" in done.stdout
-    found = json.loads(out.read_text())
+    size = "--queries 20 --gallery 100 --dim 16 --people 10 --dense-images 60 --rounds 1 --no-memory"
+    said, found = bench(tmp_path, "rerank", size)
+    assert "times as fast" in said
     assert [one["variant"] for one in found["timings"]] == [DENSE, SPARSE]
     assert found["furthest"] < 1e-5
 

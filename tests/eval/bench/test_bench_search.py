@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from eval.bench.crowd import Crowd
 from eval.bench.machine import in_child
 from eval.bench.search import FAISS, OURS, _over_mib, bench_search
-from eval.cli import app
 from fewshot_seg.errors import ConfigError
+from tests.eval.bench.command import bench
 
 
 def test_the_command_compares_both_and_writes_it_down(tmp_path: Path) -> None:
-    out = tmp_path / "bench.json"
-    size = "--size 3000 --dim 24 --queries 20 --k 7 --rounds 2 --threads 1 --no-memory".split()
-    done = CliRunner().invoke(app, ["bench", "retrieval", *size, "-o", str(out)])
-    assert done.exit_code == 0, done.output
-    assert "times as fast" in done.stdout
-    found = json.loads(out.read_text())
+    size = "--size 3000 --dim 24 --queries 20 --k 7 --rounds 2 --threads 1 --no-memory"
+    said, found = bench(tmp_path, "retrieval", size)
+    assert "times as fast" in said
     assert [one["variant"] for one in found["timings"]] == [FAISS, OURS]
     assert found["same"] == 1
     assert found["furthest"] < 1e-5

@@ -18,6 +18,7 @@ from eval.episodes.scoring import score_folder
 from eval.episodes.segmentation import run_segmentation
 from fewshot_seg.episodes.protocols import PROTOCOLS
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
+from tests.eval.tiny import blind_task
 from tests.fewshot_seg.datasets.voc_files import make_voc, sixteen, write_image
 from tests.fewshot_seg.imaging.mask_files import make_class_folders, make_images_and_masks, write_coco
 
@@ -28,15 +29,7 @@ BLIND = ("centre-box",)
 def task(tmp_path: Path) -> SegmentationTask:
     """Classes 6 and 7, so a part of fold 1."""
     voc = make_voc(tmp_path / "voc", sixteen(first=6))
-    return SegmentationTask(
-        root=voc,
-        out=tmp_path / "run",
-        split_list=voc / "list.txt",
-        fold=1,
-        episodes=30,
-        methods=BLIND,
-        skip_small_classes=True,
-    )
+    return blind_task(voc, tmp_path / "run", 30, BLIND)
 
 
 def config_of(task: SegmentationTask) -> dict[str, Any]:

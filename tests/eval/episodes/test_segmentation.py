@@ -26,6 +26,7 @@ from fewshot_seg.episodes.protocols import PROTOCOLS
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
 from fewshot_seg.imaging.geometry import decode_rle
 from fewshot_seg.network.embedding import Embedder, load_embedder, save_checkpoint
+from tests.eval.tiny import blind_task
 from tests.fewshot_seg.datasets.voc_files import labels_of, make_voc, sixteen, write_mask
 
 BLIND = ("all-foreground", "centre-box")
@@ -44,15 +45,7 @@ def embedder() -> Embedder:
 
 @pytest.fixture
 def task(voc: Path, tmp_path: Path) -> SegmentationTask:
-    return SegmentationTask(
-        root=voc,
-        out=tmp_path / "run",
-        split_list=voc / "list.txt",
-        fold=1,
-        episodes=25,
-        methods=BLIND,
-        skip_small_classes=True,
-    )
+    return blind_task(voc, tmp_path / "run", 25, BLIND)
 
 
 def contents(out: Path) -> dict[str, bytes]:
