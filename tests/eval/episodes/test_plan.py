@@ -179,7 +179,9 @@ def test_masks_that_do_not_fit_are_one_error(tmp_path: Path, name: str) -> None:
     for path in [*root.glob("masks/*.png"), *root.glob("SegmentationClass/*.png"), *root.glob("cat/*.png")]:
         with PIL.Image.open(path) as mask:
             mask.resize((16, 12), PIL.Image.Resampling.NEAREST).save(path)
-    with pytest.raises(DataError, match="masks of another size than their image are brought to it: [34], the first is"):
+    with pytest.raises(
+        DataError, match=r"masks of another size than their image are brought to it: [34], the first is"
+    ):
         run_segmentation(replace(task, skip_small_classes=True, strict=True))
 
 
