@@ -21,6 +21,10 @@ EPILOG = examples(
 )
 
 
+_CLASSES = "Of class folders: positions in natural order (101-150), or names and patterns, by commas."
+_TABLE = "A CSV table in the folder that shares out its images."
+
+
 @grouped
 def retrieval(
     root: Annotated[
@@ -35,21 +39,9 @@ def retrieval(
     split: Annotated[
         Literal["test", "validation", "train"], typer.Option(help="Which classes; validation is another word for test.")
     ] = "test",
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RANGE",
-            help="Of class folders: positions in natural order (101-150), or names and patterns, by commas.",
-            show_default="the second half",
-        ),
-    ] = None,
+    classes: Annotated[str | None, typer.Option(metavar="RANGE", help=_CLASSES, show_default="the second half")] = None,
     split_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A CSV table in the folder that shares out its images.",
-            show_default="none, of csv df.csv",
-        ),
+        str | None, typer.Option(metavar="NAME", help=_TABLE, show_default="none, of csv df.csv")
     ] = None,
     k: Annotated[
         list[int] | None,
