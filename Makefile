@@ -15,10 +15,10 @@ PACKAGES := fewshot_seg train_embed eval
 INSTALL := PYTHON="$(PYTHON)" sh tools/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo eval-dev ablation test page-test lint format clean
+.PHONY: help demo eval-dev ablation test networks-test page-test lint format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: ## install, then segment real photographs; the results are in demo-out/
 	@$(INSTALL) web
@@ -36,6 +36,10 @@ ablation: ## install, then switch off every part in turn on the development imag
 test: ## install with the test tools, then run every test
 	@$(INSTALL) dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+networks-test: ## install with the test tools, then run many kinds of networks through every command
+	@$(INSTALL) dev
+	$(BIN)/python -m pytest -m networks $(ARGS)
 
 page-test: ## install, then drive the page in Debian's chromium (apt install chromium); screenshots in page-test-out/
 	@$(INSTALL) page-test

@@ -6,7 +6,7 @@ Imports of the work itself are inside the functions: `fewshot-seg --help` must n
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -240,15 +240,23 @@ def export_onnx(
             show_default="the demo's photographs",
         ),
     ] = None,
+    what: Annotated[
+        Literal["embedder", "segmenter"], typer.Option(help="segmenter: the network with its matcher.")
+    ] = "embedder",
+    shots: Annotated[int, typer.Option(min=1, max=20, help="How many supports the segmenter takes.")] = 1,
+    matcher: Annotated[str, typer.Option(metavar="NAME", help="The segmenter's: auto, a name or a file.")] = "auto",
 ) -> None:
     """Write an embedder as an ONNX model, with attention as an output, checked by onnxruntime. Needs the extra 'onnx'.
 
     Inputs: images (B,3,H,W), preprocessed as its metadata say, and partners (B,D), the vectors of what they are
-    compared with. Outputs: vectors (B,D), feature_maps (B,C,h,w), attention (B,h,w).
+    compared with. Outputs: vectors (B,D), feature_maps (B,C,h,w), attention (B,h,w). With --what segmenter: from a
+    query and supports, which the same graph prepares, to the object's map (docs/performance.md).
     """
     from fewshot_seg.commands.export_onnx import OnnxRequest, run_export_onnx
 
-    facts = run_export_onnx(OnnxRequest(weights, out, through_norm, int8, images or ()))
+    facts = run_export_onnx(
+        OnnxRequest(weights, out, through_norm, int8, images or (), what == "segmenter", shots, matcher)
+    )
     typer.echo(f"{out}: {facts['bytes'] / 1e6:.1f} MB; torch's results but for {facts['largest_difference']:.1g}")
     if (found := facts.get("agreement")) is not None:
         cosines = f"{found['mean_cosine']:.3f} (lowest {found['lowest_cosine']:.3f})"

@@ -1,4 +1,4 @@
-"""`fewshot-seg export-onnx`: an embedder as an ONNX file, checked, in 8-bit integers if asked for."""
+"""`fewshot-seg export-onnx`: an embedder or the segmenter as an ONNX file, checked, in 8-bit integers if asked for."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ class OnnxRequest:
         through_norm: of attention.
         int8: whether the trunk is to be in 8-bit integers.
         images: files, folders or globs whose images give their ranges; none: the demo's photographs.
+        segmenter: the network with its matcher, instead of the embedder with attention.
+        shots: how many supports the segmenter takes.
+        matcher: as `SegmenterOptions.matcher`.
     """
 
     weights: str
@@ -34,6 +37,9 @@ class OnnxRequest:
     through_norm: bool = False
     int8: bool = False
     images: Sequence[str] = ()
+    segmenter: bool = False
+    shots: int = 1
+    matcher: str = "auto"
 
 
 def run_export_onnx(request: OnnxRequest) -> dict[str, Any]:
@@ -48,11 +54,17 @@ def run_export_onnx(request: OnnxRequest) -> dict[str, Any]:
         raise ConfigError(f"{request.out}: an ONNX file's name must end in {SUFFIX}")
     if request.images and not request.int8:
         raise ConfigError("--images: they give the ranges of 8-bit numbers, so give --int8, too")
+    if request.segmenter and (request.int8 or request.through_norm):
+        raise ConfigError("--what segmenter: leave out --int8 and --through-norm, which are of the embedder")
     from fewshot_seg.network.embedding import load_embedder
     from fewshot_seg.onnx.export import export_onnx
+    from fewshot_seg.onnx.segmenter import export_segmenter
 
     embedder = load_embedder(request.weights, device="cpu")
-    model = export_onnx(embedder, through_norm=request.through_norm)
+    if request.segmenter:
+        model = export_segmenter(embedder, shots=request.shots, matcher=request.matcher)
+    else:
+        model = export_onnx(embedder, through_norm=request.through_norm)
     if request.int8:
         from fewshot_seg.onnx.int8 import quantized
 

@@ -85,12 +85,13 @@ def export_onnx(embedder: Embedder, *, through_norm: bool = False) -> OnnxModel:
         ConfigError: packages are missing, or the head has no closed form.
         CheckpointError: the network can't be exported, or onnxruntime's results differ by more than `TOLERANCE`.
     """
-    _check_packages()
+    check_packages()
     model = WithAttention(embedder.eval(), through_norm)
     images, partners = _example(embedder, 2)
     with torch.no_grad():
         _, feature_map, _ = model(images, partners)  # ConfigError where there is no closed form
-        proto = _graph(model, (images, partners))
+        batch = torch.export.Dim("batch", min=1)
+        proto = graph(model, (images, partners), INPUTS, OUTPUTS, ({0: batch}, {0: batch}))
     facts = {
         "embedder": embedder.spec.to_dict(),
         "inputs": {"images": ["batch", *images.shape[1:]], "partners": ["batch", embedder.dim]},
@@ -121,19 +122,26 @@ def largest_difference(content: bytes, model: nn.Module, inputs: Sequence[Tensor
     return max(float(np.abs(own - other).max()) / max(1.0, float(np.abs(other).max())) for own, other in pairs)
 
 
-def run_onnx(content: bytes, images: NDArray[np.float32], partners: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """A model's outputs by onnxruntime, on the CPU; for arguments and outputs see `OnnxModel`."""
+def run_onnx(content: bytes, *inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """A model's outputs by onnxruntime, on the CPU; inputs and outputs stand in the graph's order."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    found: list[NDArray[np.float32]] = session.run(list(OUTPUTS), dict(zip(INPUTS, (images, partners), strict=True)))
+    names = [one.name for one in session.get_inputs()]
+    found: list[NDArray[np.float32]] = session.run(None, dict(zip(names, inputs, strict=True)))
     return found
 
 
-def _graph(model: nn.Module, example: tuple[Tensor, Tensor]) -> ModelProto:
-    batch = torch.export.Dim("batch", min=1)
+def graph(
+    model: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic_shapes: Any = None,
+) -> ModelProto:
+    """A module's graph for inputs like an example's; CheckpointError where torch can't export it."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # without its remarks on packages that aren't needed here
@@ -143,9 +151,9 @@ def _graph(model: nn.Module, example: tuple[Tensor, Tensor]) -> ModelProto:
             program = torch.onnx.export(
                 model,
                 example,
-                input_names=INPUTS,
-                output_names=OUTPUTS,
-                dynamic_shapes=({0: batch}, {0: batch}),
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=dynamic_shapes,
                 dynamo=True,
                 external_data=False,
                 verbose=False,
@@ -167,7 +175,8 @@ def _example(embedder: Embedder, count: int) -> tuple[Tensor, Tensor]:
     return images, torch.nn.functional.normalize(partners, dim=1)
 
 
-def _check_packages() -> None:
+def check_packages() -> None:
+    """ConfigError: the extra `onnx` is not installed."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
