@@ -29,8 +29,9 @@ from train_embed.matcher.losses import any_object, kinds_loss, map_loss, one_cla
 from train_embed.matcher.options import MatcherTraining
 from train_embed.matcher.presence import train_presence
 from train_embed.matcher.states import TrainingState, cycle_at, set_cycle
+from train_embed.run.memory import keep_freed_memory
 from train_embed.run.progress import losses_text, training_meter
-from train_embed.run.setup import Interrupted, keep_freed_memory, seeded, stop_on_signals
+from train_embed.run.setup import Interrupted, seeded, stop_on_signals
 
 TERMS = (
     "Trained on the images named in `data`, over ImageNet weights; the images are under their owners' terms, most of "

@@ -29,6 +29,7 @@ from train_embed.run.curves import Board, score_text, write_curves
 from train_embed.run.distributed import any_rank, barrier, every_rank, is_main, rank, reduce_mean, world_size
 from train_embed.run.folder import RunFolder, sole_training
 from train_embed.run.learner import Diverged, Learner
+from train_embed.run.memory import keep_freed_memory
 from train_embed.run.objective import mining_options
 from train_embed.run.progress import losses_text, training_meter
 from train_embed.run.setup import (
@@ -36,7 +37,6 @@ from train_embed.run.setup import (
     StopSignal,
     build_sampler,
     check_ready,
-    keep_freed_memory,
     process_group,
     roles,
     run_device,

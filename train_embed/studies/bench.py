@@ -16,7 +16,8 @@ from train_embed.config.load import load_config
 from train_embed.config.run_config import RunConfig
 from train_embed.data.loading import Batch
 from train_embed.run.learner import Learner
-from train_embed.run.setup import keep_freed_memory, run_device, seeded
+from train_embed.run.memory import keep_freed_memory
+from train_embed.run.setup import run_device, seeded
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "without mining": ("mining.enabled=false",),

@@ -1,22 +1,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from eval.bench.episodes import bench_episodes
 from eval.bench.machine import describe_machine
 from eval.bench.timing import side_by_side, spread, write_bench
+from eval.cli import app
 from eval.commands.bench import episodes
 from eval.episodes.methods import Engine
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.episodes.protocols import build_protocol, draw_episodes
 from fewshot_seg.errors import ConfigError
-from tests.conftest import ROOT
 from tests.eval.tiny import tiny_embedder, tiny_task
 
 
@@ -82,10 +82,8 @@ def test_the_command(tmp_path: Path) -> None:
     task = tiny_task(tmp_path)
     arguments = [f"--root={task.root}", f"--split-list={task.split_list}", "--fold=1", f"--weights={task.weights}"]
     arguments += ["--skip-small-classes", "--episodes=4", "--rounds=1", "--device=cpu", f"--out={tmp_path / 'b.json'}"]
-    command = [sys.executable, "-m", "eval", "bench", "episodes", *arguments, "--method=attention"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-    said = [line for line in done.stderr.splitlines() if not line.endswith(" s left")]  # a busy machine tells how far
-    assert (done.returncode, said) == (0, [])
+    done = CliRunner().invoke(app, ["bench", "episodes", *arguments, "--method=attention"])
+    assert done.exit_code == 0, done.output
     assert "4 episodes of" in done.stdout
     assert "predictions that differ between rounds: 0" in done.stdout
     written = json.loads((tmp_path / "b.json").read_text())

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from train_embed.run.setup import keep_freed_memory
+from train_embed.run.memory import keep_freed_memory
 
 FAULTS = """
 import resource, sys, torch
-from train_embed.run.setup import keep_freed_memory
+from train_embed.run.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def step():
@@ -38,6 +38,6 @@ def test_large_blocks_are_mapped_less_often() -> None:
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_it_may_be_said_again(times: int) -> None:
-    script = f"from train_embed.run.setup import keep_freed_memory as k; print({{k() for _ in range({times})}})"
+    script = f"from train_embed.run.memory import keep_freed_memory as k; print({{k() for _ in range({times})}})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str({platform.libc_ver()[0] == "glibc"})
