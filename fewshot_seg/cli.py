@@ -87,8 +87,16 @@ def segment(
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search query folders through.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Queries in the network at a time.")] = 4,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out what the same command has done before.")] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Only every N-th query, from the I-th on: a part of its own.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Find in each QUERY what the examples show. No mask is needed."""
+    from fewshot_seg.commands.result_files import Shard
     from fewshot_seg.commands.results import COLUMNS, table_rows
     from fewshot_seg.commands.segment import SegmentRequest, run_segment
     from fewshot_seg.commands.supports import all_supports, parse_negatives
@@ -101,14 +109,18 @@ def segment(
         typer.echo(f"What the examples may mean: {out / shown['sheet']}; --mean NUMBER says which")
         return
     negatives = parse_negatives(way.unlike or ())
-    asked = SegmentRequest(queries, classes, out, engine, way, recursive, batch_size, query_hints, negatives)
+    part = None if shard is None else Shard.parse(shard)
+    asked = SegmentRequest(
+        queries, classes, out, engine, way, recursive, batch_size, query_hints, negatives, resume, part
+    )
     report = run_segment(asked)
-    print_table(COLUMNS, table_rows(report.entries))
+    print_table(COLUMNS, table_rows(report.shown), more=report.rows_left)
     if report.interrupted:
-        kept = f"{len(report.entries)} of {report.total} images are done and kept in {out}"
-        complain(f"{kept}; results.json lists them", kind="interrupted")
+        kept = f"{report.done} of {report.total} images are done and kept in {out}"
+        complain(f"{kept}; --resume goes on from there", kind="interrupted")
         raise typer.Exit(130)
-    typer.echo(f"{report.total - report.failed} of {report.total} images are in {out}")
+    before = f", {report.resumed} of them from before" if report.resumed else ""
+    typer.echo(f"{report.total - report.failed} of {report.total} images are in {out}{before}")
     if report.failed:
         raise typer.Exit(1)
 

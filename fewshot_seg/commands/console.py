@@ -99,8 +99,13 @@ def tracked(items: Iterable[Item], total: int, what: str, *, command: str = COMM
             meter.step()
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 2, limit: int = 50) -> None:
-    """A table on stdout, every column after the first `names` flush right; at most `limit` rows are shown."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 2, limit: int = 50, more: int = 0
+) -> None:
+    """A table on stdout, every column after the first `names` flush right; at most `limit` rows are shown.
+
+    `more` rows are not even given.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -115,5 +120,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, names:
     for row in rows[:limit]:
         table.add_row(*(Text(cell) for cell in row))  # Text: "[red]" in a file name is no markup
     console.print(table)
-    if len(rows) > limit:
-        console.print(f"... and {len(rows) - limit} more rows")
+    if (left := max(0, len(rows) - limit) + more) > 0:
+        console.print(f"... and {left} more rows")

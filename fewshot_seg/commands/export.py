@@ -13,7 +13,8 @@ import typer
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.engine import Out
 from fewshot_seg.commands.entry import examples
-from fewshot_seg.commands.outputs import output_stems, read_results
+from fewshot_seg.commands.outputs import output_stems
+from fewshot_seg.commands.result_files import read_results
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, describe
 
 if TYPE_CHECKING:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.files import regular
 
 LONGEST = 200  # bytes of a stem: file systems allow 255, and "_overlay.jpg" and a number come after it
 
@@ -108,64 +104,6 @@ def is_our_mask(mask: Path) -> bool:
     return mask.is_file() and not mask.is_symlink() and _has_our_colours(mask)
 
 
-@dataclass(frozen=True)
-class Results:
-    """What results.json says of a folder.
-
-    Attributes:
-        classes: label i of a mask is the i-th of them, unless the image's entry has classes of its own.
-        images: the entries.
-    """
-
-    classes: list[str] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def files(self) -> set[str]:
-        """The names of the files that it lists."""
-        return {image[kind] for image in self.images for kind in ("mask", "overlay") if image["error"] is None}
-
-    @property
-    def stems(self) -> dict[str, str]:
-        """Real path of an image -> what its files are called."""
-        done = (image for image in self.images if image["error"] is None)
-        return {os.path.realpath(image["path"]): image["mask"].removesuffix("_mask.png") for image in done}
-
-    def with_run(self, classes: list[str], entries: list[dict[str, Any]]) -> dict[str, Any]:
-        """The content of results.json after another run: its images' entries replace older ones, the others stay.
-
-        New classes come after the older; where a run's own order is another, its entries say so ("classes").
-        """
-        again = {os.path.realpath(entry["path"]) for entry in entries}
-        others = [entry for entry in self.images if os.path.realpath(entry["path"]) not in again]
-        if not others:
-            return {"classes": classes, "images": entries}
-        union = list(dict.fromkeys([*self.classes, *classes]))
-        if union[: len(classes)] != classes:
-            entries = [entry | {"classes": classes} for entry in entries]
-        return {"classes": union, "images": [*others, *entries]}
-
-
-def read_results(folder: Path) -> Results:
-    """The results of earlier runs in a folder; none where there is no results.json.
-
-    Raises:
-        ConfigError: it is another program's.
-    """
-    path = folder / "results.json"
-    if not os.path.lexists(path):
-        return Results()
-    try:
-        content = json.loads(regular(path).read_bytes())
-        found = Results(list(content["classes"]), list(content["images"]))
-        names = [*found.classes, *found.files, *found.stems, *found.stems.values()]
-        if path.is_symlink() or not all(isinstance(name, str) for name in names):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no result of an earlier run; move it, or choose another --out") from error
-    return found
-
-
 def _has_our_colours(mask: Path) -> bool:
     from PIL import Image
 
@@ -177,19 +115,6 @@ def _has_our_colours(mask: Path) -> bool:
     except OSError:
         return False
     return palette is not None and palette == PALETTE.reshape(-1).tolist()[: len(palette)]
-
-
-def without_results(paths: Sequence[Path]) -> list[Path]:
-    """The paths without the masks and overlays that a results.json beside them lists: an earlier run's."""
-    written = {folder / name for folder in {path.parent for path in paths} for name in _listed(folder)}
-    return [path for path in paths if path not in written]
-
-
-def _listed(folder: Path) -> set[str]:
-    try:
-        return read_results(folder).files
-    except ConfigError:  # another program's
-        return set()
 
 
 def _key(stem: str) -> str:

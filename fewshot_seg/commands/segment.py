@@ -15,20 +15,13 @@ from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.hint_options import QueryHints
 from fewshot_seg.commands.hints import Given, parse_query_hints
-from fewshot_seg.commands.outputs import (
-    Results,
-    is_our_mask,
-    output_stems,
-    read_results,
-    refuse_foreign,
-    refuse_overwriting,
-    without_results,
-)
+from fewshot_seg.commands.outputs import is_our_mask, output_stems, refuse_foreign, refuse_overwriting
+from fewshot_seg.commands.result_files import ResultsLog, Shard, held, known_stems, read_results, without_results
 from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
 from fewshot_seg.commands.supports import Shot
 from fewshot_seg.commands.way import Way
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
-from fewshot_seg.imaging.export import make_folder, remove_leftovers, write_json
+from fewshot_seg.imaging.export import make_folder
 from fewshot_seg.imaging.video import FRAMES_PER_SECOND, frames_per_second, is_video, write_frames, write_video
 from fewshot_seg.locks import sole_user
 
@@ -39,6 +32,7 @@ if TYPE_CHECKING:
 MOST_CLASSES = 255  # an 8-bit label map
 OVERLAY_VIDEO = "overlay.mp4"
 _NOTED_FRAMES = 200
+_SHOWN = 50  # images in the table
 
 
 @dataclass(frozen=True)
@@ -54,26 +48,47 @@ class SegmentRequest:
     batch_size: int = 4
     query_hints: QueryHints = field(default_factory=QueryHints)
     negatives: Sequence[Path] = ()
+    resume: bool = False
+    shard: Shard | None = None
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What decides the masks."""
+        way = {name: value for name, value in asdict(self.way).items() if name != "candidates"}
+        network = {name: getattr(self.engine, name) for name in ("weights", "precision", "seed")}
+        shots = {name: [asdict(shot) for shot in group] for name, group in self.supports.items()}
+        hints = asdict(self.query_hints)
+        return {"supports": shots, "not": list(self.negatives), "way": way, "network": network, "hints": hints}
 
 
 @dataclass
 class Report:
-    """What came out. Kept in memory are the entries of results.json alone: run lengths, never pixels."""
+    """What came out. Kept in memory are counts, and the first entries for the table.
 
-    classes: list[str]
+    Attributes:
+        total: images that were to be done.
+        done: images that were, this time or before (`resumed`), `failed` ones included.
+        shown: the entries of the first; `rows_left`: rows of the table that the others would have.
+        summary: whether results.json holds all; else the lines of results.jsonl do.
+    """
+
     total: int
-    entries: list[dict[str, Any]] = field(default_factory=list)
+    done: int = 0
+    failed: int = 0
+    resumed: int = 0
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    rows_left: int = 0
     interrupted: bool = False
-    earlier: Results = field(default_factory=Results)
+    summary: bool = True
 
-    @property
-    def failed(self) -> int:
-        """How many images could not be read."""
-        return sum(entry["error"] is not None for entry in self.entries)
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of results.json."""
-        return self.earlier.with_run(self.classes, self.entries)
+    def add(self, entry: dict[str, Any]) -> None:
+        """Count an image."""
+        self.done += 1
+        self.failed += entry["error"] is not None
+        if len(self.shown) < _SHOWN:
+            self.shown.append(entry)
+        else:
+            self.rows_left += max(1, len(entry["objects"]) + len(entry["absent"]))
 
 
 @dataclass(frozen=True)
@@ -84,11 +99,11 @@ class _Query:
 
 
 def run_segment(request: SegmentRequest) -> Report:
-    """Segment every query; write STEM_mask.png, STEM_overlay.jpg and, at the end in any case, results.json.
+    """Segment every query; write STEM_mask.png, STEM_overlay.jpg, a line of results.jsonl, and last results.json.
 
     A query that cannot be read is named on stderr, gets an entry with its error, and the others are done.
-    Results of other images that the folder holds stay, and so do their entries. After Ctrl-C, the report says so, and
-    results.json holds what was finished; so it does after a crash.
+    Results of other images that the folder holds stay, and so do their entries. After Ctrl-C the report says so; after
+    that, a crash or a kill what was finished stands in results.jsonl, and `resume` goes on from there.
 
     Raises:
         ConfigError, DataError, ImageError, CheckpointError: the options, the supports or the weights are at fault,
@@ -103,13 +118,12 @@ def run_segment(request: SegmentRequest) -> Report:
     queries = _with_hints(_find_queries(request.queries, request.recursive), request)
     _named(request, queries)  # before the folder is touched
     out = make_folder(request.out)
-    with sole_user(out):
-        remove_leftovers(out)
+    with held(out, request.shard):
         return _run_in(out, request, queries)
 
 
 def _run_in(out: Path, request: SegmentRequest, queries: list[_Query]) -> Report:
-    earlier, stems = _named(request, queries)
+    stems = _named(request, queries)
     segmenter = request.engine.segmenter(request.way)
     prepared = segmenter.prepare(
         as_supports(segmenter, request.supports, request.way.mean or ()), list(request.negatives)
@@ -117,21 +131,28 @@ def _run_in(out: Path, request: SegmentRequest, queries: list[_Query]) -> Report
     for note in prepared.notes:
         complain(note, kind="note")
 
-    report = Report(list(prepared.classes), len(queries), earlier=earlier)
+    log = ResultsLog(out, request.shard, prepared.classes, request.made_by, request.resume)
+    named = list(zip(queries, stems, strict=True))
+    named = named if request.shard is None else list(request.shard.of(named))
+    left = [one for one in named if os.path.realpath(one[0].path) not in log.done]
+    resumed = len(named) - len(left)
+    report = Report(len(named), done=resumed, resumed=resumed)
     try:
-        outcomes = _segment(segmenter, prepared, queries, request)
-        jobs = zip(queries, stems, outcomes, strict=True)
-        for query, stem, outcome in tracked(jobs, len(queries), "segmenting"):
-            report.entries.append(_finish(out, query, stem, outcome, request.way.instances))
+        outcomes = _segment(segmenter, prepared, [query for query, _ in left], request)
+        jobs = zip(left, outcomes, strict=True)
+        for (query, stem), outcome in tracked(jobs, len(left), "segmenting"):
+            entry = _finish(out, query, stem, outcome, request.way.instances)
+            log.add(entry)
+            report.add(entry)
     except KeyboardInterrupt:
         report.interrupted = True
     except BaseException:
         with suppress(OutputError):  # the first error is the one to tell
-            write_json(out / "results.json", report.to_json())
+            log.close()
         raise
-    write_json(out / "results.json", report.to_json())
+    report.summary = log.close()
     if request.way.sequence and not report.interrupted:
-        _write_overlay_video(out, request, report)
+        _write_overlay_video(out, stems)
     return report
 
 
@@ -143,6 +164,10 @@ def _check_sequence(request: SegmentRequest) -> None:
         raise ConfigError("--sequence and --joint: choose one; in a sequence the frames help each other in their order")
     if len(videos) > 1:
         raise ConfigError(f"{videos[1]}: one video is one sequence; give each an --out of its own")
+    if request.resume and (request.way.sequence or request.way.joint):
+        raise ConfigError("--resume: queries of --sequence and --joint hang on each other; run them again as a whole")
+    if request.shard is not None and (request.way.sequence or request.way.joint):
+        raise ConfigError("--shard: queries of --sequence and --joint hang on each other; leave it out")
     if request.way.sequence:
         ours = bool(read_results(request.out).images)
         refuse_foreign([request.out / OVERLAY_VIDEO], lambda _: ours)
@@ -161,9 +186,9 @@ def _frames(query: str, out: Path) -> list[str]:
     return [str(folder / f"{Path(query).stem}_{number:06d}.jpg") for number in range(count)]
 
 
-def _write_overlay_video(out: Path, request: SegmentRequest, report: Report) -> None:
+def _write_overlay_video(out: Path, stems: list[str]) -> None:
     """All overlays as one film, in the frames' order."""
-    shown = [out / entry["overlay"] for entry in report.entries if entry["overlay"] is not None]
+    shown = [path for path in (out / overlay_name(stem) for stem in stems) if path.is_file()]
     manifest = out / "frames" / "video.json"
     fps = frames_per_second(json.loads(manifest.read_text("utf-8"))["video"]) if manifest.is_file() else None
     if shown:
@@ -203,15 +228,15 @@ def _images_of(pattern: str, recursive: bool) -> list[Path]:
     return queries
 
 
-def _named(request: SegmentRequest, queries: list[_Query]) -> tuple[Results, list[str]]:
-    """What the folder holds, and the queries' stems; nothing that isn't an earlier run's is in their way."""
-    earlier = read_results(request.out)
-    stems = output_stems([query.path for query in queries], earlier.stems)
+def _named(request: SegmentRequest, queries: list[_Query]) -> list[str]:
+    """The queries' stems; nothing that isn't an earlier run's is in their way."""
+    earlier = known_stems(request.out)
+    stems = output_stems([query.path for query in queries], earlier)
     _protect_inputs(request, queries, stems)
-    listed = earlier.files
+    listed = {name(stem) for stem in earlier.values() for name in (mask_name, overlay_name)}
     for stem in stems:
         _refuse_foreign_pair(request.out / mask_name(stem), request.out / overlay_name(stem), listed)
-    return earlier, stems
+    return stems
 
 
 def _refuse_foreign_pair(mask: Path, shown: Path, listed: set[str]) -> None:
