@@ -23,6 +23,7 @@ _HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
+_MOST_HELD: Final = 16 * 2**20  # bytes of a body that is no form
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/\[\]]+)(?::\d{1,5})?")
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 FORBIDDEN, NO_TOKEN = 403, 401
@@ -76,9 +77,9 @@ class Guard:
             raise RefusalError(
                 NO_TOKEN, "a token is needed: open the printed address, or send Authorization: Bearer TOKEN"
             )
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._most:
-            raise RefusalError(TOO_LARGE, _too_large(self._most))
+        length, most = headers.get("content-length", "0"), self._most_of(headers)
+        if not length.isdecimal() or int(length) > most:
+            raise RefusalError(TOO_LARGE, _too_large(most))
 
     def _knows(self, headers: Mapping[str, str]) -> bool:
         shown = [headers.get("authorization", "").removeprefix("Bearer ")]
@@ -101,17 +102,22 @@ class Guard:
 
     def _limited(self, receive: Any, headers: Mapping[str, str]) -> Any:
         """`receive`, which ends with 413 where more comes than was said."""
-        seen = 0
+        seen, most = 0, self._most_of(headers)
 
         async def limited() -> Any:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._most:
-                raise RefusalError(TOO_LARGE, _too_large(self._most))
+            if seen > most:
+                raise RefusalError(TOO_LARGE, _too_large(most))
             return message
 
         return limited
+
+    def _most_of(self, headers: Mapping[str, str]) -> int:
+        """Files go to the disk as they come; all else is held in memory."""
+        is_form = headers.get("content-type", "").startswith("multipart/form-data")
+        return self._most if is_form else min(self._most, _MOST_HELD)
 
 
 def _is_visit(method: str, headers: Mapping[str, str]) -> bool:

@@ -155,8 +155,12 @@ class Project:
 
     def remove_class(self, place: int) -> None:
         """Forget a class and its examples."""
+        name = self._class_at(place)
+        examples = [one["id"] for one in self.examples() if one["class"] == name]
         with self.change():
-            self._ask("DELETE FROM classes WHERE name = ?", self._class_at(place))
+            self._ask("DELETE FROM classes WHERE name = ?", name)
+        for number in examples:
+            self.example_file(number).unlink(missing_ok=True)
 
     def _class_at(self, place: int) -> str:
         classes = self.classes()

@@ -156,7 +156,8 @@ class Workbench:
                 if os.path.commonpath([root, real]) == root:
                     name = os.path.relpath(path, root)
                     numbers.append(self.project.add_image(name, real, (0, 0), uploaded=False, query=True))
-        return [self.image(number) for number in numbers]
+        now, wanted = self._now(), set(numbers)
+        return [shown_image(image, now) for image in self.project.images() if image["id"] in wanted]
 
     def pixels(self, number: int, side: int | None = None) -> NDArray[np.uint8]:
         """(H,W,3) uint8 RGB of an image; `side`: large enough to be shown at this longer side."""
@@ -185,7 +186,8 @@ class Workbench:
         if accepted:
             write_label_png(self.project.mask_file(number), self.labels(number))
         with self.project.change():
-            self.project.change_image(number, accepted=self.project.classes() if accepted else None)
+            changed = {"accepted": self.project.classes(), "run": self.project.image(number)["run"] + 1}
+            self.project.change_image(number, **(changed if accepted else {"accepted": None}))
             self.project.count_clicks()
         return self.image(number)
 

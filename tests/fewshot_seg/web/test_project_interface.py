@@ -132,6 +132,9 @@ def test_an_accepted_mask_stays_and_helps_as_a_further_example(begun: dict[str, 
     assert (labels(client, begun[FACE]) == mask).all()
     client.post(f"{at}/accept", json={"accepted": False})
     assert not labels(client, begun[FACE]).any(), "sliders act on it again"
+    client.post(f"{at}/accept", json={"accepted": True})
+    client.put("/api/project/settings", json={"presence": None})
+    assert not labels(client, begun[FACE]).any(), "accepted as it was then, not as it was the first time"
 
 
 def test_an_export_holds_what_was_shown(begun: dict[str, int], client: TestClient) -> None:
@@ -167,14 +170,19 @@ def test_everything_is_there_after_a_restart(
         assert all((labels(again, begun[name]) == mask).all() for name, mask in zip((FACE, CUP), masks, strict=True))
 
 
-def test_classes_are_renamed_and_forgotten_with_their_masks(begun: dict[str, int], client: TestClient) -> None:
+def test_classes_are_renamed_and_forgotten_with_their_masks(
+    begun: dict[str, int], client: TestClient, tmp_path: Path
+) -> None:
     client.post(f"/api/project/images/{begun[FACE]}/accept", json={"accepted": True})
     mask = labels(client, begun[FACE])
     assert client.post("/api/project/classes", json={"name": "dog"}).json()["classes"] == ["cat", "dog"]
     assert client.patch("/api/project/classes/0", json={"name": "DOG"}).status_code == 400, "taken"
     assert client.patch("/api/project/classes/0", json={"name": "tiger"}).json()["classes"] == ["tiger", "dog"]
     assert (labels(client, begun[FACE]) == mask).all()
+    client.post(f"/api/project/images/{begun[FACE]}/example")
+    assert len(list((tmp_path / "project" / "examples").iterdir())) == 1
     assert client.delete("/api/project/classes/0").json()["examples"] == []
+    assert not list((tmp_path / "project" / "examples").iterdir())
     assert not labels(client, begun[FACE]).any()
     assert client.delete("/api/project/classes/9").status_code == 404
     assert client.post("/api/project/run", json={}).status_code == 400, "no example is left"
