@@ -2,10 +2,15 @@
 
 import { imagePath, send } from "./api.js";
 import { announce, toast, trying } from "./dom.js";
-import { className, emit, exampleOf, imageOf, putImage, recount, reload, shownExample, shownQuery, state } from "./state.js";
+import { className, emit, exampleOf, imageOf, putImage, recount, reload, shownExample, shownQuery, state, touched } from "./state.js";
 
 const undone = new Map(); // id of an image or example -> what redo brings back, the latest last
 const sending = new Map(); // id of an image -> the list to send next, or null
+const busy = new Map(); // id of an image -> the promise that its edits have arrived
+let hints = Promise.resolve(); // marks go one after the other
+let decisions = Promise.resolve();
+/** Once all marks, corrections and decisions have arrived. */
+export const allSettled = () => Promise.all([hints, decisions, ...busy.values()]);
 export const results = new Map(); // id of an image -> {version, objects}
 
 /** Sends an image's edits; while one answer is awaited, only the latest list is kept. */
@@ -17,6 +22,14 @@ async function sendEdits(id, edits) {
     return;
   }
   state.edited.add(id);
+  const sent = sendAll(id, edits);
+  busy.set(id, sent);
+  await sent;
+  busy.delete(id);
+}
+
+async function sendAll(id, edits) {
+  const { accepted } = imageOf(id);
   let next = edits;
   let answer = null;
   const fine = await trying(async () => {
@@ -31,6 +44,7 @@ async function sendEdits(id, edits) {
   if (fine) {
     results.set(id, { version: answer.image.version, objects: answer.objects });
     putImage(answer.image);
+    if (accepted && !answer.image.accepted) toast(`${answer.image.name} was accepted: accept it again as it is now`);
     recount();
   } else {
     await trying(reload);
@@ -38,17 +52,37 @@ async function sendEdits(id, edits) {
   }
 }
 
+/** Accepts or not: at once on the page, on the server after the corrections that are on their way. True where it went well. */
+export async function decide(image, accepted) {
+  state.decided.set(image.id, accepted);
+  putImage(image);
+  decisions = decisions.then(() => trying(async () => {
+    await busy.get(image.id);
+    const answer = await send("POST", imagePath(image.id, "/accept"), { accepted });
+    if (state.decided.get(image.id) === accepted) state.decided.delete(image.id);
+    putImage(answer);
+  }));
+  const fine = await decisions;
+  if (fine) recount();
+  else {
+    state.decided.delete(image.id);
+    await trying(reload);
+  }
+  return fine;
+}
+
 async function sendHint(id, hint) {
   const example = exampleOf(id);
-  const before = example.hint;
   example.hint = hint;
+  state.hinted.set(id, hint);
+  touched();
   emit("project");
-  const fine = await trying(async () => {
-    await send("PUT", `/api/project/examples/${encodeURIComponent(id)}`, { class: example.class, hint });
-    recount();
-  });
-  if (!fine && exampleOf(id)?.hint === hint) exampleOf(id).hint = before;
-  if (!fine) emit("project");
+  hints = hints.then(() => trying(() => send("PUT", `/api/project/examples/${encodeURIComponent(id)}`, { class: example.class, hint })));
+  const fine = await hints;
+  touched();
+  if (state.hinted.get(id) === hint) state.hinted.delete(id);
+  if (fine) recount();
+  else await trying(reload);
 }
 
 /** Whether the shown image can be marked or corrected; says why not. */

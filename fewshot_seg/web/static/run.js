@@ -2,6 +2,7 @@
 
 import { blob, get, lines } from "./api.js";
 import { announce, byId, h, icon, refill, toast, trying } from "./dom.js";
+import { allSettled } from "./edits.js";
 import { on, emit, putImage, queries, reload, show, shownQuery, state, stateOf } from "./state.js";
 
 let abort = null;
@@ -38,6 +39,7 @@ export async function run(images) {
   let first = !shownQuery();
   let done = 0;
   try {
+    await allSettled();
     const fine = await trying(async () => {
       for await (const line of lines("/api/project/run", { images }, abort.signal)) {
         if (line.finished) announce(`Finished: ${done} photos in ${spell(line.seconds)}`);
@@ -103,6 +105,7 @@ async function download(event) {
   const button = byId("export-go");
   button.disabled = true;
   await trying(async () => {
+    await allSettled();
     const url = URL.createObjectURL(await blob(`/api/project/export?format=${encodeURIComponent(format)}&accepted=${accepted}`));
     const name = `${state.project.name || "masks"}-${format}.zip`;
     h("a", { href: url, download: name }).click();

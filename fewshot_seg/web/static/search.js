@@ -98,7 +98,6 @@ async function take(files) {
   byId("search-canvas").setAttribute("aria-label", `Query ${files[0].name}: draw a box around what to look for`);
 }
 
-/** The query as upright pixels are what the box is of; the file itself is sent. */
 async function search() {
   if (byId("search-go").disabled) return;
   const index = byId("index").value;

@@ -15,6 +15,8 @@ export const state = {
   filter: "all",
   running: false,
   edited: new Set(), // ids of images with edits on their way
+  decided: new Map(), // id -> accepted or not, on its way
+  hinted: new Map(), // id of an example -> its mark, on its way
 };
 
 const topics = new EventTarget();
@@ -63,9 +65,17 @@ export function show(kind, id) {
   emit("shown");
 }
 
+/** To be called as an example's mark is sent, and as it has arrived. */
+export const touched = () => (changes += 1);
 let changes = 0; // so that a slow answer does not bring back what has changed since it was asked
 
-/** Puts a newer image in its place; edits that are on their way are not overwritten. */
+/** An image from the server, with what is on its way to the server. */
+function ahead(image, old) {
+  const edits = state.edited.has(image.id) && old ? old.edits : image.edits;
+  return { ...image, edits, accepted: state.decided.get(image.id) ?? image.accepted };
+}
+
+/** Puts a newer image in its place. */
 export const putImage = (image) => putImages([image]);
 
 export function putImages(newer) {
@@ -75,7 +85,7 @@ export function putImages(newer) {
   for (const image of newer) {
     const place = images.findIndex((one) => one.id === image.id);
     if (place < 0) images.push(image);
-    else images[place] = state.edited.has(image.id) ? { ...image, edits: images[place].edits } : image;
+    else images[place] = ahead(image, images[place]);
   }
   if (images.length > before) emit("project");
   for (const { id } of newer) emit("image", id);
@@ -84,8 +94,8 @@ export function putImages(newer) {
 /** Takes the whole project from an answer. */
 export function setProject(project) {
   const old = new Map(state.project.images.map((image) => [image.id, image]));
-  project.images = project.images.map((image) =>
-    state.edited.has(image.id) && old.has(image.id) ? { ...image, edits: old.get(image.id).edits } : image);
+  project.images = project.images.map((image) => ahead(image, old.get(image.id)));
+  for (const example of project.examples) if (state.hinted.has(example.id)) example.hint = state.hinted.get(example.id);
   state.project = project;
   state.place = Math.min(state.place, Math.max(0, project.classes.length - 1));
   if (state.shown && !shownImage()) show("query", null);

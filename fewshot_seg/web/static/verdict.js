@@ -2,15 +2,20 @@
 
 import { imagePath, send } from "./api.js";
 import { announce, toast, trying } from "./dom.js";
+import { allSettled, decide } from "./edits.js";
 import { run } from "./run.js";
-import { filtered, putImage, queries, recount, reload, show, shownQuery, state } from "./state.js";
+import { filtered, queries, reload, show, shownQuery, state } from "./state.js";
 
-/** The photo `by` places away among those shown in the list; `open`: the next that is not accepted. */
-export function step(by, open = false) {
+/** The photo `by` places away among those in the list; `open`: the next that is not accepted. Undefined: there is none. */
+function following(by, open) {
   const list = filtered().length ? filtered() : queries();
   const at = list.findIndex((image) => image.id === state.shown?.id);
-  let next = at < 0 ? list[0] : list[at + by];
-  if (open && at >= 0) next = [...list.slice(at + 1), ...list.slice(0, at)].find((image) => !image.accepted && image.state !== "error");
+  if (at < 0) return list[0];
+  return open ? [...list.slice(at + 1), ...list.slice(0, at)].find((image) => !image.accepted && image.state !== "error") : list[at + by];
+}
+
+export function step(by, open = false) {
+  const next = following(by, open);
   if (next) show("query", next.id);
   else announce(open ? "All are accepted" : "No further photo");
 }
@@ -23,12 +28,12 @@ export async function judge(accepted) {
     else step(1);
     return;
   }
-  await trying(async () => {
-    if (image.accepted !== accepted) putImage(await send("POST", imagePath(image.id, "/accept"), { accepted }));
-    recount();
-    announce(`${image.name} ${accepted ? "accepted" : "not accepted"}`);
-    if (state.shown?.id === image.id) step(1, accepted);
-  });
+  const next = following(1, accepted); // before the list's filter drops this one
+  const decided = image.accepted === accepted || decide(image, accepted);
+  announce(`${image.name} ${accepted ? "accepted" : "not accepted"}`);
+  if (next) show("query", next.id);
+  else announce(accepted ? "All are accepted" : "No further photo");
+  await decided;
 }
 
 /** The accepted mask becomes an example of its classes, and all that is not accepted is run again. */
@@ -43,11 +48,14 @@ export async function makeExample() {
     toast("Run first: there is no mask to make an example of");
     return;
   }
+  const next = following(1, true);
+  if (!image.accepted && !(await decide(image, true))) return;
   await trying(async () => {
-    if (!image.accepted) putImage(await send("POST", imagePath(image.id, "/accept"), { accepted: true }));
+    await allSettled();
     await send("POST", imagePath(image.id, "/example"));
     await reload();
     toast(`${image.name} is an example now: the rest is run again`);
+    if (next) show("query", next.id);
     if (queries().some((one) => !one.accepted)) await run(null);
   });
 }
