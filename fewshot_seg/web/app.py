@@ -27,6 +27,7 @@ from fewshot_seg.web.workbench import Workbench
 
 STATIC: Final = Path(str(files("fewshot_seg.web"))) / "static"
 _DOCS: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>fewshot-seg interface</title>
+<link rel="icon" href="/static/icon.svg">
 <link rel="stylesheet" href="/api/docs/swagger-ui.css"></head><body><div id="swagger-ui"></div>
 <script src="/api/docs/swagger-ui-bundle.js"></script><script src="/api/docs/start.js"></script></body></html>"""
 _START: Final = 'SwaggerUIBundle({url: "/api/openapi.json", dom_id: "#swagger-ui"});'
