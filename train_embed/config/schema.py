@@ -154,6 +154,8 @@ class OptimizerConfig(Section):
     Attributes:
         name: "adamw", "adam" or "sgd".
         trunk_lr, head_lr: rates of backbone and head; a trunk_lr of 0 freezes the trunk.
+        layer_decay: each stage of the trunk (each block of a transformer) learns so many times as fast as the one
+            after it; 1: all alike.
         loss_lr: of the loss's own parameters (proxies) and the baseline's classifier; null: head_lr.
         weight_decay: of all but biases, batch norms and GeM's exponent.
         momentum: of "sgd".
@@ -167,6 +169,7 @@ class OptimizerConfig(Section):
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     trunk_lr: NotNegative = 1e-4
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     head_lr: Positive = 1e-3
     loss_lr: Positive | None = None
     weight_decay: NotNegative = 1e-4

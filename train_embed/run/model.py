@@ -145,6 +145,11 @@ def first_stages(trunk: nn.Module, count: int) -> list[nn.Module]:
     return [*stem, *stages[:count]]
 
 
+def stages_of(trunk: nn.Module) -> list[nn.Module]:
+    """The trunk's stages (see `first_stages`), in order; none where we know none."""
+    return _parts(trunk)[1]
+
+
 def _parts(trunk: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
     """The stem's modules and the stages, both in order."""
     stem: list[nn.Module] = []

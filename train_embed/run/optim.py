@@ -12,6 +12,7 @@ from torch import nn
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.network.embedder import Embedder
 from train_embed.config.schema import OptimizerConfig
+from train_embed.run.model import stages_of
 
 
 def build_optimizer(
@@ -26,8 +27,9 @@ def build_optimizer(
         ConfigError: there is nothing to train.
     """
     loss_lr = config.head_lr if config.loss_lr is None else config.loss_lr
-    parts = [("trunk", embedder.trunk, config.trunk_lr), ("head", embedder.head, config.head_lr)]
-    parts += [("loss", module, loss_lr) for module in extra]
+    parts = [("head", list(embedder.head.parameters()), config.head_lr)]
+    parts += [("loss", list(module.parameters()), loss_lr) for module in extra]
+    parts = [*_trunk(embedder.trunk, config.trunk_lr, config.layer_decay), *parts]
     groups = [group for part in parts for group in _groups(*part, config.weight_decay)]
     if not groups:
         raise ConfigError("nothing to train: the trunk is frozen (optimizer.trunk_lr 0) and model.neck is none")
@@ -37,8 +39,26 @@ def build_optimizer(
     return kind(groups)
 
 
-def _groups(name: str, module: nn.Module, lr: float, decay: float) -> Iterator[dict[str, Any]]:
-    trained = [p for p in module.parameters() if p.requires_grad]
+def _trunk(trunk: nn.Module, lr: float, decay: float) -> Iterator[tuple[str, list[nn.Parameter], float]]:
+    """The trunk's parameters and rates: each stage learns `decay` times as fast as the one after it, the stem least.
+
+    What comes after the last stage has the full rate, as has everything if `decay` is 1.
+    """
+    whole = list(trunk.parameters())
+    if decay == 1:
+        yield "trunk", whole, lr
+        return
+    stages = [list(stage.parameters()) for stage in stages_of(trunk)]
+    if not stages:
+        raise ConfigError(f"optimizer.layer_decay {decay}: this backbone has no stages; leave it at 1")
+    place_of = {id(p): place for place, p in enumerate(whole)}
+    first, last = place_of[id(stages[0][0])], place_of[id(stages[-1][-1])]
+    for place, params in enumerate([whole[:first], *stages, whole[last + 1 :]]):
+        yield "trunk", params, lr * decay ** (len(stages) + 1 - place)
+
+
+def _groups(name: str, params: list[nn.Parameter], lr: float, decay: float) -> Iterator[dict[str, Any]]:
+    trained = [p for p in params if p.requires_grad]
     for params, weight_decay in (
         ([p for p in trained if p.ndim >= 2], decay),
         ([p for p in trained if p.ndim < 2], 0.0),

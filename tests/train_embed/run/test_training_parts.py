@@ -194,3 +194,19 @@ def test_the_seeds_of_steps_differ() -> None:
     seeds = {step_seed(seed, count, rank) for seed in range(3) for count in range(50) for rank in range(2)}
     assert len(seeds) == 300
     assert all(0 <= seed < 2**63 and math.isfinite(seed) for seed in seeds)
+
+
+def test_stages_learn_the_faster_the_later_they_come() -> None:
+    embedder = build_embedder(EmbedderSpec("timm/test_vit", neck="linear", preprocessing=Preprocessing(160)), False)
+    config = OptimizerConfig(trunk_lr=1.0, layer_decay=0.5, head_lr=3.0)
+    rates = {id(p): group["lr"] for group in build_optimizer(config, embedder).param_groups for p in group["params"]}
+    assert len(rates) == len(list(embedder.parameters()))
+    named = {name.removeprefix("model."): rates[id(p)] for name, p in embedder.trunk.named_parameters()}
+    depth = len(embedder.trunk.model.blocks)  # type: ignore[union-attr,arg-type]
+    assert named["patch_embed.proj.weight"] == named["pos_embed"] == named["cls_token"] == 0.5 ** (depth + 1)
+    for block in range(depth):
+        assert named[f"blocks.{block}.mlp.fc1.weight"] == 0.5 ** (depth - block)
+    assert named["norm.weight"] == 1.0
+    assert {rates[id(p)] for p in embedder.head.parameters()} == {3.0}
+    with pytest.raises(ConfigError, match=r"layer_decay 0.5: this backbone has no stages"):
+        build_optimizer(config, network())
