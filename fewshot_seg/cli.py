@@ -82,7 +82,6 @@ def segment(
             metavar="NAME=PATH",
             help="An example of class NAME: a file, or a folder of them. Repeat it for more examples or "
             "classes. A PATH alone is an example of the class 'object'.",
-            show_default=False,
         ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search query folders through.")] = False,
@@ -147,7 +146,7 @@ def serve(
     indexes: Annotated[
         list[str] | None, typer.Option("--index", metavar="NAME=DIR", help="An index to search. Repeat it.")
     ] = None,
-    token: Annotated[str | None, typer.Option(help="What everybody who asks must know.", show_default=False)] = None,
+    token: Annotated[str | None, typer.Option(help="What everybody who asks must know.")] = None,
     max_upload: Annotated[int, typer.Option(min=1, max=65536, help="MiB that a request may hold.")] = 512,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:

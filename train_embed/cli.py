@@ -23,13 +23,10 @@ Overrides = Annotated[
         "--set",
         metavar="SECTION.KEY=VALUE",
         help="Change one setting; VALUE is YAML. As often as you like, the last counts.",
-        show_default=False,
     ),
 ]
 
-Checkpoint = Annotated[
-    Path, typer.Option("--out", "-o", metavar="FILE.safetensors", help="The checkpoint.", show_default=False)
-]
+Checkpoint = Annotated[Path, typer.Option("--out", "-o", metavar="FILE.safetensors", help="The checkpoint.")]
 Pooling = Literal["avg", "max", "avg+max", "gem"]
 Neck = Literal["none", "linear", "bn", "linear+bn"]
 
@@ -49,7 +46,7 @@ def _config(text: str) -> Any:
     )
 )
 def run(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run's folder.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run's folder.")],
     config: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +54,6 @@ def run(
             "-c",
             metavar="NAME|FILE.yaml",
             help="A preset (see train-embed presets) or a YAML file. With --resume: the run's own, if left out.",
-            show_default=False,
         ),
     ] = None,
     overrides: Overrides = None,
@@ -80,13 +76,11 @@ def run(
 
 @app.command(
     epilog=examples(
-        "train-embed presets",
-        "train-embed presets folder-quick > my.yaml",
-        "train-embed presets folder-quick --full",
+        "train-embed presets", "train-embed presets folder-quick > my.yaml", "train-embed presets folder-quick --full"
     )
 )
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Print this preset's YAML.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Print this preset's YAML.")] = None,
     full: Annotated[bool, typer.Option("--full", help="With NAME: every key there is, defaults too.")] = False,
 ) -> None:
     """List the ready configurations, or print one as a start for your own."""
@@ -108,9 +102,7 @@ def presets(
     )
 )
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
-    out: Checkpoint,
-    force: Force = False,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")], out: Checkpoint, force: Force = False
 ) -> None:
     """Write a run's best weights as a checkpoint for everything that takes --weights, its configuration inside."""
     refuse_existing(out, force)
@@ -130,10 +122,8 @@ def export(
     )
 )
 def ablation(
-    root: Annotated[Path, typer.Option(metavar="DIR", help="The images: data.root.", show_default=False)],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="The runs, table.md and table.json.", show_default=False)
-    ],
+    root: Annotated[Path, typer.Option(metavar="DIR", help="The images: data.root.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The runs, table.md and table.json.")],
     seeds: Annotated[str, typer.Option(metavar="N,N,...", help="One run of everything for each.")] = "0,1,2",
     config: Annotated[str, _config("What all runs share.")] = "folder-quick",
     overrides: Overrides = None,
@@ -158,8 +148,7 @@ def ablation(
 
 @app.command(
     epilog=examples(
-        "train-embed bench",
-        "train-embed bench --config paper-triplet --set model.weights=random --set run.device=cuda",
+        "train-embed bench", "train-embed bench --config paper-triplet --set model.weights=random --set run.device=cuda"
     )
 )
 def bench(
@@ -185,12 +174,8 @@ def bench(
     ),
 )
 def import_weights(
-    state: Annotated[
-        Path, typer.Argument(metavar="STATE.pth", help="A state dict that torch.save wrote.", show_default=False)
-    ],
-    backbone: Annotated[
-        str, typer.Option("--backbone", "-b", help="resnet50, torchvision/NAME or timm/NAME.", show_default=False)
-    ],
+    state: Annotated[Path, typer.Argument(metavar="STATE.pth", help="A state dict that torch.save wrote.")],
+    backbone: Annotated[str, typer.Option("--backbone", "-b", help="resnet50, torchvision/NAME or timm/NAME.")],
     out: Checkpoint,
     names: Annotated[
         list[str] | None,
@@ -199,12 +184,9 @@ def import_weights(
             metavar="OLD=NEW",
             help="Change the beginning OLD of a tensor's name to NEW: head.linear., head.bn., classifier. or "
             "what the backbone's library calls it. The longest that fits a name counts.",
-            show_default=False,
         ),
     ] = None,
-    drop: Annotated[
-        list[str] | None, typer.Option("--drop", metavar="PREFIX", help="Leave these tensors out.", show_default=False)
-    ] = None,
+    drop: Annotated[list[str] | None, typer.Option("--drop", metavar="PREFIX", help="Leave these tensors out.")] = None,
     pooling: Annotated[Pooling, typer.Option(help="How the feature map becomes one vector.")] = "avg",
     neck: Annotated[Neck, typer.Option(help="What stands behind the pooling.")] = "none",
     size: Annotated[int, typer.Option(min=32, max=4096, help="Pixels a side that images are brought to.")] = 384,

@@ -20,14 +20,11 @@ HELP = (
     + "\n\n".join(f"{name}: {one.purpose}." for name, one in COMPARISONS.items())
     + "\n\nThe word 'compare' may be left out. What mining costs a training step: 'train-embed bench'."
 )
-EPILOG = examples(
-    "fewshot-eval bench all --root voc --out bench.json",
-    "fewshot-eval bench attention start",
-)
+EPILOG = examples("fewshot-eval bench all --root voc --out bench.json", "fewshot-eval bench attention start")
 
 
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The comparisons.", show_default=False)],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The comparisons.")],
     root: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Images, and masks, in VOC's layout.", show_default="scikit-image's own"),

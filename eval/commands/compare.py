@@ -26,10 +26,9 @@ _ENDINGS = (".md", ".json", ".html")
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.", show_default=False)],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help=f"Write it, too: {', '.join(_ENDINGS)}.", show_default=False),
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help=f"Write it, too: {', '.join(_ENDINGS)}.")
     ] = None,
     bootstrap: PairedResamples = 1000,
 ) -> None:

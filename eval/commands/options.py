@@ -23,8 +23,7 @@ HintOf = StrEnum("HintOf", [
 # fmt: on
 
 SplitList = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.", show_default=False),
+    Path | None, typer.Option(metavar="FILE", help="Lines ID__CC; without it, every class of every mask.")
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse data of which something has to be left out or brought to another size.")
@@ -42,7 +41,7 @@ RootNow = Annotated[
 SplitListNow = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The split list now.", show_default="where it was for the run")
 ]
-FinishedRun = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)]
+FinishedRun = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; created if need be.")]
 QueryResamples = Annotated[
     int, typer.Option(min=0, metavar="N", help="Resamples of the query images for intervals; 0: none.")

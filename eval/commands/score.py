@@ -26,15 +26,11 @@ def score(
     boundary: Boundary = False,
     bootstrap: QueryResamples = 1000,
     predictions: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Another program's, of RUN's episodes (docs/plugins.md).", show_default=False
-        ),
+        Path | None, typer.Option(metavar="FILE", help="Another program's, of RUN's episodes (docs/plugins.md).")
     ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="What to call the method of --predictions.")] = "theirs",
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="A run's folder for --predictions.", show_default=False),
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="A run's folder for --predictions.")
     ] = None,
 ) -> None:
     """Score a finished run again from its predictions, without a network: metrics.json and counts.npz.

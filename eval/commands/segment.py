@@ -57,9 +57,7 @@ def segment(
     episodes_file: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Replay these episodes: an episodes.jsonl, or lines QUERY | CLASS SUPPORT ...",
-            show_default=False,
+            metavar="FILE", help="Replay these episodes: an episodes.jsonl, or lines QUERY | CLASS SUPPORT ..."
         ),
     ] = None,
     method: Annotated[

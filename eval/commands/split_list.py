@@ -25,8 +25,7 @@ def split_list(
     dataset: Annotated[Dataset, typer.Option(help="The kind of data set.")] = "pascal5i",
     fold: Annotated[Fold, typer.Option(help="The classes to list.")] = "all",
     images: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Only these images: ids, one a line; default: all.", show_default=False),
+        Path | None, typer.Option(metavar="FILE", help="Only these images: ids, one a line; default: all.")
     ] = None,
     rule: Annotated[
         Literal["oslsm", "pfenet", "any"],

@@ -20,13 +20,12 @@ EPILOG = examples(
 
 Accelerating = Literal["faiss-hnsw", "faiss-ivfpq", "faiss-flat", "milvus"]
 Backend = Annotated[
-    Literal["exact", Accelerating],
-    typer.Option("--backend", help="Exact search, or what 'index accelerate' has made."),
+    Literal["exact", Accelerating], typer.Option("--backend", help="Exact search, or what 'index accelerate' has made.")
 ]
 
 
 def accelerate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The index's folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The index's folder.")],
     kind: Annotated[
         Accelerating,
         typer.Option(

@@ -21,9 +21,7 @@ Weights = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
 Precise = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision", help="Number format of the network.")]
-Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads; default: all cores.", show_default=False)
-]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads; default: all cores.")]
 
 
 @dataclass(frozen=True)

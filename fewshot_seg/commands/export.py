@@ -61,14 +61,12 @@ class ExportReport:
 
 def export(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="segment's folder, or its results.json.")],
-    to: Annotated[Target, typer.Option("--to", help="The format.", show_default=False)],
+    to: Annotated[Target, typer.Option("--to", help="The format.")],
     out: Out,
     tolerance: Annotated[
         float, typer.Option(metavar="PX", min=0, help="Pixels by which polygons may leave the masks' edges, at most.")
     ] = 1.0,
-    images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the images are now, if moved.", show_default=False)
-    ] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images are now, if moved.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="A mask for each class, not for each thing.")] = False,
 ) -> None:
     """Write results for other tools."""

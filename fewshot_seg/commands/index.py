@@ -23,14 +23,12 @@ index_app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index's folder.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index's folder.")]
 Named = Annotated[
-    list[str],
-    typer.Argument(metavar="IMAGES", help="Files, folders or globs of the index, there or gone.", show_default=False),
+    list[str], typer.Argument(metavar="IMAGES", help="Files, folders or globs of the index, there or gone.")
 ]
 OwnWeights = Annotated[
-    str | None,
-    typer.Option("--weights", "-w", help="Where the index's own weights are, if they were moved.", show_default=False),
+    str | None, typer.Option("--weights", "-w", help="Where the index's own weights are, if they were moved.")
 ]
 Size = Annotated[
     int | None,
@@ -50,14 +48,10 @@ class Given:
     """The images that are given."""
 
     images: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="IMAGES", help="Image files, folders (searched through) or globs.", show_default=False),
+        list[str] | None, typer.Argument(metavar="IMAGES", help="Image files, folders (searched through) or globs.")
     ] = None
     list_file: Annotated[
-        str | None,
-        typer.Option(
-            "--list", metavar="FILE", help="A text file of paths, one a line; - is stdin.", show_default=False
-        ),
+        str | None, typer.Option("--list", metavar="FILE", help="A text file of paths, one a line; - is stdin.")
     ] = None
     table: Annotated[
         Path | None,
@@ -65,7 +59,6 @@ class Given:
             "--csv",
             metavar="FILE",
             help="A table with a column 'path'; its other columns are kept with the images (id, camera, price, ...).",
-            show_default=False,
         ),
     ] = None
 

@@ -35,11 +35,7 @@ def model_rows() -> list[tuple[str, ...]]:
 
 
 @models_app.callback(
-    invoke_without_command=True,
-    epilog=examples(
-        "fewshot-seg models",
-        "fewshot-seg models get dinov2-small",
-    ),
+    invoke_without_command=True, epilog=examples("fewshot-seg models", "fewshot-seg models get dinov2-small")
 )
 def models(context: typer.Context) -> None:
     """List recommended names for --weights (any of timm's and torchvision's will do), and what is here of them."""
@@ -48,9 +44,7 @@ def models(context: typer.Context) -> None:
 
 
 @models_app.command()
-def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What --weights takes.", show_default=False)],
-) -> None:
+def get(name: Annotated[str, typer.Argument(metavar="NAME", help="What --weights takes.")]) -> None:
     """Fetch a model's weights now, and check that they fit: afterwards no network is needed."""
     from fewshot_seg.network.embedding import load_embedder
 

@@ -29,9 +29,7 @@ SEARCH_EPILOG = examples(
     "fewshot-seg reid search bounding_box_test/ 0002_c1s1_000451_03.jpg --explain why --json",
 )
 
-RANK_EPILOG = examples(
-    "fewshot-seg reid rank gallery.index query/ --rerank --out ranks.csv",
-)
+RANK_EPILOG = examples("fewshot-seg reid rank gallery.index query/ --rerank --out ranks.csv")
 
 
 @reid_app.callback()
@@ -49,12 +47,9 @@ class Asked:
             metavar="GALLERY",
             help="An index, best with columns id and camera; or a folder whose file names tell both, indexed in "
             "memory.",
-            show_default=False,
         ),
     ]
-    queries: Annotated[
-        list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.", show_default=False)
-    ]
+    queries: Annotated[list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.")]
     rerank: Annotated[
         bool, typer.Option("--rerank", help="By k-reciprocal neighbours; looks at all queries together.")
     ] = False

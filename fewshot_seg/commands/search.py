@@ -33,14 +33,10 @@ EPILOG = examples(
 )
 
 
-Queries = Annotated[
-    list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.", show_default=False)
-]
+Queries = Annotated[list[str], typer.Argument(metavar="QUERY", help="Image files, folders or globs.")]
 Hits = Annotated[int, typer.Option("-k", min=1, help="Hits of a query, at most.")]
-Threshold = Annotated[float | None, typer.Option(min=-1, max=1, help="Least score of a hit.", show_default=False)]
-Box = Annotated[
-    str | None, typer.Option(metavar="X,Y,W,H", help="What of the one QUERY is meant, in pixels.", show_default=False)
-]
+Threshold = Annotated[float | None, typer.Option(min=-1, max=1, help="Least score of a hit.")]
+Box = Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="What of the one QUERY is meant, in pixels.")]
 Combined = Annotated[
     Literal["average", "any"] | None,
     typer.Option(
@@ -49,14 +45,9 @@ Combined = Annotated[
     ),
 ]
 Unlike = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--not", metavar="PATH", help="An image of what is not meant. Repeat it for more.", show_default=False
-    ),
+    list[str] | None, typer.Option("--not", metavar="PATH", help="An image of what is not meant. Repeat it for more.")
 ]
-Table = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="Write the hits as a table.", show_default=False)
-]
+Table = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the hits as a table.")]
 Regions = Annotated[
     bool,
     typer.Option("--regions", help="Find the object of each QUERY inside larger scenes: with a box, masks by --out."),
@@ -65,16 +56,13 @@ Candidates = Annotated[
     int | None, typer.Option(min=1, help="With --regions: images that are looked at.", show_default="50")
 ]
 RegionsOut = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", "-o", metavar="DIR", help="With --regions: masks, overlays and regions.json.", show_default=False
-    ),
+    Path | None, typer.Option("--out", "-o", metavar="DIR", help="With --regions: masks, overlays and regions.json.")
 ]
 
 
 @grouped
 def search(
-    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.")],
     queries: Queries,
     shown: Shown,
     k: Hits = 10,

@@ -25,12 +25,10 @@ class Shown:
 
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
     sheet: Annotated[
-        Path | None,
-        typer.Option("--sheet", metavar="FILE", help="Draw queries and hits in one .jpg or .png.", show_default=False),
+        Path | None, typer.Option("--sheet", metavar="FILE", help="Draw queries and hits in one .jpg or .png.")
     ] = None
     explain: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Draw why: similarity attention of each pair.", show_default=False),
+        Path | None, typer.Option(metavar="DIR", help="Draw why: similarity attention of each pair.")
     ] = None
 
     def show(self, entries: Sequence[Entry]) -> None:

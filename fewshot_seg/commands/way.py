@@ -85,13 +85,11 @@ class Way:
         Literal["auto", "matching", "correspondence", "attention"], _option("--locate-by", _LOCATE)
     ] = "auto"
     matcher: Annotated[str, _option("--matcher", _MATCHER, metavar="NAME")] = "auto"
-    presence: Annotated[float | None, _option("--presence", _PRESENCE, min=0.0, max=1.0, show_default=False)] = None
+    presence: Annotated[float | None, _option("--presence", _PRESENCE, min=0.0, max=1.0)] = None
     always: Annotated[bool, _option("--always", "The objects are there, whatever their scores.")] = False
-    refine: Annotated[
-        str | None, _option("--refine", _REFINE, metavar="NAME", show_default=False, callback=_known_refiner)
-    ] = None
+    refine: Annotated[str | None, _option("--refine", _REFINE, metavar="NAME", callback=_known_refiner)] = None
     refine_weights: Annotated[
-        str | None, _option("--refine-weights --sam-weights", _REFINE_WEIGHTS, metavar="PATH", show_default=False)
+        str | None, _option("--refine-weights --sam-weights", _REFINE_WEIGHTS, metavar="PATH")
     ] = None
 
     def changes(self) -> dict[str, Any]:

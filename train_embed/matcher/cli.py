@@ -26,24 +26,16 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an older file.")]
 @grouped
 def matcher(
     data: Annotated[
-        list[str],
-        typer.Option(
-            metavar="KIND=DIR", help="Images with masks: voc, masks, folder. Once or more.", show_default=False
-        ),
+        list[str], typer.Option(metavar="KIND=DIR", help="Images with masks: voc, masks, folder. Once or more.")
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE.safetensors", help="The matcher.", show_default=False)
-    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.safetensors", help="The matcher.")],
     hold_out: Annotated[
         str, typer.Option(metavar="0|1|2|3|none", help="A fold of PASCAL-5i whose classes are not learnt.")
     ] = "none",
     *,
     settings: Settings,
     cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Keep the features here, for other trainings; else in memory.", show_default=False
-        ),
+        Path | None, typer.Option(metavar="FILE", help="Keep the features here, for other trainings; else in memory.")
     ] = None,
     validate: Annotated[
         bool, typer.Option("--validate", help="Then find the held-out classes, and print how well.")
