@@ -85,13 +85,11 @@ def segment(
         ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search query folders through.")] = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Queries in the network at a time.")] = 4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Queries in the network at a time.")] = 4,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what the same command has done before.")] = False,
     shard: Annotated[
         str | None,
-        typer.Option(
-            metavar="I/N", help="Only every N-th query, from the I-th on: a part of its own.", show_default=False
-        ),
+        typer.Option(metavar="I/N", help="Only every N-th query, from the I-th on: a part of its own."),
     ] = None,
 ) -> None:
     """Find in each QUERY what the examples show. No mask is needed."""
@@ -138,7 +136,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; one that others reach needs --token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
     project: Annotated[
-        Path, typer.Option("--project", metavar="DIR", help="Where examples, corrections and accepted masks are kept.")
+        Path, typer.Option(metavar="DIR", help="Where examples, corrections and accepted masks are kept.")
     ] = Path("fewshot-seg-project"),
     folders: Annotated[
         list[Path] | None, typer.Option("--folder", metavar="DIR", help="Images that the page may open. Repeat it.")

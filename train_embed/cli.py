@@ -186,7 +186,7 @@ def import_weights(
             "what the backbone's library calls it. The longest that fits a name counts.",
         ),
     ] = None,
-    drop: Annotated[list[str] | None, typer.Option("--drop", metavar="PREFIX", help="Leave these tensors out.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(metavar="PREFIX", help="Leave these tensors out.")] = None,
     pooling: Annotated[Pooling, typer.Option(help="How the feature map becomes one vector.")] = "avg",
     neck: Annotated[Neck, typer.Option(help="What stands behind the pooling.")] = "none",
     size: Annotated[int, typer.Option(min=32, max=4096, help="Pixels a side that images are brought to.")] = 384,

@@ -34,8 +34,7 @@ def accelerate(
         ),
     ],
     milvus: Annotated[
-        str | None,
-        typer.Option("--milvus", metavar="URI", help="Where Milvus runs.", show_default="a file in the index's folder"),
+        str | None, typer.Option(metavar="URI", help="Where Milvus runs.", show_default="a file in the index's folder")
     ] = None,
     threads: Threads = None,
 ) -> None:

@@ -31,7 +31,7 @@ class Engine:
     weights: Weights = "default"
     device: Device = "auto"
     precision: Precise = "fp32"
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same results.")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same results.")] = 0
     threads: Threads = None
 
     def embedder(self) -> Embedder:

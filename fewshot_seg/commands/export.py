@@ -61,7 +61,7 @@ class ExportReport:
 
 def export(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="segment's folder, or its results.json.")],
-    to: Annotated[Target, typer.Option("--to", help="The format.")],
+    to: Annotated[Target, typer.Option(help="The format.")],
     out: Out,
     tolerance: Annotated[
         float, typer.Option(metavar="PX", min=0, help="Pixels by which polygons may leave the masks' edges, at most.")

@@ -24,9 +24,9 @@ class Shown:
     """How what is found is shown."""
 
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-    sheet: Annotated[
-        Path | None, typer.Option("--sheet", metavar="FILE", help="Draw queries and hits in one .jpg or .png.")
-    ] = None
+    sheet: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw queries and hits in one .jpg or .png.")] = (
+        None
+    )
     explain: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw why: similarity attention of each pair.")
     ] = None
