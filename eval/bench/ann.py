@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import torch
+from torch import Tensor
 
 from eval.bench.crowd import Crowd
 from eval.bench.timing import How, Measured, side_by_side
-from fewshot_seg.retrieval.backends import EXACT, Kind
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from fewshot_seg.retrieval.backends import Backend
-    from fewshot_seg.retrieval.exact import TopK
-    from fewshot_seg.retrieval.vectors import Vectors
+from fewshot_seg.retrieval.accelerators import proposals
+from fewshot_seg.retrieval.backends import EXACT, Backend, Kind, rescored
+from fewshot_seg.retrieval.exact import TopK, top_k
+from fewshot_seg.retrieval.vectors import Vectors
 
 FAISS_KINDS: Final[tuple[Kind, ...]] = ("faiss-hnsw", "faiss-ivfpq")
 
@@ -31,11 +30,7 @@ def bench_ann(crowd: Crowd, kinds: Sequence[Kind] = FAISS_KINDS, *, k: int = 10,
     Raises:
         ConfigError: FAISS isn't installed, or there are too few vectors.
     """
-    import torch
-
     from fewshot_seg.retrieval.backends.faiss_files import FaissBackend, build_faiss
-    from fewshot_seg.retrieval.exact import top_k
-    from fewshot_seg.retrieval.vectors import Vectors
 
     if how.threads is not None:
         torch.set_num_threads(how.threads)
@@ -56,7 +51,4 @@ def bench_ann(crowd: Crowd, kinds: Sequence[Kind] = FAISS_KINDS, *, k: int = 10,
 
 
 def _search(backend: Backend, queries: Tensor, vectors: Vectors, k: int) -> TopK:
-    from fewshot_seg.retrieval.accelerators import proposals
-    from fewshot_seg.retrieval.backends import rescored
-
     return rescored(queries, vectors, proposals(backend, queries.numpy(), k, len(vectors)), k)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eval.bench.findings import FASTER, SLOWER, Finding, Target, find
@@ -18,10 +20,6 @@ from fewshot_seg.attention.weighting import pair_weights
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.images import Preprocessing, resize_map
 from fewshot_seg.network.embedding import Embedder, EmbedderSpec, build_embedder, load_embedder
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 FORWARD, ATTENTION, GRAD_CAM = "the forward pass alone", "similarity attention", "Grad-CAM by pytorch-grad-cam"
 OVER_FORWARD: Final = Target(SLOWER, 1.05)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
 
 _PIECE: Final = 65536  # vectors that are drawn at once
 
@@ -32,9 +33,6 @@ class Crowd:
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Queries (Q,D) and gallery (N,D), float32, without a second copy of them all on the way."""
-        import torch
-        from torch.nn.functional import normalize
-
         generator = torch.Generator().manual_seed(self.seed)
         centres = normalize(torch.randn(self.centres, self.dim, generator=generator), dim=1)
         both = torch.empty(self.queries + self.gallery, self.dim)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import torch
+from torch import Tensor
 
 from eval.bench.crowd import Crowd
 from eval.bench.dense_rerank import dense_rerank
 from eval.bench.machine import in_child, peak_mib
 from eval.bench.timing import How, Measured, keeping, side_by_side
 from fewshot_seg.errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from fewshot_seg.reid.rerank import rerank
 
 DENSE, SPARSE = "dense textbook form", "sparse, in chunks"
 APART: Final = 1e-5
@@ -77,8 +78,6 @@ def bench_rerank(crowd: Crowd, dense_images: int, *, alone: bool = True, how: Ho
 
 
 def _alone(variant: str, crowd: Crowd, threads: int | None) -> Alone:
-    import torch
-
     if threads is not None:
         torch.set_num_threads(threads)
     queries, gallery = crowd.vectors()
@@ -90,10 +89,6 @@ def _alone(variant: str, crowd: Crowd, threads: int | None) -> Alone:
 
 
 def _run(variant: str, queries: Tensor, gallery: Tensor) -> Tensor:
-    import torch
-
-    from fewshot_seg.reid.rerank import rerank
-
     if variant == SPARSE:
         return rerank(queries, gallery)
     return torch.from_numpy(dense_rerank(queries.numpy(), gallery.numpy()))

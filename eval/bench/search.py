@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from eval.bench.crowd import Crowd
 from eval.bench.machine import in_child, peak_mib
 from eval.bench.timing import How, Measured, keeping, side_by_side
 from fewshot_seg.errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from fewshot_seg.retrieval.exact import top_k
 
 FAISS, OURS = "faiss IndexFlatIP", "fewshot_seg.retrieval"
 
@@ -40,8 +40,6 @@ def bench_search(crowd: Crowd, *, k: int = 100, memory: bool = True, how: How = 
     """
     if find_spec("faiss") is None:
         raise ConfigError("faiss is not installed, which search is compared with: pip install 'fewshot-seg[faiss]'")
-    import torch
-
     threads = how.threads or torch.get_num_threads()
     names = (FAISS, OURS) if memory else ()
     over = {
@@ -72,8 +70,6 @@ Search = Callable[["Tensor", int], tuple["Tensor", "Tensor"]]
 
 
 def _ours(gallery: Tensor) -> Search:
-    from fewshot_seg.retrieval.exact import top_k
-
     def search(queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         found = top_k(queries, gallery, k)
         return found.scores, found.rows
@@ -83,7 +79,6 @@ def _ours(gallery: Tensor) -> Search:
 
 def _faiss(gallery: Tensor, threads: int) -> Search:
     import faiss
-    import torch
 
     faiss.omp_set_num_threads(threads)
     index = faiss.IndexFlatIP(gallery.shape[1])
@@ -98,10 +93,6 @@ def _faiss(gallery: Tensor, threads: int) -> Search:
 
 def _over_mib(name: str, crowd: Crowd, k: int, threads: int) -> float:
     """The peak beyond the memory with vectors made, in this process."""
-    import torch
-
-    from fewshot_seg.retrieval.exact import top_k
-
     torch.set_num_threads(threads)
     queries, gallery = crowd.vectors()
     top_k(queries[:8], gallery[:64], 2)  # what torch loads on first use is no part of a search

@@ -6,15 +6,16 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError, describe
 from fewshot_seg.imaging.export import write_image
 from fewshot_seg.streams import Track, untracked
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _PHOTOGRAPHS: Final = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry")
 _SIZE: Final = (500, 375)  # width and height, as most of VOC's images have
@@ -88,7 +89,6 @@ def split_list(root: Path) -> Path | None:
 
 def on_device(run: Callable[[], object], device: str) -> Callable[[], None]:
     """`run`, which on a GPU ends when its results are there."""
-    import torch
 
     def waiting() -> None:
         run()
@@ -105,8 +105,5 @@ def _photographs() -> Iterable[tuple[str, NDArray[np.uint8]]]:
 
 
 def _written(path: Path, image: NDArray[np.uint8]) -> Path:
-    import cv2
-    import numpy as np
-
     write_image(path, np.asarray(cv2.resize(image, _SIZE, interpolation=cv2.INTER_AREA)))
     return path

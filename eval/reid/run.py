@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from eval.measures.bootstrap import LEVEL, number_groups
 from eval.reid.data import Choice, identities, open_images
+from eval.reid.scoring import FIGURES, Protocol, Ranked, Way, figures_of, score_way
 from eval.retrieval.begin import Embedded, SearchTask, run_search, save_arrays
 from eval.retrieval.data import RetrievalImages
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.streams import Track, untracked
-
-if TYPE_CHECKING:
-    from eval.reid.scoring import Protocol, Ranked, Way
 
 KIND: Final = "reid"
 
@@ -44,8 +42,6 @@ class ReidTask(SearchTask[Choice]):
 
 def run_reid(task: ReidTask, track: Track = untracked) -> dict[str, Any]:
     """Measure it; see `run_search`. DataError: bad data. Others as `run_search`."""
-    from eval.reid.scoring import FIGURES, figures_of, score_way
-
     images = open_images(task.choice)
 
     def measure(found: Embedded) -> dict[str, Any]:

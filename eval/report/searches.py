@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,13 @@ from eval.report.cases import BUDGET, shrunk
 from eval.report.page import Frame, Picture, picture
 from eval.report.task import Network, ReportTask, groups_of
 from eval.retrieval.data import RetrievalImages
+from fewshot_seg.attention import scale_maps, shots_of, similarity_maps
 from fewshot_seg.errors import DataError, FewShotError, describe
 from fewshot_seg.imaging.images import read_image
 from fewshot_seg.imaging.render import heat_map
+from fewshot_seg.network.embedding import Embedder, Embedding
+from fewshot_seg.retrieval.identity import identity_of
 from fewshot_seg.streams import Track
-
-if TYPE_CHECKING:
-    from fewshot_seg.network.embedding import Embedder, Embedding
 
 HITS = 5  # neighbours drawn of each query
 
@@ -47,8 +47,6 @@ class Explainer:
         Raises:
             ImageError: one of them can't be read.
         """
-        from fewshot_seg.attention import scale_maps, shots_of, similarity_maps
-
         one, positive = self._embedding(place), self._embedding(other)
         maps = similarity_maps(self._embedder, one, shots_of(self._embedder, positive))
         found: Map = scale_maps(maps)[0].float().cpu().numpy()
@@ -203,8 +201,6 @@ def read_search(
 
 def _explainer(config: Mapping[str, Any], images: RetrievalImages, network: Network) -> tuple[Explainer | None, str]:
     """What draws attention with a run's first weights, and "", or None and why nothing can."""
-    from fewshot_seg.retrieval.identity import identity_of
-
     one = config["weights"][0]
     try:
         made = network.embedder(one["source"], one["device"], one["weights"], lambda known: identity_of(known).weights)

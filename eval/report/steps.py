@@ -6,18 +6,18 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eval.episodes.methods import episode_query, episode_supports, hints_in
+from eval.episodes.segmentation import weights_digest
 from eval.report.task import Network
 from eval.runs.threads import single_threaded
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import FewShotError
+from fewshot_seg.segmentation.results import Segmentation
+from fewshot_seg.segmentation.segmenter import Segmenter, SegmenterOptions
 from fewshot_seg.streams import Track, ordered_map
-
-if TYPE_CHECKING:
-    from fewshot_seg.segmentation.results import Segmentation
 
 _MOST_WORKERS = 4  # each holds an image and its maps
 
@@ -56,9 +56,6 @@ def recompute(
     options = (config.get("segmenter") or {}).get(method)
     if options is None or not places:
         return Steps()
-    from eval.episodes.segmentation import weights_digest
-    from fewshot_seg.segmentation.segmenter import Segmenter, SegmenterOptions
-
     try:
         embedder = network.embedder(config["weights"], config["device"], config["weights_sha256"], weights_digest)
         segmenter = Segmenter(embedder, SegmenterOptions.from_dict(options))

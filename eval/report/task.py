@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,7 @@ from eval.episodes.scoring import METRICS, read_config
 from eval.report.page import render
 from fewshot_seg.errors import CheckpointError, ConfigError, DataError, describe
 from fewshot_seg.imaging.export import atomic_file
-
-if TYPE_CHECKING:
-    from fewshot_seg.network.embedding import Embedder
+from fewshot_seg.network.embedding import Embedder, load_embedder
 
 REPORT = "report.html"
 MOST_ROWS = 20_000  # of the table of all episodes or queries
@@ -36,8 +34,6 @@ class Network:
         Raises:
             CheckpointError: no such weights, or others than `digest` tells. ConfigError: no such device.
         """
-        from fewshot_seg.network.embedding import load_embedder
-
         made = load_embedder(self.weights or weights, device=self.device or device)
         if digest_of(made) != digest:
             what = "holds other weights than the run's; give them by --weights"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from eval.measures.bootstrap import LEVEL
 from eval.retrieval.begin import Embedded, SearchTask, run_search
 from eval.retrieval.data import Choice, RetrievalImages, open_images
+from eval.retrieval.scoring import QueryScores, figures_of, nmi_of, save_scores, score_queries
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.streams import Track, untracked
-
-if TYPE_CHECKING:
-    from eval.retrieval.scoring import QueryScores
 
 KIND: Final = "retrieval"
 _KS: Final = {"sop": (1, 10, 100, 1000), "inshop": (1, 10, 20, 30)}
@@ -46,8 +44,6 @@ def default_ks(dataset: str) -> tuple[int, ...]:
 
 def run_retrieval(task: RetrievalTask, track: Track = untracked) -> dict[str, Any]:
     """Measure it; see `run_search`. DataError: bad data. Others as `run_search`."""
-    from eval.retrieval.scoring import figures_of, nmi_of, save_scores, score_queries
-
     images = open_images(task.choice)
     ks = tuple(sorted(set(task.ks))) or default_ks(task.choice.dataset)
 

@@ -32,6 +32,7 @@ from fewshot_seg.datasets.labelled import examples
 from fewshot_seg.datasets.segmentation import read_split_list
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import make_folder, write_json
+from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.streams import Track
 
 SWEEP = "sweep.json"
@@ -138,8 +139,6 @@ def run_sweep(sweep: Sweep, track: Track | None = None) -> SweepResult:
         ConfigError: an option or value that isn't there, a list that will be scored on, or as `run_segmentation`.
         FewShotError: as `run_segmentation`.
     """
-    from fewshot_seg.segmentation.options import SegmenterOptions
-
     values = itertools.product(*sweep.settings.values())  # the last option's values change fastest
     points = [dict(zip(sweep.settings, one, strict=True)) for one in values]
     options = [nested(point.items()) for point in points]

@@ -17,7 +17,9 @@ from fewshot_seg.datasets.labelled import LabelledImages
 from fewshot_seg.datasets.names import Camera, camera_numbers, camera_of_text, list_cameras
 from fewshot_seg.datasets.registry import load_dataset
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
-from fewshot_seg.network.devices import resolve_device
+from fewshot_seg.network.backbones import canonical_name
+from fewshot_seg.network.checkpoints import read_header
+from fewshot_seg.network.devices import check_precision, resolve_device
 from train_embed.config.run_config import RunConfig
 from train_embed.config.schema import DataConfig, SamplerConfig
 from train_embed.data.samplers import BatchSampler, PairSampler, PKSampler, QuadrupletSampler, TripletSampler
@@ -115,10 +117,6 @@ def check_ready(config: RunConfig) -> None:
     Raises:
         ConfigError, DataError, CheckpointError: what isn't here.
     """
-    from fewshot_seg.network.backbones import canonical_name
-    from fewshot_seg.network.checkpoints import read_header
-    from fewshot_seg.network.devices import check_precision, resolve_device
-
     root = config.data.folder
     if not root.exists():
         raise DataError(f"data.root: there is nothing at {root}")

@@ -20,7 +20,9 @@ from fewshot_seg.imaging.export import write_json
 from train_embed.config.load import from_mapping, load_config, parse_override, read_mapping, to_mapping
 from train_embed.config.run_config import RunConfig
 from train_embed.run.curves import MAP, SURVIVAL, kept_record, read_metrics, validations
-from train_embed.run.setup import Interrupted
+from train_embed.run.folder import FREE
+from train_embed.run.setup import Interrupted, check_ready
+from train_embed.run.trainer import train
 from train_embed.studies.ablation_table import LOSSES, Result, write_tables
 
 RESERVED = ("loss.name", "mining.enabled", "run.seed", "data.root")
@@ -70,8 +72,6 @@ def run_ablation(
     Raises:
         FewShotError: a configuration that cannot be, data or a disk that would fail every run.
     """
-    from train_embed.run.setup import check_ready
-
     jobs = plan(root, seeds, config, overrides, own_loss)
     for job in jobs:
         check_same(job, out)
@@ -126,8 +126,6 @@ def plan(root: Path, seeds: Sequence[int], config: str, overrides: Sequence[str]
 
 def check_same(job: Job, out: Path) -> None:
     """Refuse to mix: ConfigError where a finished run of another configuration stands in this one's place."""
-    from train_embed.run.folder import FREE
-
     stored = _stored(out / job.name)
     if stored is None:
         return
@@ -146,8 +144,6 @@ def finish(job: Job, out: Path) -> Result:
     run = out / job.name
     if (stored := _stored(run)) is not None:
         return _result(job, stored)
-
-    from train_embed.run.trainer import train
 
     train(job.config, run, resume=(run / "config.yaml").exists())
     records = read_metrics(run)

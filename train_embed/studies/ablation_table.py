@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fewshot_seg.imaging.export import atomic_file, write_json
+
 
 @dataclass(frozen=True)
 class PaperLoss:
@@ -132,8 +134,6 @@ PAPER_NOTE = (
 
 def write_tables(out: Path, results: Sequence[Result], failed: Sequence[str] = ()) -> None:
     """`out`/table.md and `out`/table.json; OutputError where one cannot be written."""
-    from fewshot_seg.imaging.export import atomic_file, write_json
-
     runs = [asdict(result) for result in results]
     write_json(out / "table.json", {"rows": summary(results), "runs": runs, "failed": list(failed)})
     with atomic_file(out / "table.md") as stream:
