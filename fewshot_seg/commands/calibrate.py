@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.supports import Shot
 from fewshot_seg.commands.way import Way
 from fewshot_seg.errors import ConfigError, FewShotError
-
-if TYPE_CHECKING:
-    from fewshot_seg.segmentation.calibration import Calibration
+from fewshot_seg.imaging.images import find_images
+from fewshot_seg.prompts.supports import Support
+from fewshot_seg.segmentation.calibration import Calibration, calibrate
 
 
 def run_calibrate(
@@ -24,10 +23,6 @@ def run_calibrate(
     Raises:
         ConfigError: several classes. DataError: no images of either kind. Else as `Segmenter.prepare`.
     """
-    from fewshot_seg.imaging.images import find_images
-    from fewshot_seg.prompts.supports import Support
-    from fewshot_seg.segmentation.calibration import calibrate
-
     if len(supports) != 1:
         raise ConfigError(f"{len(supports)} classes: a threshold is set for one at a time")
     images = find_images(shown), find_images(others)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +16,9 @@ from fewshot_seg.errors import ConfigError, DataError
 from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import make_folder, write_image, write_json
 from fewshot_seg.imaging.geometry import encode_rle
+from fewshot_seg.imaging.images import read_image
 from fewshot_seg.imaging.render import Tile, overlay, sheet
-
-if TYPE_CHECKING:
-    from fewshot_seg.segmentation.segmenter import Segmenter, Support
+from fewshot_seg.segmentation.segmenter import Segmenter, Support
 
 JSON_NAME, SHEET_NAME = "candidates.json", "candidates.png"
 _MOST = 6  # candidates of an example that are shown; --mean may name others, too
@@ -63,8 +62,6 @@ def as_supports(segmenter: Segmenter, classes: Classes, mean: Sequence[str]) -> 
     Raises:
         ConfigError: as `parse_mean`, or a number that an example has no candidate of. ImageError: a bad example.
     """
-    from fewshot_seg.segmentation.segmenter import Support
-
     numbers = parse_mean(mean, classes)
 
     def support(name: str, place: int, shot: Shot) -> Support:
@@ -88,8 +85,6 @@ def write_candidates(segmenter: Segmenter, classes: Classes, out: Path) -> dict[
         DataError: no example shows a thing. ImageError: a bad example. ConfigError: files of others are in the way.
         OutputError: they can't be written.
     """
-    from fewshot_seg.imaging.images import read_image
-
     outputs = [out / JSON_NAME, out / SHEET_NAME]
     shots = [(name, shot) for name, group in classes.items() for shot in group]
     refuse_overwriting(outputs, [shot.path for _, shot in shots])

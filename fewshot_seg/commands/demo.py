@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.engine import Engine
@@ -14,9 +14,7 @@ from fewshot_seg.commands.results import mask_name, overlay_name, save_result
 from fewshot_seg.commands.scenes import Picture, Scene, scenes
 from fewshot_seg.imaging.export import make_folder, write_image, write_json
 from fewshot_seg.imaging.render import Tile, heat_map, overlay, seed_map, sheet
-
-if TYPE_CHECKING:
-    from fewshot_seg.segmentation.segmenter import Segmentation, Segmenter
+from fewshot_seg.segmentation.segmenter import Segmentation, Segmenter
 
 SHEET_NAME = "index.png"
 TITLE = "fewshot-seg: one example without a mask finds its like in another photograph"

@@ -6,21 +6,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fewshot_seg import attention
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.outputs import output_stems, refuse_foreign, refuse_overwriting
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.files import regular
 from fewshot_seg.imaging.export import make_folder, write_image, write_json
+from fewshot_seg.imaging.images import load_batch, read_image
 from fewshot_seg.imaging.render import Tile, heat_map, sheet
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import torch
-
-    from fewshot_seg.network.embedding import Embedder
+from fewshot_seg.network.embedding import Embedder
 
 ROLES = {
     2: ("first", "second"),
@@ -54,8 +54,6 @@ def run_explain(request: ExplainRequest) -> dict[str, Any]:
             or a file that this command did not make.
         ImageError, CheckpointError, OutputError: a file cannot be read or written.
     """
-    from fewshot_seg.imaging.images import load_batch, read_image
-
     kind = _kind(request)
     paths = [Path(image) for image in request.images]
     names = [f"{stem}_attention.jpg" for stem in output_stems(paths)]
@@ -105,10 +103,6 @@ def attention_of(
 
     They are a pair, a triplet or a quadruplet; `different` and `through_norm` as `ExplainRequest` has them.
     """
-    import torch
-
-    from fewshot_seg import attention
-
     with torch.inference_mode():
         embedding = embedder(batch)
     vectors = embedding.vector.float()  # (n, D)

@@ -6,13 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fewshot_seg.commands.scenes import scenes
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.export import atomic_file, make_folder
-
-if TYPE_CHECKING:
-    from fewshot_seg.imaging.images import ImageInput
+from fewshot_seg.imaging.images import ImageInput, find_images
+from fewshot_seg.network.embedding import load_embedder
+from fewshot_seg.onnx.export import export_onnx
+from fewshot_seg.onnx.int8 import quantized
+from fewshot_seg.onnx.segmenter import export_segmenter
 
 SUFFIX = ".onnx"
 
@@ -56,18 +59,12 @@ def run_export_onnx(request: OnnxRequest) -> dict[str, Any]:
         raise ConfigError("--images: they give the ranges of 8-bit numbers, so give --int8, too")
     if request.segmenter and (request.int8 or request.through_norm):
         raise ConfigError("--what segmenter: leave out --int8 and --through-norm, which are of the embedder")
-    from fewshot_seg.network.embedding import load_embedder
-    from fewshot_seg.onnx.export import export_onnx
-    from fewshot_seg.onnx.segmenter import export_segmenter
-
     embedder = load_embedder(request.weights, device="cpu")
     if request.segmenter:
         model = export_segmenter(embedder, shots=request.shots, matcher=request.matcher)
     else:
         model = export_onnx(embedder, through_norm=request.through_norm)
     if request.int8:
-        from fewshot_seg.onnx.int8 import quantized
-
         model = quantized(model, embedder, _images(request.images))
     content = model.to_bytes()
     make_folder(request.out.parent)
@@ -78,9 +75,5 @@ def run_export_onnx(request: OnnxRequest) -> dict[str, Any]:
 
 def _images(patterns: Sequence[str]) -> Sequence[ImageInput]:
     if patterns:
-        from fewshot_seg.imaging.images import find_images
-
         return [os.fspath(path) for path in find_images(patterns)]
-    from fewshot_seg.commands.scenes import scenes
-
     return [picture.image for scene in scenes() for picture in (scene.query, *scene.supports.values())]

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.hints import Box, parse_box
@@ -14,11 +16,13 @@ from fewshot_seg.commands.outputs import output_stems
 from fewshot_seg.commands.results import mask_name, overlay_name
 from fewshot_seg.commands.searching import Answer, Query, SearchRequest
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
-
-if TYPE_CHECKING:
-    from fewshot_seg.prompts.supports import Support
-    from fewshot_seg.retrieval.index import Index
-    from fewshot_seg.retrieval.regions import RegionHit, RegionSearcher
+from fewshot_seg.imaging.decode import read_image
+from fewshot_seg.imaging.export import make_folder, write_image, write_json, write_label_png
+from fewshot_seg.imaging.geometry import encode_rle
+from fewshot_seg.imaging.render import overlay
+from fewshot_seg.prompts.supports import Support
+from fewshot_seg.retrieval.index import Index
+from fewshot_seg.retrieval.regions import CANDIDATES, RegionHit, RegionSearcher
 
 
 def check_regions(
@@ -40,9 +44,6 @@ def run_region_search(
         ConfigError: options that don't go together. ImageError, DataError: one of several queries that are examples of
         the same object can't be read.
     """
-    from fewshot_seg.prompts.supports import Support
-    from fewshot_seg.retrieval.regions import CANDIDATES
-
     box = None if request.box is None else parse_box("--box", request.box, request.box)
     if box is not None and len(queries) > 1:
         raise ConfigError(f"--box is a part of one QUERY, and there are {len(queries)}; search for them one by one")
@@ -105,8 +106,6 @@ class RegionSheets:
         Raises:
             OutputError: it can't be written.
         """
-        from fewshot_seg.imaging.export import make_folder
-
         if self.folder is not None:
             make_folder(self.folder)
             paths = [query.path for query in queries]
@@ -129,20 +128,11 @@ class RegionSheets:
 
     def finish(self) -> None:
         """Write regions.json. OutputError: it can't be written."""
-        from fewshot_seg.imaging.export import write_json
-
         if self.folder is not None:
             write_json(self.folder / "regions.json", {"searches": self._content})
 
 
 def _save(folder: Path, stem: str, hit: RegionHit) -> dict[str, Any]:
-    import numpy as np
-
-    from fewshot_seg.imaging.decode import read_image
-    from fewshot_seg.imaging.export import write_image, write_label_png
-    from fewshot_seg.imaging.geometry import encode_rle
-    from fewshot_seg.imaging.render import overlay
-
     mask = hit.mask()
     labels = mask.astype(np.int32)
     write_label_png(folder / mask_name(stem), labels)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fewshot_seg.cutting.instances import instances_of
 from fewshot_seg.errors import describe
 from fewshot_seg.imaging.export import write_image, write_label_png
 from fewshot_seg.imaging.geometry import bounding_box, encode_rle
 from fewshot_seg.imaging.render import overlay
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from fewshot_seg.segmentation.segmenter import Segmentation
+from fewshot_seg.segmentation.segmenter import Segmentation
 
 COLUMNS = ("image", "class", "meaning", "count", "area %", "score")
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_seg.errors import DataError
+from fewshot_seg.imaging.images import read_image
 from fewshot_seg.imaging.render import above
 
 Image8 = npt.NDArray[np.uint8]
@@ -68,8 +69,6 @@ def _hopper() -> Image8:
 
 
 def _read(path: Path) -> Image8:
-    from fewshot_seg.imaging.images import read_image
-
     if not path.is_file():
         raise DataError(f"the demo's photograph {path} is not there; reinstall scikit-image and matplotlib")
     return read_image(path)

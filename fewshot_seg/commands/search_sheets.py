@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
 
 from fewshot_seg.commands.console import complain
 from fewshot_seg.commands.hints import Box
 from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
 from fewshot_seg.commands.searching import Answer, Entry, EntryHit
 from fewshot_seg.errors import ConfigError, FewShotError, describe
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from fewshot_seg.imaging.render import Tile
-    from fewshot_seg.retrieval.index import Index
+from fewshot_seg.imaging.decode import read_image
+from fewshot_seg.imaging.export import FORMATS, make_folder, write_image
+from fewshot_seg.imaging.render import Tile, heat_map, sheet
+from fewshot_seg.retrieval.index import Index
+from fewshot_seg.retrieval.search import cut_out
 
 SHEET_QUERIES = 40  # more make a picture that no viewer shows
 HITS_A_ROW = 5
@@ -31,9 +32,6 @@ def write_sheet(path: Path, entries: Sequence[Entry]) -> None:
     Raises:
         OutputError: it can't be written.
     """
-    from fewshot_seg.imaging.export import write_image
-    from fewshot_seg.imaging.render import sheet
-
     shown = [entry for entry in entries if entry.error is None][:SHEET_QUERIES]
     if len(shown) < len(entries):
         complain(f"{path}: shows {len(shown)} of {len(entries)} queries", kind="note")
@@ -53,8 +51,6 @@ class Explainer:
     """
 
     def __init__(self, folder: Path | None, queries: Sequence[str]) -> None:
-        from fewshot_seg.imaging.export import make_folder
-
         self._files: dict[str, Path] = {}
         if folder is not None:
             paths = [Path(query) for query in queries]
@@ -72,9 +68,6 @@ class Explainer:
         """Write the sheet of one query, if there is a folder and a hit. OutputError: it can't be written."""
         if not self._files or not answer.hits:
             return
-        from fewshot_seg.imaging.export import write_image
-        from fewshot_seg.imaging.render import sheet
-
         rows = [_why(answer, number) for number in range(len(answer.hits))]
         title = "What makes them alike: similarity attention of query and hit"
         write_image(self._files[answer.queries[0]], sheet(rows, title, tile=WHY_TILE))
@@ -92,8 +85,6 @@ def refuse_targets(queries: Sequence[str], index: Path, sheet: Path | None, *oth
     Raises:
         ConfigError: one is, or isn't.
     """
-    from fewshot_seg.imaging.export import FORMATS
-
     if sheet is not None and sheet.suffix.lower() not in FORMATS:
         raise ConfigError(f"--sheet {sheet}: a sheet's name ends in {', '.join(FORMATS)}; choose one of these")
     outputs = [path for path in (sheet, *others) if path is not None]
@@ -115,24 +106,18 @@ def _rows(entry: Entry) -> list[list[Tile | None]]:
 
 
 def _query_tile(entry: Entry) -> Tile:
-    from fewshot_seg.imaging.render import Tile
-
     picture = _framed(_picture(entry.queries[0], entry.box, TILE))
     more = f"\nand {len(entry.queries) - 1} more" if len(entry.queries) > 1 else ""
     return Tile(picture, f"query\n{_short(entry.queries[0])}{more}")
 
 
 def _hit_tile(rank: int, hit: EntryHit) -> Tile:
-    from fewshot_seg.imaging.render import Tile
-
     columns = "".join(f"\n{name}: {value}" for name, value in hit.columns.items() if value)
     return Tile(_boxed(hit), f"{rank}.  {hit.score:.3f}\n{_short(hit.path)}{columns}")
 
 
 def _why(answer: Answer, number: int) -> list[Tile | None]:
     """The query, where it is like the hit, where the hit is like it, and the hit."""
-    from fewshot_seg.imaging.render import Tile, heat_map
-
     hit = answer.hits[number]
     name = answer.queries[hit.query]
     query, found = _picture(name, answer.box, WHY_TILE), _picture(hit.location, None, WHY_TILE)
@@ -152,11 +137,7 @@ def _why(answer: Answer, number: int) -> list[Tile | None]:
 
 def _picture(path: str, box: Box | None, side: int) -> npt.NDArray[np.uint8]:
     """An image, or the part of it in a box, no larger than a tile needs; grey where it can't be read any more."""
-    import numpy as np
     from PIL import Image
-
-    from fewshot_seg.imaging.decode import read_image
-    from fewshot_seg.retrieval.search import cut_out
 
     try:
         pixels = read_image(path, min_side=2 * side) if box is None else cut_out(path, box)
@@ -169,10 +150,6 @@ def _picture(path: str, box: Box | None, side: int) -> npt.NDArray[np.uint8]:
 
 def _boxed(hit: EntryHit) -> npt.NDArray[np.uint8]:
     """The hit's image, its region's box drawn."""
-    import cv2
-
-    from fewshot_seg.imaging.decode import read_image
-
     picture = _picture(hit.location, None, TILE)
     if hit.region is None:
         return picture

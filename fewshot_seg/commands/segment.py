@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fewshot_seg.commands.candidates import as_supports, parse_mean
 from fewshot_seg.commands.console import complain, tracked
@@ -22,12 +22,12 @@ from fewshot_seg.commands.supports import Shot
 from fewshot_seg.commands.way import Way
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
 from fewshot_seg.imaging.export import make_folder
+from fewshot_seg.imaging.images import find_images, read_image
 from fewshot_seg.imaging.video import FRAMES_PER_SECOND, frames_per_second, is_video, write_frames, write_video
 from fewshot_seg.locks import sole_user
-
-if TYPE_CHECKING:
-    from fewshot_seg.prompts.hints import Query as QueryWithHints
-    from fewshot_seg.segmentation.segmenter import Prepared, Segmentation, Segmenter
+from fewshot_seg.prompts.hints import Hint
+from fewshot_seg.prompts.hints import Query as QueryWithHints
+from fewshot_seg.segmentation.segmenter import Prepared, Segmentation, Segmenter
 
 MOST_CLASSES = 255  # an 8-bit label map
 OVERLAY_VIDEO = "overlay.mp4"
@@ -215,8 +215,6 @@ def _with_hints(queries: list[_Query], request: SegmentRequest) -> list[_Query]:
 
 def _images_of(pattern: str, recursive: bool) -> list[Path]:
     """What one pattern names; results of an earlier run are taken only where they are named one by one."""
-    from fewshot_seg.imaging.images import find_images
-
     found = find_images([pattern], recursive=recursive)
     if found == [Path(pattern)]:
         return found
@@ -256,9 +254,6 @@ def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[
 
 
 def _as_query(query: _Query) -> Path | QueryWithHints:
-    from fewshot_seg.prompts.hints import Hint
-    from fewshot_seg.prompts.hints import Query as QueryWithHints
-
     if not query.known:
         return query.path
     return QueryWithHints(query.path, hints={name: Hint(**asdict(given)) for name, given in query.known.items()})
@@ -280,8 +275,6 @@ def _segment(
 def _finish(
     out: Path, query: _Query, stem: str, outcome: Segmentation | FewShotError, instances: bool
 ) -> dict[str, Any]:
-    from fewshot_seg.imaging.images import read_image
-
     try:
         if isinstance(outcome, FewShotError):
             raise outcome
