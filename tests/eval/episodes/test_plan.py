@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from eval.episodes.scoring import score_folder
 from eval.episodes.segmentation import run_segmentation
 from fewshot_seg.episodes.protocols import PROTOCOLS
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
+from tests.eval.command_line import evaluate
 from tests.eval.tiny import blind_task
 from tests.fewshot_seg.datasets.voc_files import make_voc, sixteen, write_image
 from tests.fewshot_seg.imaging.mask_files import make_class_folders, make_images_and_masks, write_coco
@@ -39,11 +38,6 @@ def config_of(task: SegmentationTask) -> dict[str, Any]:
 
 def episodes_of(task: SegmentationTask) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (task.out / "episodes.jsonl").read_text().splitlines()]
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "eval.cli", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
 
 
 # Protocols
@@ -127,14 +121,14 @@ def test_missing_images_are_counted_in_everything_that_is_written_and_said(task:
         run_segmentation(task)
     flags = ("--root", task.root, "--split-list", task.split_list, "--fold", 1, "--skip-small-classes")
     method = ("--method", "centre-box", "--episodes", 20, "--allow-missing")
-    done = run("segment", *flags, *method, "--out", task.out)
+    done = evaluate("segment", *flags, *method, "--out", task.out)
     assert done.returncode == 0, done.stderr
     assert "Without 5 images that are listed, but not there" in done.stdout
     metrics = json.loads((task.out / "metrics.json").read_text())
     assert metrics["missing_images"] == config_of(task)["missing_images"] == 5
     assert not {"a_0", "a_3", "b_0"}.intersection(one["query"] for one in episodes_of(task))
     assert score_folder(task.out) == metrics
-    assert "Without images that are listed, but not there (how many): run (5)." in run("compare", task.out).stdout
+    assert "Without images that are listed, but not there (how many): run (5)." in evaluate("compare", task.out).stdout
     write_image(task.root / "JPEGImages" / "a_0.jpg", (24, 32))
     with pytest.raises(ConfigError, match="missing_images 5, now 4"):
         run_segmentation(replace(task, episodes=20, allow_missing=True))
@@ -203,7 +197,7 @@ def test_an_empty_class_is_one_error(tmp_path: Path) -> None:
 def test_the_command_makes_a_list_that_a_run_takes(task: SegmentationTask, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("".join(f"{name}_{n}\n" for name in "abc" for n in range(4)))
     out = tmp_path / "lists" / "fold1.txt"
-    done = run(
+    done = evaluate(
         "split-list", "--root", task.root, "--fold", 1, "--rule", "any", "--images", tmp_path / "ids.txt", "-o", out
     )
     assert done.returncode == 0, done.stderr
@@ -213,7 +207,7 @@ def test_the_command_makes_a_list_that_a_run_takes(task: SegmentationTask, tmp_p
 
 
 def test_the_list_command_s_errors_are_one_line(task: SegmentationTask, tmp_path: Path) -> None:
-    done = run("split-list", "--root", task.root, "--out", tmp_path / "list.txt")  # all objects here are small
+    done = evaluate("split-list", "--root", task.root, "--out", tmp_path / "list.txt")  # all objects here are small
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("fewshot-eval: error: rule 'oslsm' leaves no class of any image")
     assert done.stderr.count("\n") == 1

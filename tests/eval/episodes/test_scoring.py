@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from fewshot_seg.datasets import VOID
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.episodes.episode import Episode, read_episodes
 from fewshot_seg.errors import ConfigError, DataError
+from tests.eval.command_line import Done, evaluate
 from tests.fewshot_seg.datasets.voc_files import make_voc, sixteen
 
 BLIND = ("centre-box", "all-foreground")
@@ -41,9 +40,8 @@ def dataset(task: SegmentationTask) -> PascalVoc:
     return PascalVoc(task.root, task.split_list)
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    parts = [sys.executable, "-m", "eval.cli", "score", *map(str, arguments)]
-    return subprocess.run(parts, capture_output=True, text=True, timeout=100, check=False)
+def command(*arguments: object) -> Done:
+    return evaluate("score", *arguments)
 
 
 def test_scoring_again_gives_the_same_files(task: SegmentationTask) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -26,6 +25,7 @@ from fewshot_seg.episodes.protocols import PROTOCOLS
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
 from fewshot_seg.imaging.geometry import decode_rle
 from fewshot_seg.network.embedding import Embedder, load_embedder, save_checkpoint
+from tests.eval.command_line import evaluate
 from tests.eval.tiny import blind_task
 from tests.fewshot_seg.datasets.voc_files import labels_of, make_voc, sixteen, write_mask
 
@@ -62,10 +62,6 @@ def command(task: SegmentationTask, *more: str) -> list[str]:
     options |= {"episodes": task.episodes, "way": task.way, "shot": task.shot, "seed": task.seed}
     flags = [f"--{name}={value}" for name, value in options.items() if value is not None]
     return [sys.executable, "-m", "eval.cli", "segment", *flags, *methods, "--skip-small-classes", *more]
-
-
-def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=100, check=False)
 
 
 # What a run writes
@@ -321,7 +317,7 @@ def test_a_support_listed_with_a_class_that_its_mask_lacks(voc: Path, embedder: 
 
 
 def test_the_command_prints_a_table_and_names_what_was_left_out(task: SegmentationTask) -> None:
-    done = run(command(task))
+    done = evaluate(*command(task)[3:])
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     rows = [line.split() for line in done.stdout.splitlines()]
@@ -332,7 +328,7 @@ def test_the_command_prints_a_table_and_names_what_was_left_out(task: Segmentati
 
 
 def test_errors_are_one_line_and_a_non_zero_exit(task: SegmentationTask) -> None:
-    done = run(command(replace(task, root=task.root / "nothing")))
+    done = evaluate(*command(replace(task, root=task.root / "nothing"))[3:])
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("fewshot-eval: error: ")
     assert done.stderr.count("\n") == 1

@@ -9,8 +9,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from eval.report.segmentation import write_report
 from eval.report.task import ReportTask
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.errors import ConfigError, DataError, OutputError
+from tests.eval.command_line import evaluate
 from tests.eval.report.html_page import Page
 from tests.eval.tiny import tiny_task
 
@@ -302,9 +301,7 @@ def test_the_command_shown_makes_the_same_run(blind: SegmentationTask, tmp_path:
     line = segment_line(segment, config, metrics_of(blind), tmp_path / "again")
     assert line.startswith("fewshot-eval segment --root ")
     arguments = [*shlex.split(line)[1:], "--no-report"]
-    done = subprocess.run(
-        [sys.executable, "-m", "eval", *arguments], capture_output=True, text=True, timeout=100, check=False
-    )
+    done = evaluate(*arguments)
     assert done.returncode == 0, done.stderr
     for name in ("config.json", "episodes.jsonl", "predictions-centre-box.jsonl", "metrics.json"):
         assert (tmp_path / "again" / name).read_bytes() == (blind.out / name).read_bytes(), name

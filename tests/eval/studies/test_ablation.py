@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from eval.episodes.methods import METHODS
 from eval.studies.ablation import ABLATED, AblationPlan, Row, ablation_rows, ablation_table, run_ablation
 from eval.studies.systems import load_systems
 from fewshot_seg.errors import ConfigError
+from tests.eval.command_line import evaluate
 from tests.eval.tiny import tiny_task
 
 
@@ -75,12 +74,11 @@ def test_the_command_writes_the_table_and_how_it_was_made(tmp_path: Path) -> Non
     parts = ["--root", task.root, "--split-list", task.split_list, "--weights", task.weights, "--device", "cpu"]
     parts += ["--out", tmp_path / "ablation", "--table", tmp_path / "table.md", "--method", "ours", "--setting", "1x1"]
     parts += ["--episodes", 2, "--seeds", 2]
-    arguments = [sys.executable, "-m", "eval", "ablation", *map(str, parts)]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=100, check=False)
+    done = evaluate("ablation", *parts)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "table.md").read_text()
     assert text.startswith("**Ablation: per cent, mean and standard deviation over 2 seeds")
     assert "Made by: fewshot-eval ablation --dataset pascal5i --root voc --split-list list.txt --episodes 2" in text
-    arguments[arguments.index("1x1")] = "1by1"
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=100, check=False)
+    parts[parts.index("1x1")] = "1by1"
+    done = evaluate("ablation", *parts)
     assert (done.returncode, done.stderr) == (1, "fewshot-eval: error: --setting 1by1: give WAYSxSHOTS, as in 1x5\n")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,6 +21,7 @@ from eval.studies.systems import Part, System, load_systems
 from eval.tables.published import THE_PAPER, read_published
 from eval.tables.table import Table, markdown
 from fewshot_seg.errors import ConfigError, DataError
+from tests.eval.command_line import Done, evaluate
 from tests.fewshot_seg.datasets.voc_files import make_voc
 
 CONTENTS = {
@@ -50,9 +49,8 @@ def systems_of(runs: Path, *names: str) -> list[Path]:
     return [runs / name for name in names]
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    parts = [sys.executable, "-m", "eval.cli", "compare", *map(str, arguments)]
-    return subprocess.run(parts, capture_output=True, text=True, timeout=100, check=False)
+def command(*arguments: object) -> Done:
+    return evaluate("compare", *arguments)
 
 
 BOX = ("centre-box/fold0", "centre-box/fold1")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from eval.episodes.plan import SegmentationTask
 from eval.studies.dev import DevPlan, run_dev
 from fewshot_seg.errors import DataError
+from tests.eval.command_line import evaluate
 from tests.fewshot_seg.datasets.voc_files import make_voc
 
 BLIND = ("all-foreground", "centre-box")
@@ -50,8 +49,7 @@ def test_a_folder_without_data(tmp_path: Path) -> None:
 
 def test_the_command_writes_markdown(voc: Path, tmp_path: Path) -> None:
     parts = ["--root", voc, "--split-list", voc / "list.txt", "--out", tmp_path / "dev"]
-    arguments = [sys.executable, "-m", "eval.cli", "dev", *map(str, parts), "--method", "centre-box"]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=100, check=False)
+    done = evaluate("dev", *parts, "--method", "centre-box")
     assert (done.returncode, done.stderr) == (0, "")
     lines = (tmp_path / "dev" / "dev.md").read_text().splitlines()
     assert lines[0].startswith("**Development figures")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from eval.studies.settings import nested, parse_grid, parse_setting, parse_value
 from eval.studies.sweep import Sweep, _folder_name, check_leakage, class_groups, cross_validate, run_sweep
 from fewshot_seg.datasets.pascal import PascalVoc
 from fewshot_seg.errors import ConfigError, FewShotError
+from tests.eval.command_line import evaluate
 from tests.fewshot_seg.datasets.voc_files import make_voc, sixteen
 
 SETTINGS = {"refine": ["none"], "seeds.threshold": [0.3, "otsu"]}
@@ -166,8 +165,7 @@ def test_impossible_sweeps_stop_before_the_first_run(
 def test_the_command(task: SegmentationTask) -> None:
     options = ["--root", task.root, "--split-list", task.split_list, "--out", task.out, "--skip-small-classes"]
     settings = ["--set", "refine=none", "--set", "seeds.threshold=0.3,0.6", "--episodes", 3, "--device", "cpu"]
-    parts = [sys.executable, "-m", "eval.cli", "sweep", *map(str, [*options, *settings])]
-    done = subprocess.run(parts, capture_output=True, text=True, timeout=100, check=False)
+    done = evaluate("sweep", *options, *settings)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Options, best first" in done.stdout
     assert "Cross-validated mean IoU" in done.stdout
