@@ -82,11 +82,7 @@ class Plugin:
 
 
 def find_plugin(group: str, name: str) -> Plugin | None:
-    """The plugin of this name, our own first; None: no package here has one.
-
-    Raises:
-        ConfigError: two packages have one.
-    """
+    """The plugin of this name, our own first; None: no package here has one. ConfigError: two packages have one."""
     found = [one for one in _OWN if (one.group, one.name) == (group, name)] or entry_points(group=group, name=name)
     plugins = [Plugin(entry, _package(entry)) for entry in found]
     if len(plugins) > 1:

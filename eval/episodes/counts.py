@@ -108,11 +108,7 @@ def save_counts(path: Path, counts: RunCounts) -> None:
 
 
 def load_counts(path: Path) -> RunCounts:
-    """What `save_counts` wrote.
-
-    Raises:
-        DataError: no such file, or something else.
-    """
+    """What `save_counts` wrote. DataError: no such file, or something else."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)

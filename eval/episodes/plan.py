@@ -136,11 +136,7 @@ class Plan:
 
 
 def plan_episodes(task: SegmentationTask, dataset: SegmentationDataset) -> Plan:
-    """The task's episodes.
-
-    Raises:
-        ConfigError: an impossible number. DataError: too few images, or a bad file of episodes.
-    """
+    """The task's episodes. ConfigError: an impossible number. DataError: too few images, or a bad file of episodes."""
     plan = _replayed(task, dataset) if task.episodes_file is not None else _drawn(task, dataset)
     if not task.absent:
         return plan

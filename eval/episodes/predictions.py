@@ -122,11 +122,7 @@ def predict_run(
 
 
 def finished(path: Path, dataset: SegmentationDataset, episodes: Sequence[Episode]) -> list[dict[str, Any]]:
-    """The predictions in a file, which must be of the first of these episodes.
-
-    Raises:
-        DataError: they are of others.
-    """
+    """The predictions in a file, which must be of the first of these episodes. DataError: they are of others."""
     lines = read_lines(path)
     for place, line in enumerate(lines):
         if not _is_of(line, dataset, episodes, place):

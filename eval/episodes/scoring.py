@@ -204,11 +204,7 @@ def stored_counts(out: Path, config: Mapping[str, Any]) -> RunCounts | None:
 
 
 def read_config(out: Path, kind: str | None = "segmentation") -> dict[str, Any]:
-    """The config.json of a run of some kind; None takes any.
-
-    Raises:
-        DataError: no such file, or of something else.
-    """
+    """The config.json of a run of some kind; None takes any. DataError: no such file, or of something else."""
     path = out / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

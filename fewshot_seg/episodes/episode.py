@@ -37,11 +37,7 @@ class Episode:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], class_names: Sequence[str]) -> Episode:
-        """What `to_dict` wrote.
-
-        Raises:
-            DataError: another form, or an unknown class.
-        """
+        """What `to_dict` wrote. DataError: another form, or an unknown class."""
         try:
             named = {str(name): tuple(map(_text, ids)) for name, ids in values["supports"].items()}
             index, query = int(values.get("index", 0)), _text(values["query"])

@@ -18,11 +18,7 @@ _KEPT: Final = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}
 
 
 def pixels_of(image: AnnotatedImage) -> NDArray[np.uint8]:
-    """(H,W,3) uint8 RGB.
-
-    Raises:
-        DataError: no source, or one of another size than the masks. ImageError: it can't be read.
-    """
+    """(H,W,3) uint8 RGB. DataError: no source, or one of another size than the masks. ImageError: it can't be read."""
     if image.source is None:
         raise DataError(f"{describe(image.name)}: the format needs its pixels, which aren't given")
     pixels = read_image(image.source)

@@ -110,11 +110,7 @@ def decode_rle(rle: Mapping[str, Any], size: tuple[int, ...] | None = None) -> N
 
 
 def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """An (H, W) bool mask as COCO run lengths: {"size": [H, W], "counts": str}.
-
-    Raises:
-        ShapeError: not (H, W).
-    """
+    """An (H, W) bool mask as COCO run lengths: {"size": [H, W], "counts": str}. ShapeError: not (H, W)."""
     from pycocotools import mask as coco
 
     if mask.ndim != 2:

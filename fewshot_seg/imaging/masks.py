@@ -124,11 +124,7 @@ def read_labels(path: str | os.PathLike[str], classes: int) -> NDArray[np.int32]
 
 
 def as_labels(values: NDArray[Any], classes: int, where: str | os.PathLike[str], void: int) -> NDArray[np.int32]:
-    """(H, W) values of any integer type to int32 labels, `void` to VOID.
-
-    Raises:
-        DataError: a label that is no class.
-    """
+    """(H, W) values of any integer type to int32 labels, `void` to VOID. DataError: a label that is no class."""
     found = np.unique(values)
     unknown = found[((found < 0) | (found > classes)) & (found != void)]
     if unknown.size:

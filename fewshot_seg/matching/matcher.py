@@ -62,11 +62,7 @@ class MatcherSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MatcherSpec:
-        """The spec that `to_dict` wrote.
-
-        Raises:
-            CheckpointError: another form.
-        """
+        """The spec that `to_dict` wrote. CheckpointError: another form."""
         try:
             numbers = {name: int(values[name]) for name in ("channels", "objects", "vectors", "hidden")}
             layers = {str(name): int(count) for name, count in values["layers"].items()}

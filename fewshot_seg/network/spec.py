@@ -63,11 +63,7 @@ class EmbedderSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EmbedderSpec:
-        """The spec that `to_dict` wrote.
-
-        Raises:
-            ConfigError: a missing or unknown entry, or a value of the wrong type.
-        """
+        """The spec that `to_dict` wrote. ConfigError: a missing or unknown entry, or a value of the wrong type."""
         known = {
             "backbone": str,
             "pooling": str,

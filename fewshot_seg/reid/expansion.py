@@ -17,11 +17,7 @@ from fewshot_seg.retrieval.exact import top_k
 
 @dataclass(frozen=True)
 class ExpansionOptions:
-    """How queries are expanded.
-
-    Raises:
-        ConfigError: a value that cannot be.
-    """
+    """How queries are expanded. ConfigError: a value that cannot be."""
 
     number: int = 3  # of nearest gallery entries that are taken in, >= 1
     alpha: float = 0.0  # power of their similarity that they are weighted by, >= 0
