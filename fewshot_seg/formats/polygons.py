@@ -70,21 +70,27 @@ def polygons_of(mask: NDArray[np.bool_], tolerance: float = TOLERANCE) -> list[P
 
 
 def one_ring(polygons: Sequence[Polygon]) -> Ring:
-    """All parts and holes as a single ring: there and back along a line of no width between the nearest corners."""
-    rings = [ring for polygon in polygons for ring in (polygon.outer, *polygon.holes)]
-    joined = rings[0]
-    for ring in rings[1:]:
-        joined = _spliced(joined, ring)
-    return joined
+    """All parts and holes as a single ring: there and back along lines of no width, from the nearest corners."""
+    parts = [_joined(polygon.outer, polygon.holes) for polygon in polygons]
+    return _joined(parts[0], parts[1:])
 
 
-def _spliced(ring: Ring, other: Ring) -> Ring:
+def _joined(ring: Ring, others: Sequence[Ring]) -> Ring:
+    """The ring, going round each of the others where it comes nearest to it."""
     from scipy.spatial import cKDTree
 
-    distances, nearest = cKDTree(ring).query(other)
-    there = int(np.argmin(distances))
-    here = int(nearest[there])
-    return np.concatenate([ring[: here + 1], other[there:], other[: there + 1], ring[here:]])
+    tree = cKDTree(ring)
+    detours: dict[int, list[Ring]] = {}
+    for other in others:
+        distances, nearest = tree.query(other)
+        there = int(np.argmin(distances))
+        here = int(nearest[there])
+        detours.setdefault(here, []).append(np.concatenate([other[there:], other[: there + 1], ring[here : here + 1]]))
+    pieces, start = [], 0
+    for here, found in sorted(detours.items()):
+        pieces += [ring[start : here + 1], *found]
+        start = here + 1
+    return np.concatenate([*pieces, ring[start:]])
 
 
 def _simplified(contour: NDArray[Any], tolerance: float) -> Ring:

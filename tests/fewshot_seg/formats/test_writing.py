@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,15 @@ def test_a_pixel_a_line_and_nothing_are_outlined_too() -> None:
     assert [len(part.outer) for part in polygons_of(mask, 50)] == [4, 4]
     np.testing.assert_array_equal(drawn([one_ring(polygons_of(mask, 50))], mask.shape), mask)
     np.testing.assert_array_equal(drawn([one_ring(polygons_of(~mask, 0))], mask.shape), ~mask)
+
+
+def test_thousands_of_specks_and_holes_take_no_time() -> None:
+    mask = np.random.default_rng(0).random((150, 150)) < 0.5
+    start = time.process_time()
+    parts = polygons_of(mask)
+    assert sum(1 + len(part.holes) for part in parts) > 1000
+    np.testing.assert_array_equal(drawn([one_ring(polygons_of(mask, 0))], mask.shape), mask)
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.realdata
