@@ -73,7 +73,9 @@ pip_install() {
 is_usable || make_venv
 stamp=$venv/installed-with-${extra:-nothing}
 wanted="$(cksum <pyproject.toml) $("$python" --version) in $(pwd)"
-for done_before in "$stamp" "$venv/installed-with-dev"; do
+all=$venv/installed-with-dev # which has what the bare one has
+[ -z "$extra" ] || all=$stamp
+for done_before in "$stamp" "$all"; do
     if [ -e "$done_before" ] && [ "$(cat "$done_before")" = "$wanted" ]; then
         exit 0
     fi

@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 SIZES = {"1440": (1440, 900), "390": (390, 844)}
+BETWEEN = ((320, 640), (844, 390), (1024, 768))  # a zoomed page, a telephone on its side, a tablet
 GRAVE = ("serious", "critical")
 
 
@@ -30,8 +31,12 @@ def look_everywhere(page: Page, name: str, say: Callable[[str], None]) -> None:
                 _check(page, f"{name} {view} {size} {scheme}")
                 snap(page, f"{name}-{view}-{size}-{scheme}")
                 count += 1
-    page.set_viewport_size({"width": 1440, "height": 900})
     page.emulate_media(color_scheme="light")
+    for width, height in BETWEEN:
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(200)
+        _check_width(page, f"{name} {width}")
+    page.set_viewport_size({"width": 1440, "height": 900})
     say(f"{count} views of the {name} page: no grave fault by axe, nothing to scroll sideways")
 
 
@@ -55,5 +60,9 @@ def _check(page: Page, where: str) -> None:
     found = [one for one in Axe().run(page).response["violations"] if one["impact"] in GRAVE]
     lines = [f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}" for one in found]
     assert not lines, f"{where}:\n" + "\n".join(lines)
+    _check_width(page, where)
+
+
+def _check_width(page: Page, where: str) -> None:
     wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1], f"{where}: {wide[0]} pixels wide in {wide[1]}"
