@@ -20,6 +20,7 @@ _KINDS: Final = {REFINERS: "refiner", BACKBONES: "backbone", METHODS: "method"}
 _OWN: Final = tuple(
     EntryPoint(name, f"fewshot_seg.cutting.{place}", REFINERS)
     for name, place in (
+        ("guided", "refiners:build_guided"),
         ("grabcut", "refiners:build_grabcut"),
         ("random-walk", "refiners:build_random_walk"),
         ("sam", "sam:SamRefiner"),

@@ -23,7 +23,11 @@ from fewshot_seg.network.embedding import Embedder, load_embedder
 OURS, OTHER = "one query, one support, default quality", "attention, GrabCut at full size, 5 iterations"
 TARGET: Final = Target(FASTER, 8)
 
-TEXTBOOK: Final[Mapping[str, Any]] = {"keep": 0.0, "grabcut": {"iterations": 5, "working_size": 4096}}
+TEXTBOOK: Final[Mapping[str, Any]] = {
+    "refine": "grabcut",
+    "keep": 0.0,
+    "grabcut": {"iterations": 5, "working_size": 4096},
+}
 """What the textbook's pipeline changes of the method "attention": the mask is whatever GrabCut makes of the image."""
 
 _FOLDS: Final = (0, 1, 2, 3)

@@ -31,6 +31,7 @@ _ATTENTION: Final = {"locate_by": "attention"}
 CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "ours": {},
     "no-grabcut": {"refine": "none"},
+    "grabcut": {"refine": "grabcut"},
     "random-walk": {"refine": "random-walk"},
     "keep-all": {"keep": 0.0},
     "one-round": {"rounds": 1},
@@ -139,10 +140,10 @@ def needs_network(method: str) -> bool:
 def build_method(name: str, engine: Engine | None) -> Method:
     """The method called `name`.
 
-    - "ours": the segmenter by default. Parts of it switched off or changed, one by one: "no-grabcut", "random-walk"
-      (for GrabCut), "keep-all" (every refined mask is kept, whatever its map says of it), "one-round", "class-by-class"
-      (each class is cut out by itself; of masks that overlap the one with the strongest map wins), "presence-check"
-      and "no-presence-check" (a class whose score is low counts as absent, or none does).
+    - "ours": the segmenter by default. Parts of it switched off or changed, one by one: "no-grabcut", "grabcut"
+      (alone), "random-walk" (for it), "keep-all" (every refined mask is kept, whatever its map says of it),
+      "one-round", "class-by-class" (each class is cut out by itself; of masks that overlap the one with the strongest
+      map wins), "presence-check" and "no-presence-check" (a class whose score is low counts as absent, or none does).
     - Other ways of locating objects, all else as in "ours": "correspondence", without training; "attention", by
       overlapping embeddings, and its other variants "contributions", "class-evidence", "grad-cam", "paper" and
       "paper-letter", which is equation 1 with the gradient through the norm.

@@ -48,8 +48,8 @@ _PRESENCE = (
     "matcher, for only its score is a probability."
 )
 _REFINE = (
-    "grabcut: clean edges; random-walk: the alternative; sam: Segment Anything, with --sam-weights; none: faster; or "
-    "another package's (docs/plugins.md). By default what --quality says."
+    "guided: clean edges; grabcut: the paper's; random-walk: the alternative; sam: Segment Anything, with "
+    "--sam-weights; none: faster; or another package's (docs/plugins.md). By default what --quality says."
 )
 _REFINE_WEIGHTS = "A file or folder for the refiner: for sam a snapshot of facebook/sam-vit-base or its like."
 _CANDIDATES = (

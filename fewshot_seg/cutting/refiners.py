@@ -9,11 +9,13 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot_seg.cutting.guided import join
 from fewshot_seg.cutting.refine import GrabCutOptions, grabcut, random_walk
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.plugins import REFINERS, find_plugin, plugin_names
 
 NO_REFINER: Final = "none"
+DEFAULT_REFINER: Final = "guided"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +28,14 @@ class Scene:
         trimap: (h,w) uint8, cv2's values: 0 background, 1 foreground, 2 probably background, 3 probably foreground.
             What the user said of the image is in it.
         map: (h,w) float32 in [0, 1], how likely each pixel is the object's.
+        probabilistic: whether the map holds probabilities; attention is only scaled.
     """
 
     image: NDArray[np.uint8]
     small: NDArray[np.uint8]
     trimap: NDArray[np.uint8]
     map: NDArray[np.float32]
+    probabilistic: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def refiner_names() -> tuple[str, ...]:
 
 def check_refiner(name: str) -> None:
     """ConfigError: there is no such refiner here."""
-    if name not in ("grabcut", NO_REFINER) and find_plugin(REFINERS, name) is None:
+    if name not in (DEFAULT_REFINER, NO_REFINER) and find_plugin(REFINERS, name) is None:
         raise ConfigError(f"unknown refine {name!r}: choose {' or '.join(refiner_names())}")
 
 
@@ -90,6 +94,19 @@ def build_refiner(name: str, setting: RefinerSetting) -> Refiner | None:
 def build_grabcut(setting: RefinerSetting) -> Refiner:
     """GrabCut of the small image, from the trimap."""
     return lambda scene: grabcut(scene.small, scene.trimap, setting.grabcut, setting.seed)
+
+
+def build_guided(setting: RefinerSetting) -> Refiner:
+    """GrabCut's mask, the map and colours, joined at the image's edges; GrabCut alone of what is no probability."""
+
+    def refine(scene: Scene) -> NDArray[np.bool_]:
+        cut = grabcut(scene.small, scene.trimap, setting.grabcut, setting.seed)
+        if not scene.probabilistic:
+            return cut
+        found = join(scene.small, scene.map, cut)
+        return found if found.any() else cut
+
+    return refine
 
 
 def build_random_walk(setting: RefinerSetting) -> Refiner:

@@ -107,7 +107,7 @@ class Cutter:
         start, refined = foreground_of(seeds), False
         if self._refiner is not None:
             probability = resize_map(map_, h_w)
-            found = self._refiner(Scene(target.image, small, seeds, probability))
+            found = self._refiner(Scene(target.image, small, seeds, probability, target.located.probabilistic))
             at_work = found if found.shape == h_w else shrunk_mask(found, h_w)
             refined = expected_iou(at_work, probability) >= self.options.keep * expected_iou(start, probability)
             start = found if refined else start

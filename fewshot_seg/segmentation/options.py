@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 
 from fewshot_seg.attention.maps import Variant
 from fewshot_seg.cutting.refine import GrabCutOptions
-from fewshot_seg.cutting.refiners import check_refiner
+from fewshot_seg.cutting.refiners import DEFAULT_REFINER, check_refiner
 from fewshot_seg.cutting.seeds import SeedOptions
 from fewshot_seg.errors import ConfigError
 
@@ -41,8 +41,8 @@ class SegmenterOptions:
         through_norm: whether attention's gradient passes through the L2 norm (see `attention.attention_maps`).
         rejection: how much the other classes' supports take away, >= 0 and finite (see `attention.shot_weights`).
         seeds: a map to a trimap; None means what was measured to be best for `locate_by`.
-        refine: "grabcut", "random-walk" (see `refine`), or another of `refiners.refiner_names`; or "none": the
-            trimap's foreground is the mask.
+        refine: "guided" (see `guided`), "grabcut", "random-walk" (see `refine`), or another of
+            `refiners.refiner_names`; or "none": the trimap's foreground is the mask.
         refine_weights: a file or folder for a refiner that loads one.
         grabcut: how GrabCut runs.
         presence: below this confidence, within [0, 1], an object counts as absent and its mask is empty. Only a
@@ -67,7 +67,7 @@ class SegmenterOptions:
     through_norm: bool = False
     rejection: float = 0.5
     seeds: SeedOptions | None = None
-    refine: str = "grabcut"
+    refine: str = DEFAULT_REFINER
     refine_weights: str | None = None
     grabcut: GrabCutOptions = field(default_factory=GrabCutOptions)
     presence: float = 0.4

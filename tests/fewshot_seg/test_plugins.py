@@ -48,7 +48,7 @@ def bad(folder: Path, source: str, group: str) -> None:
 
 
 def test_a_refiner_runs_by_its_name(example: Path, photos: Path, tmp_path: Path) -> None:
-    assert refiner_names() == ("grabcut", "random-walk", "sam", "brightness", "none")
+    assert refiner_names() == ("guided", "grabcut", "random-walk", "sam", "brightness", "none")
     (tmp_path / "tiny.safetensors").write_bytes(tiny_checkpoint())
     given = (photos / "cat.png", "--support", f"cat={photos / 'cat face.png'}", "-w", tmp_path / "tiny.safetensors")
     for name, more in (("none", ()), ("brightness", ()), ("loose", ("--refine-weights", "0"))):

@@ -352,7 +352,7 @@ def test_the_segmenter_resumes_to_the_same_predictions(task: SegmentationTask, w
     assert run_segmentation(replace(task, workers=1)) == metrics
     assert contents(task.out) == whole
     config = json.loads(whole["config.json"])
-    assert config["segmenter"]["ours"]["refine"] == "grabcut"
+    assert config["segmenter"]["ours"]["refine"] == "guided"
     assert len(config["weights_sha256"]) == 64
 
 

@@ -39,7 +39,7 @@ def test_qualities_are_options_and_changes_come_first() -> None:
     fast, best = (SegmenterOptions.of_quality(name) for name in ("fast", "best"))
     assert fast.refine == "none"
     assert best.look_twice
-    assert best.refine == "grabcut"
+    assert best.refine == "guided"
     assert SegmenterOptions.of_quality("fast", refine="grabcut", seed=3).refine == "grabcut"
     with pytest.raises(ConfigError, match="fast or default or best"):
         SegmenterOptions.of_quality("better")

@@ -152,7 +152,7 @@ def test_slivers(segmenter: Segmenter, cat: Image, size: tuple[int, int]) -> Non
     assert segmenter.segment(cat, image).mask.shape == cat.shape[:2]  # as a support, too
 
 
-@pytest.mark.parametrize("refine", ["grabcut", "none"])
+@pytest.mark.parametrize("refine", ["guided", "none"])
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_flat_image_is_no_failure(segmenter: Segmenter, cat: Image, level: int, refine: str) -> None:
     flat = np.full((60, 80, 3), level, np.uint8)
