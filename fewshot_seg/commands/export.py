@@ -136,7 +136,7 @@ def _annotated(entry: dict[str, Any], name: str, stem: str, request: ExportReque
         annotations = tuple(
             Annotation(label, decode_rle(one["segmentation"], size), float(one["score"])) for label, one in things
         )
-    except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, DataError) as error:
         reason = str(error) if isinstance(error, DataError) else repr(error)
         raise DataError(f"{describe(entry['path'])}: its entry in results.json is damaged: {reason}") from error
     with opened(path, MAX_PIXELS) as image:  # from its header, in which it may lie on its side

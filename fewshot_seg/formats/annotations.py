@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -36,9 +37,14 @@ class Annotation:
         size: (H,W) of the image.
         box: [x, y, w, h] in whole pixels.
         part: (h,w) bool, the mask within the box.
+
+    Raises:
+        DataError: a score that is no number.
     """
 
     def __init__(self, label: str, mask: NDArray[np.bool_], score: float | None = None) -> None:
+        if score is not None and not math.isfinite(score):
+            raise DataError(f"class {label!r}: the score is {score}, which is no number")
         self.label, self.score, self.size = label, score, mask.shape
         self.box = bounding_box(mask)
         self.part = np.array(mask[self._place], bool)

@@ -147,7 +147,7 @@ def _coco(content: dict[str, Any], file: Path, place: Callable[[object], Path]) 
                     _add(masks, names[one["category_id"]], place(image["file_name"]), mask)
     except FewShotError as error:
         raise DataError(f"{where}: {error}") from error
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{where}: is incomplete ({error!r}); {_FORM}") from error
     return masks
 
@@ -164,7 +164,7 @@ def _labelme(content: dict[str, Any], file: Path, place: Callable[[object], Path
                 _add(masks, _name(shape["label"]), image, mask)
     except FewShotError as error:
         raise DataError(f"{where}: {error}") from error
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{where}: is incomplete ({error!r}); {_FORM}") from error
     return masks
 

@@ -19,7 +19,7 @@ def shape_mask(shape: dict[str, Any], size: tuple[int, int]) -> NDArray[np.bool_
 
     Raises:
         DataError: an outline that can't be, or a mask beyond the image. ImageError: a mask that is no PNG. LookupError,
-        TypeError, ValueError: something is missing.
+        TypeError, ValueError, OverflowError: something is missing, or no number of pixels.
     """
     kind, points = shape.get("shape_type") or "polygon", [(x, y) for x, y in shape["points"]]
     if kind == "mask":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -46,9 +47,16 @@ class VocExport(Export):
 
     def _finish(self) -> None:
         colours = [("background", 0), *((name, number + 1) for name, number in self.classes.items())]
-        lines = [f"{name}:{','.join(map(str, PALETTE[number]))}::" for name, number in colours]
-        self.write("labelmap.txt", "\n".join(["# label:color_rgb:parts:actions", *lines, ""]).encode())
-        self.write("ImageSets/Segmentation/default.txt", "".join(f"{one}\n" for one in self._ids).encode())
+        lines = [f"{_plain(name)}:{','.join(map(str, PALETTE[number]))}::" for name, number in colours]
+        self.write(
+            "labelmap.txt", "\n".join(["# label:color_rgb:parts:actions", *lines, ""]).encode("utf-8", "replace")
+        )
+        self.write("ImageSets/Segmentation/default.txt", os.fsencode("".join(f"{one}\n" for one in self._ids)))
+
+
+def _plain(name: str) -> str:
+    """Without what parts the columns and lines of a label map."""
+    return " ".join(name.replace(":", " ").split())
 
 
 def _png(labels: NDArray[np.uint8]) -> bytes:

@@ -29,4 +29,4 @@ class YoloExport(Export):
 
         names = {number: name for name, number in self.classes.items()}
         content = {"train": "images", "val": "images", "names": names}
-        self.write("data.yaml", yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode())
+        self.write("data.yaml", yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode("utf-8", "replace"))

@@ -124,6 +124,7 @@ BAD_LABELME: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     ([{**POLYGON, "points": [[1, 1], [9, 1], [9, None]]}], {}, "shape 1: a coordinate is no number"),
     ([{**POLYGON, "points": [[1], [9], [9]]}], {}, "shape 1: is incomplete"),
     ([{**POLYGON, "points": 5}], {}, "shape 1: is incomplete"),
+    ([{**POLYGON, "shape_type": "circle", "points": [[1, 1], [10**400, 9]]}], {}, "shape 1: is incomplete"),
     ([{**POLYGON, "label": " "}], {}, "the class's name is ' '"),
     ([{**POLYGON, "shape_type": "mask"}], {}, "shape 1: is incomplete"),
     ([{**POLYGON, "shape_type": "mask", "mask": "AAAA"}], {}, "shape 1: bytes (length 3): "),

@@ -158,6 +158,16 @@ def test_a_second_export_replaces_the_first_but_nothing_that_was_changed(to: str
     assert changed.read_bytes() == kept
 
 
+@pytest.mark.parametrize("to", READERS)
+def test_odd_names_of_classes_break_no_format(to: str, photo: Path, tmp_path: Path) -> None:
+    mask = ring((40, 50), 30)
+    for number, name in enumerate(("a: b", "- [x]\n{y}", "\ud800", "# no", "'\"&<")):
+        out = tmp_path / f"{number}"
+        write_annotations(to, [AnnotatedImage("a scene.jpg", SIZE, (Annotation(name, mask),), photo)], [name], out)
+        ((_, ((_, found),)),) = READERS[to](out).items()
+        assert iou(found, mask) >= 0.98
+
+
 def test_no_link_is_followed(photo: Path, tmp_path: Path) -> None:
     for name, goal in (("out/images", tmp_path / "elsewhere"), ("other/data.yaml", tmp_path / "mine.yaml")):
         (tmp_path / name).parent.mkdir()
@@ -203,6 +213,8 @@ def test_nonsense_is_refused(tmp_path: Path) -> None:
         write_annotations("coco", [scene()], CLASSES[:1], tmp_path)
     with pytest.raises(ShapeError, match=r"a mask is \(120, 160\), the image \(160, 120\)"):
         AnnotatedImage("a.jpg", SIZE[::-1], scene().annotations)
+    with pytest.raises(DataError, match="the score is nan"):
+        Annotation("x", np.ones((2, 2), bool), float("nan"))
     for stem in ("../up", "a/b", "..", "a\nb"):
         with pytest.raises(DataError, match="no plain name"):
             AnnotatedImage("a.jpg", SIZE, (), stem=stem)
