@@ -126,14 +126,18 @@ def known_stems(folder: Path) -> dict[str, str]:
 
 
 def without_results(paths: Sequence[Path]) -> list[Path]:
-    """The paths without the masks and overlays that a results.json beside them lists: an earlier run's."""
+    """The paths without the masks, overlays and cut-outs that a results.json beside them lists: an earlier run's."""
     written = {folder / name for folder in {path.parent for path in paths} for name in _listed(folder)}
     return [path for path in paths if path not in written]
 
 
 def _listed(folder: Path) -> set[str]:
     try:
-        return {f"{stem}_{kind}" for stem in known_stems(folder).values() for kind in ("mask.png", "overlay.jpg")}
+        return {
+            f"{stem}_{kind}"
+            for stem in known_stems(folder).values()
+            for kind in ("mask.png", "overlay.jpg", "cutout.png")
+        }
     except ConfigError:  # another program's
         return set()
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_seg.cutting.instances import instances_of
+from fewshot_seg.cutting.matting import cut_out
 from fewshot_seg.errors import describe
-from fewshot_seg.imaging.export import write_image, write_label_png
+from fewshot_seg.imaging.export import write_cutout, write_image, write_label_png
 from fewshot_seg.imaging.geometry import bounding_box, encode_rle
 from fewshot_seg.imaging.render import overlay
 from fewshot_seg.segmentation.segmenter import Segmentation
@@ -28,10 +29,21 @@ def overlay_name(stem: str) -> str:
     return f"{stem}_overlay.jpg"
 
 
+def cutout_name(stem: str) -> str:
+    """File name of the cut-out with soft edges."""
+    return f"{stem}_cutout.png"
+
+
 def save_result(
-    folder: Path, stem: str, path: str, image: npt.NDArray[np.uint8], result: Segmentation, instances: bool = True
+    folder: Path,
+    stem: str,
+    path: str,
+    image: npt.NDArray[np.uint8],
+    result: Segmentation,
+    instances: bool = True,
+    alpha: bool = False,
 ) -> dict[str, Any]:
-    """Write STEM_mask.png and STEM_overlay.jpg of one result and return its entry for results.json.
+    """Write STEM_mask.png, STEM_overlay.jpg and, with alpha, STEM_cutout.png; return the entry for results.json.
 
     Classes that are not in the image have no object in the entry; they stand in "absent". Areas are in pixels of
     the native image; the masks are read from the label map, so that the entry and the PNG always agree.
@@ -41,6 +53,8 @@ def save_result(
     """
     write_label_png(folder / mask_name(stem), result.label_map)
     write_image(folder / overlay_name(stem), overlay(image, result.label_map, result.classes))
+    if alpha:
+        write_cutout(folder / cutout_name(stem), cut_out(image, result.mask))
     return {
         "path": path,
         "size": [int(side) for side in result.size],
@@ -49,7 +63,7 @@ def save_result(
         "absent": _absent(result),
         "mask": mask_name(stem),
         "overlay": overlay_name(stem),
-    }
+    } | ({"cutout": cutout_name(stem)} if alpha else {})
 
 
 def failed_entry(path: str, error: str) -> dict[str, Any]:

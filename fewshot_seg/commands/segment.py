@@ -17,11 +17,11 @@ from fewshot_seg.commands.hint_options import QueryHints
 from fewshot_seg.commands.hints import Given, parse_query_hints
 from fewshot_seg.commands.outputs import is_our_mask, output_stems, refuse_foreign, refuse_overwriting
 from fewshot_seg.commands.result_files import ResultsLog, Shard, held, known_stems, read_results, without_results
-from fewshot_seg.commands.results import failed_entry, mask_name, overlay_name, save_result
+from fewshot_seg.commands.results import cutout_name, failed_entry, mask_name, overlay_name, save_result
 from fewshot_seg.commands.supports import Shot
 from fewshot_seg.commands.way import Way
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError
-from fewshot_seg.imaging.export import make_folder
+from fewshot_seg.imaging.export import is_our_cutout, make_folder
 from fewshot_seg.imaging.images import find_images, read_image
 from fewshot_seg.imaging.video import FRAMES_PER_SECOND, frames_per_second, is_video, write_frames, write_video
 from fewshot_seg.locks import sole_user
@@ -141,7 +141,7 @@ def _run_in(out: Path, request: SegmentRequest, queries: list[_Query]) -> Report
         outcomes = _segment(segmenter, prepared, [query for query, _ in left], request)
         jobs = zip(left, outcomes, strict=True)
         for (query, stem), outcome in tracked(jobs, len(left), "segmenting"):
-            entry = _finish(out, query, stem, outcome, request.way.instances)
+            entry = _finish(out, query, stem, outcome, request.way)
             log.add(entry)
             report.add(entry)
     except KeyboardInterrupt:
@@ -232,6 +232,8 @@ def _named(request: SegmentRequest, queries: list[_Query]) -> list[str]:
     stems = output_stems([query.path for query in queries], earlier)
     _protect_inputs(request, queries, stems)
     listed = {name(stem) for stem in earlier.values() for name in (mask_name, overlay_name)}
+    if request.way.alpha:
+        refuse_foreign([request.out / cutout_name(stem) for stem in stems], is_our_cutout)
     for stem in stems:
         _refuse_foreign_pair(request.out / mask_name(stem), request.out / overlay_name(stem), listed)
     return stems
@@ -242,7 +244,8 @@ def _refuse_foreign_pair(mask: Path, shown: Path, listed: set[str]) -> None:
 
 
 def _protect_inputs(request: SegmentRequest, queries: list[_Query], stems: list[str]) -> None:
-    outputs = [request.out / name(stem) for stem in stems for name in (mask_name, overlay_name)]
+    names = (mask_name, overlay_name, cutout_name) if request.way.alpha else (mask_name, overlay_name)
+    outputs = [request.out / name(stem) for stem in stems for name in names]
     meant = {os.path.realpath(shot.path) for group in request.supports.values() for shot in group}
     for path in request.negatives:
         if os.path.realpath(path) in meant:
@@ -272,14 +275,12 @@ def _segment(
         yield DataError(query.error) if query.error is not None else next(outcomes)
 
 
-def _finish(
-    out: Path, query: _Query, stem: str, outcome: Segmentation | FewShotError, instances: bool
-) -> dict[str, Any]:
+def _finish(out: Path, query: _Query, stem: str, outcome: Segmentation | FewShotError, way: Way) -> dict[str, Any]:
     try:
         if isinstance(outcome, FewShotError):
             raise outcome
         # Read once more: a batch of results then never holds its images in memory.
-        return save_result(out, stem, str(query.path), read_image(query.path), outcome, instances)
+        return save_result(out, stem, str(query.path), read_image(query.path), outcome, way.instances, way.alpha)
     except OutputError:
         raise
     except FewShotError as error:

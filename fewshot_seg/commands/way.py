@@ -52,6 +52,7 @@ _REFINE = (
     "--sam-weights; none: faster; or another package's (docs/plugins.md). By default what --quality says."
 )
 _REFINE_WEIGHTS = "A file or folder for the refiner: for sam a snapshot of facebook/sam-vit-base or its like."
+_ALPHA = "Write STEM_cutout.png, too: what was found, with soft edges, transparent around it."
 _CANDIDATES = (
     "Write a picture of what each example may mean, its things numbered (candidates.png), and stop; --mean says then "
     "which."
@@ -77,6 +78,7 @@ class Way:
     meaning: Annotated[Meaning, _option("--meaning", _MEANING)] = "auto"
     sequence: Annotated[bool, _option("--sequence", _SEQUENCE)] = False
     instances: Annotated[bool, _option("--instances/--no-instances", _INSTANCES)] = True
+    alpha: Annotated[bool, _option("--alpha", _ALPHA)] = False
     joint: Annotated[bool, _option("--joint", _JOINT)] = False
     candidates: Annotated[bool, _option("--candidates", _CANDIDATES)] = False
     mean: Annotated[list[str] | None, _option("--mean", _MEAN, metavar="[NAME=]NUMBER")] = None
@@ -95,6 +97,6 @@ class Way:
     def changes(self) -> dict[str, Any]:
         """The options of a `SegmenterOptions` that were chosen, but for the quality."""
         chosen = {name: value for name, value in asdict(self).items() if value is not None}
-        for other in ("quality", "joint", "sequence", "instances", "candidates", "mean", "unlike"):
+        for other in ("quality", "joint", "sequence", "instances", "alpha", "candidates", "mean", "unlike"):
             chosen.pop(other, None)
         return chosen

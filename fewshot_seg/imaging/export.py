@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 JPEG_QUALITY = 90
+_CUTOUT_MARK = "Software", "fewshot-seg cut-out"
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 
@@ -111,6 +112,28 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
         _save(picture, path, kind, quality=JPEG_QUALITY)
     else:
         _save(picture, path, kind)
+
+
+def write_cutout(path: str | os.PathLike[str], cutout: npt.NDArray[np.uint8]) -> None:
+    """Write an (H, W, 4) uint8 RGBA image as a PNG that `is_our_cutout` knows; OutputError where that fails."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    mark = PngInfo()
+    mark.add_text(*_CUTOUT_MARK)
+    _save(Image.fromarray(np.ascontiguousarray(cutout)), path, "PNG", pnginfo=mark)
+
+
+def is_our_cutout(path: Path) -> bool:
+    """Whether a file is one that `write_cutout` wrote; a link is not."""
+    from PIL import Image
+
+    name, value = _CUTOUT_MARK
+    try:
+        with Image.open(path) as image:
+            return not path.is_symlink() and image.info.get(name) == value
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any] | list[Any]) -> None:

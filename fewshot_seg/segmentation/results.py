@@ -9,6 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fewshot_seg.cutting.matting import cut_out
 from fewshot_seg.errors import DataError, FewShotError
 from fewshot_seg.imaging.decode import read_image
 from fewshot_seg.imaging.display import picture_html, show
@@ -61,6 +62,14 @@ class ObjectResult:
     def mask(self) -> NDArray[np.bool_]:
         """(H,W) bool at the query's native size; all False where the object is absent."""
         return np.asarray(self.label_map == self.label)
+
+    def cutout(self, image: ImageInput) -> NDArray[np.uint8]:
+        """The object with soft edges, from the query's image: (H,W,4) uint8 RGBA, without the background's colours.
+
+        Raises:
+            ImageError: it can't be read. ShapeError: it is of another size.
+        """
+        return cut_out(read_image(image), self.mask)
 
     @property
     def attention(self) -> NDArray[np.float32]:
