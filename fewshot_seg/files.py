@@ -1,11 +1,19 @@
-"""Files that users name: what is no file is seen before it is opened."""
+"""Files that users name, and files of our own: what is no file, or damaged, is seen before it is trusted."""
 
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MOST: Final = 2**30  # bytes
 
 
 def regular(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Path:
@@ -19,3 +27,54 @@ def regular(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Path:
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder says so itself when it is opened
         raise OSError(errno.EINVAL, "is not a regular file", str(found))
     return found
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text of ours says.
+
+    Raises:
+        ValueError: no JSON, nested too deeply, or with numbers that are infinite or beyond 64 bits.
+    """
+    try:
+        return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of ours says, of 1 GiB at most; OSError where it can't be read, ValueError as `parse_json`."""
+    if (found := regular(path)).stat().st_size > _MOST:
+        raise ValueError("it is too large")
+    return parse_json(found.read_bytes())
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file of ours, of 1 GiB at most in all; nothing is unpickled.
+
+    Raises:
+        OSError: it can't be opened. ValueError: it is damaged, something else, or too large.
+    """
+    import zipfile
+
+    import numpy as np
+
+    with regular(path).open("rb") as stream:
+        try:
+            if sum(one.file_size for one in zipfile.ZipFile(stream).infolist()) > _MOST:
+                raise ValueError("it is too large")
+            with np.load(stream, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except Exception as error:  # of damage zipfile, zlib and numpy make nearly anything, MemoryError too
+            raise ValueError(f"it is damaged: {str(error).partition(chr(10))[0]}") from error
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**63:
+        raise ValueError("a number is beyond 64 bits")
+    return value
+
+
+def _finite(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError("a number is infinite")
+    return value

@@ -47,6 +47,8 @@ def _acquire(path: Path, on_wait: Callable[[], None] | None) -> FileLock:
     told = False
     while True:
         lock = FileLock(path)
+        path.touch()
+        before = path.stat()
         try:
             lock.acquire(timeout=-1 if told else 0)
         except Timeout:
@@ -56,15 +58,14 @@ def _acquire(path: Path, on_wait: Callable[[], None] | None) -> FileLock:
             on_wait()
             told = True
             continue
-        if _is_still(path, lock):
+        if _is_still(path, before):
             return lock
         lock.release()
 
 
-def _is_still(path: Path, lock: FileLock) -> bool:
-    """Whether what is locked is the file of this name, and not one that its last owner has removed."""
-    descriptor = getattr(getattr(lock, "_context", None), "lock_file_fd", None)
+def _is_still(path: Path, before: os.stat_result) -> bool:
+    """Whether the name stood for one file all along: that is what is locked, and not one that its owner removed."""
     try:
-        return descriptor is None or os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.stat(), before)
     except FileNotFoundError:
         return False

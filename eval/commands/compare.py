@@ -36,6 +36,7 @@ def compare(
 
     Differences are paired where two runs segmented the same queries; otherwise they are not, and the table says so.
     """
+    from eval.runs.folder import finished_runs
     from eval.studies.compare import compare as compare_systems
     from eval.studies.compare_tables import comparison_tables
     from eval.studies.systems import load_systems
@@ -46,8 +47,9 @@ def compare(
         refuse_file(out, runs)
     if out is not None and out.suffix not in _ENDINGS:
         raise ConfigError(f"--out {out}: choose a name that ends in {', '.join(_ENDINGS)}")
-    found = compare_systems(load_systems(runs), bootstrap)
-    tables = comparison_tables(found)
+    with finished_runs(*runs):
+        found = compare_systems(load_systems(runs), bootstrap)
+        tables = comparison_tables(found)
     print_tables(tables)
     if out is not None and out.suffix == ".json":
         write_json(out, found.to_dict())

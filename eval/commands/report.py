@@ -46,7 +46,9 @@ def make_report(run: Path, *arguments: Any, **options: Any) -> Path:
     from eval.commands.retrieval import retrieval
     from eval.commands.segment import segment
     from eval.episodes.scoring import read_config
+    from eval.runs.folder import finished_runs
 
-    kind = read_config(run, None).get("run")
     commands: dict[object, Command] = {"reid": reid, "retrieval": retrieval}
-    return write_report_of(commands.get(kind, segment), run, *arguments, **options)
+    with finished_runs(run):
+        kind = str(read_config(run, None).get("run"))
+        return write_report_of(commands.get(kind, segment), run, *arguments, **options)

@@ -42,10 +42,12 @@ def score(
         raise typer.BadParameter("--predictions and --out belong together: give both")
     from eval.episodes.brought import score_brought
     from eval.episodes.scoring import Scoring, score_folder
+    from eval.runs.folder import finished_runs
 
     scoring = Scoring(boundary=boundary, samples=bootstrap)
-    if predictions is not None and out is not None:
-        metrics = score_brought(run, predictions, name, out, (root, split_list), scoring, track)
-    else:
-        metrics = score_folder(run, root, split_list, scoring, track)
+    with finished_runs(run):
+        if predictions is not None and out is not None:
+            metrics = score_brought(run, predictions, name, out, (root, split_list), scoring, track)
+        else:
+            metrics = score_folder(run, root, split_list, scoring, track)
     print_metrics(metrics, out or run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from eval.measures.metrics import SegmentationScore, Tally, episode_tallies
 from fewshot_seg.episodes.episode import Episode
 from fewshot_seg.errors import DataError, describe
-from fewshot_seg.files import regular
+from fewshot_seg.files import read_arrays, regular
 from fewshot_seg.imaging.export import atomic_file
 
 COUNTS = "counts.npz"
@@ -110,13 +109,13 @@ def save_counts(path: Path, counts: RunCounts) -> None:
 def load_counts(path: Path) -> RunCounts:
     """What `save_counts` wrote. DataError: no such file, or something else."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
+        arrays = read_arrays(path)
         parts: dict[str, dict[str, NDArray[Any]]] = {"confusion": {}, "boundary": {}, "scores": {}, "sources": {}}
         for name, value in arrays.items():
             kind, _, method = name.partition("/")
             if method:
                 parts[kind][method] = value
+        _check(arrays, parts)
         return RunCounts(
             tuple(str(one) for one in arrays["queries"]),
             arrays["labels"],
@@ -127,10 +126,25 @@ def load_counts(path: Path) -> RunCounts:
             parts["scores"],
             {method: str(value) for method, value in parts["sources"].items()},
         )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"{describe(path)}: cannot be read ({error}); run 'fewshot-eval score' on its folder"
         ) from error
+
+
+def _check(arrays: Mapping[str, NDArray[Any]], parts: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
+    """ValueError where arrays are not what `RunCounts` says: E episodes of N classes or fewer."""
+    episodes, labels = arrays["queries"].shape, arrays["labels"]
+    if len(episodes) != 1 or labels.ndim != 2 or {len(labels), len(arrays["shots"])} != set(episodes):
+        raise ValueError("its episodes are not as many everywhere")
+    ways = labels.shape[1]
+    shapes = {"confusion": (*episodes, ways + 1, ways + 1), "scores": labels.shape, "sources": ()}
+    for kind, part in parts.items():
+        for method, one in part.items():
+            if one.shape != shapes.get(kind, one.shape) or one.dtype.kind not in ("U" if kind == "sources" else "iuf"):
+                raise ValueError(f"{kind} of {method} are of another shape or type")
+    if labels.dtype.kind not in "iu" or arrays["shots"].dtype.kind not in "iu":
+        raise ValueError("its classes or shots are no whole numbers")
 
 
 def file_digest(path: Path) -> str:

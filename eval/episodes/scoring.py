@@ -6,7 +6,6 @@ Predicting and scoring are apart, so a run can be scored again, another way, wit
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from fewshot_seg.datasets import SegmentationDataset, open_dataset
 from fewshot_seg.episodes.episode import Episode, read_episodes
 from fewshot_seg.episodes.protocols import PROTOCOLS
 from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.files import read_json
 from fewshot_seg.imaging.export import write_json
 from fewshot_seg.streams import Track
 
@@ -207,7 +207,7 @@ def read_config(out: Path, kind: str | None = "segmentation") -> dict[str, Any]:
     """The config.json of a run of some kind; None takes any. DataError: no such file, or of something else."""
     path = out / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{describe(path)}: cannot be read ({error}); give the folder of a run") from error
     if not isinstance(config, dict) or kind not in (None, config.get("run")):

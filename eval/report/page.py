@@ -16,7 +16,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -64,8 +64,11 @@ def picture(image: NDArray[np.uint8], frame: Frame) -> Picture:
 
 
 def render(template: str, **values: Any) -> str:
-    """A template of `templates/` with values; the same values give the same text."""
-    return _environment().get_template(template).render(values)
+    """A template of `templates/` with values; the same values give the same text. LookupError: one is missing."""
+    try:
+        return _environment().get_template(template).render(values)
+    except UndefinedError as error:
+        raise LookupError(f"the report needs a value that isn't there: {error}") from error
 
 
 def tables_page(title: str, subtitle: str, tables: Sequence[Table]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 from eval.episodes.scoring import METRICS, read_config
 from eval.report.page import render
 from fewshot_seg.errors import CheckpointError, ConfigError, DataError, describe
+from fewshot_seg.files import read_json
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.network.embedding import Embedder, load_embedder
 
@@ -68,7 +68,7 @@ class ReportTask:
         """The run's config and metrics. DataError: not the folder of a finished run of that kind."""
         config, path = read_config(self.out, kind), self.out / METRICS
         try:
-            return config, json.loads(path.read_text(encoding="utf-8"))
+            return config, read_json(path)
         except (OSError, ValueError) as error:
             what = f"cannot be read ({error}); run the evaluation to its end first"
             raise DataError(f"{describe(path)}: {what}") from error

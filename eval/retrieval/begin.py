@@ -21,6 +21,7 @@ from eval.runs.folder import claim_run, held_folder
 from eval.runs.provenance import code_digest, libraries
 from fewshot_seg import __version__
 from fewshot_seg.errors import ConfigError, DataError, describe
+from fewshot_seg.files import read_arrays
 from fewshot_seg.imaging.export import atomic_file, write_json
 from fewshot_seg.network.embedding import Embedder, for_retrieval, load_embedder
 from fewshot_seg.retrieval.identity import identity_of
@@ -104,8 +105,7 @@ def load_arrays(path: Path, wanted: Callable[[Mapping[str, NDArray[Any]]], R]) -
         DataError: the file isn't there, or something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return wanted(stored)
+        return wanted(read_arrays(path))
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{describe(path)}: cannot be read; run the evaluation again") from error
 

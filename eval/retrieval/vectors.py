@@ -6,7 +6,6 @@ block under way. Which weights and images the blocks belong to is the run's conf
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fewshot_seg.errors import FewShotError
-from fewshot_seg.files import regular
+from fewshot_seg.files import read_arrays
 from fewshot_seg.imaging.export import atomic_file, make_folder
 from fewshot_seg.network.embedding import Embedder
 from fewshot_seg.network.embedding_stream import embed_stream
@@ -106,8 +105,9 @@ def _write_block(path: Path, block: _Block) -> None:
 def _read_block(path: Path, count: int) -> _Block | None:
     """A block that was written; None where there is none, or none of this length: it is made again."""
     try:
-        with regular(path).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            block = _Block(stored["vectors"], stored["problems"].tolist())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = read_arrays(path)
+        values, problems = stored["vectors"], stored["problems"]
+    except (OSError, ValueError, KeyError):
         return None
-    return block if len(block.values) == len(block.problems) == count else None
+    whole = values.ndim == 2 and values.dtype == np.float32 and problems.dtype.kind == "U" and problems.ndim == 1
+    return _Block(values, problems.tolist()) if whole and len(values) == len(problems) == count else None

@@ -11,15 +11,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fewshot_seg.commands.outputs import refuse_overwriting
-from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
-from fewshot_seg.files import regular
+from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError, describe
+from fewshot_seg.files import parse_json, read_json, regular
 from fewshot_seg.imaging.export import is_temporary, make_folder, remove_leftovers, write_json
 from fewshot_seg.locks import sole_user
 
 CONFIG = "config.json"
+_OF_DAMAGE: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 @contextmanager
@@ -43,6 +44,19 @@ def held_folder(out: Path, root: Path, rank: int = 0) -> Iterator[None]:
         if rank == 0:
             remove_leftovers(out)
         yield
+
+
+@contextmanager
+def finished_runs(*folders: Path) -> Iterator[None]:
+    """Files of finished runs are read in the block: what damaged ones make of code that trusts them is a DataError."""
+    try:
+        yield
+    except FewShotError:
+        raise
+    except _OF_DAMAGE as error:
+        where = ", ".join(describe(folder) for folder in folders)
+        what = f"its files are damaged, or no run's of this version ({type(error).__name__}: {error})"
+        raise DataError(f"{where}: {what}; bring them back, or run the evaluation again") from error
 
 
 def refuse_foreign_table(path: Path) -> None:
@@ -149,7 +163,7 @@ def _whole(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(regular(path).read_text(encoding="utf-8"))
+        values = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{describe(path)}: cannot be read ({error}); choose another --out") from error
     if not isinstance(values, dict):
@@ -159,8 +173,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
     try:
-        line = json.loads(raw)
-    except (ValueError, RecursionError):
+        line = parse_json(raw)
+    except ValueError:
         return None
     return line if isinstance(line, dict) else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from fewshot_seg.commands.outputs import refuse_foreign, refuse_overwriting
 from fewshot_seg.commands.supports import NONE, Shot
 from fewshot_seg.errors import ConfigError, DataError
-from fewshot_seg.files import regular
+from fewshot_seg.files import read_json
 from fewshot_seg.imaging.export import make_folder, write_image, write_json
 from fewshot_seg.imaging.geometry import encode_rle
 from fewshot_seg.imaging.images import read_image
@@ -111,7 +110,7 @@ def write_candidates(segmenter: Segmenter, classes: Classes, out: Path) -> dict[
 
 def _is_ours(path: Path) -> bool:
     try:
-        content = json.loads(regular(path).read_bytes())
+        content = read_json(path)
         return not path.is_symlink() and content["sheet"] == SHEET_NAME and "examples" in content
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

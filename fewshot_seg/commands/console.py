@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 COMMAND = "fewshot-seg"
 PLAIN_EVERY = 10.0  # seconds between progress lines where stderr is not a terminal
+LONGEST = 1500  # characters of a message: what it quotes may be anything
 PLAIN_WIDTH = 10_000  # a table that goes to a file or a pipe is not wrapped
 
 
 def complain(message: str, *, kind: str = "error", command: str = COMMAND) -> None:
     """One line on stderr: "fewshot-seg: error: message"."""
     with suppress(OSError):  # standard error on a full device: nobody is left to tell
-        typer.echo(f"{command}: {kind}: {' '.join(message.split())}", err=True)
+        line = " ".join(message.split())
+        typer.echo(f"{command}: {kind}: {line[:LONGEST]}{'...' if len(line) > LONGEST else ''}", err=True)
 
 
 class Meter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from fewshot_seg import attention
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.outputs import output_stems, refuse_foreign, refuse_overwriting
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.files import regular
+from fewshot_seg.files import read_json
 from fewshot_seg.imaging.export import make_folder, write_image, write_json
 from fewshot_seg.imaging.images import load_batch, read_image
 from fewshot_seg.imaging.render import Tile, heat_map, sheet
@@ -79,7 +78,7 @@ def run_explain(request: ExplainRequest) -> dict[str, Any]:
 def _explained(path: Path) -> bool:
     """Whether this command has written into the folder before."""
     try:
-        content = json.loads(regular(path).read_bytes())
+        content = read_json(path)
         return not path.is_symlink() and content["sheet"] == SHEET_NAME and {"kind", "similarities"} <= set(content)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

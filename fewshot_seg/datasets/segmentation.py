@@ -232,7 +232,7 @@ def read_json(path: Path, hint: str, form: str) -> Any:
         return json.loads(regular(path).read_bytes())
     except OSError as error:
         raise DataError(f"{describe(path)}: {error.strerror or error}; {hint}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{describe(path)}: is no JSON; {form}") from error
 
 

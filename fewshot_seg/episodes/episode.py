@@ -10,7 +10,7 @@ from typing import Any
 
 from fewshot_seg.datasets import SegmentationDataset
 from fewshot_seg.errors import DataError, describe
-from fewshot_seg.files import regular
+from fewshot_seg.files import parse_json, regular
 from fewshot_seg.imaging.export import atomic_file
 
 
@@ -144,11 +144,11 @@ def _check_images(episode: Episode, known: set[str], where: str) -> None:
 
 def _parse(line: str, where: str, class_names: Sequence[str]) -> Episode:
     try:
-        return Episode.from_dict(json.loads(line), class_names)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not a line of JSON; write the file again") from error
+        return Episode.from_dict(parse_json(line), class_names)
     except DataError as error:
         raise DataError(f"{where}: {error}; write the file again") from error
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{where}: not a line of JSON ({error}); write the file again") from error
 
 
 def _text(value: object) -> str:

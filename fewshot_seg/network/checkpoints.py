@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fewshot_seg.errors import CheckpointError, ConfigError, OutputError
-from fewshot_seg.files import regular
+from fewshot_seg.files import parse_json, regular
 from fewshot_seg.imaging.export import temporary_path
 from fewshot_seg.network.devices import resolve_device
 from fewshot_seg.network.embedder import Embedder, build_embedder
@@ -138,7 +138,7 @@ def parsed_header(path: Path, key: str, foreign: str, parse: Callable[[Mapping[s
     if text is None:
         raise CheckpointError(f"{path} {foreign}")
     try:
-        header = json.loads(text)
+        header = parse_json(text)
         format_, version = header["format"], header.get("version")
         if not isinstance(format_, int) or format_ < 1:
             raise TypeError("impossible format")

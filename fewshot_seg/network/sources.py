@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_seg.errors import CheckpointError
+from fewshot_seg.files import read_json
 from fewshot_seg.network.weights import (
     as_state_dict,
     first_line,
@@ -148,7 +148,7 @@ def _hub_file(name: str, file: str) -> Path:
 
 def _configured(path: Path, name: str) -> Named:
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = read_json(path)
         architecture = _dinov2(config) if "model_type" in config else config["architecture"]
         if not re.fullmatch(r"\w+", architecture):
             raise TypeError(architecture)
@@ -202,7 +202,7 @@ def _read(place: str) -> dict[str, Tensor]:
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
     try:
-        files = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        files = sorted(set(read_json(index)["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} is damaged: {first_line(error)}") from error
     state: dict[str, Tensor] = {}

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fewshot_seg.errors import CheckpointError
+from fewshot_seg.files import regular
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def read_torch_file(path: Path) -> object:
         CheckpointError: the file is missing, damaged, or holds more than tensors and plain containers.
     """
     try:
-        found: object = torch.load(path, map_location="cpu", weights_only=True)
+        found: object = torch.load(regular(path), map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged pickle can raise anything

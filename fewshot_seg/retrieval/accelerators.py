@@ -6,7 +6,6 @@ interrupted doesn't count. After any change to the index an accelerator is stale
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, describe
+from fewshot_seg.files import read_json
 from fewshot_seg.imaging.export import make_folder, write_json
 from fewshot_seg.retrieval.backends import KINDS, Backend, Kind, rescored
 from fewshot_seg.retrieval.contents import Contents
@@ -164,7 +164,7 @@ def _place(folder: Path, uri: str | None) -> str:
 def _read(folder: Path, kind: Kind, quiet: bool = False) -> Accelerator | None:
     path = folder / FOLDER / f"{kind}.json"
     try:
-        values = json.loads(path.read_bytes())
+        values = read_json(path)
         if values.pop("format") > FORMAT:
             raise DataError(f"{describe(path)}: a newer fewshot-seg wrote it; upgrade")
         return Accelerator(**values)

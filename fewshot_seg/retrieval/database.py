@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError, OutputError, describe
+from fewshot_seg.files import parse_json
 from fewshot_seg.retrieval.identity import Identity
 from fewshot_seg.retrieval.rows import Root, Row, Source, Stamp
 
@@ -147,7 +148,7 @@ def read_config(connection: sqlite3.Connection) -> Config:
     ((text, checksum),) = connection.execute("SELECT value, crc32 FROM config").fetchall()
     if zlib.crc32(text.encode("utf-8", "surrogateescape")) != checksum:
         raise ValueError("its config has another checksum")
-    values = json.loads(text)
+    values = parse_json(text)
     config = Config(
         **values
         | {
@@ -207,7 +208,7 @@ def read_rows(connection: sqlite3.Connection, first: int, end: int) -> Iterator[
         "SELECT slot, path, root, size, mtime_ns, digest, columns FROM rows WHERE slot >= ? AND slot < ? ORDER BY slot"
     )
     for slot, path, root, size, mtime_ns, digest, columns in connection.execute(query, (first, end)):
-        yield slot, Row(path, root, Stamp(size, mtime_ns), digest, json.loads(columns))
+        yield slot, Row(path, root, Stamp(size, mtime_ns), digest, parse_json(columns))
 
 
 def rows_damaged(connection: sqlite3.Connection) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
+from fewshot_seg.files import regular
 from fewshot_seg.locks import LOCK, sole_user
 from fewshot_seg.retrieval.database import APPLICATION, VECTORS, connect
 
@@ -25,7 +26,7 @@ _JOURNAL_STARTS: Final = (b"", bytes(8), bytes.fromhex("d9d505f920a163d7"))
 def holds_index(folder: Path) -> bool:
     """Whether there is an index, by its database's header."""
     try:
-        with (folder / NAME).open("rb") as stream:
+        with regular(folder / NAME).open("rb") as stream:
             head = stream.read(72)
     except OSError:
         return False

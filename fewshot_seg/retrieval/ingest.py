@@ -113,7 +113,7 @@ def ingest(
         DataError: a first build, and no image can be read. OutputError: a file cannot be written.
     """
     plan = _Plan(contents, found.items)
-    store = Store(contents)
+    store = Store(contents, roots=changes.get("roots", contents.config.roots))
     failures, replaced = plan.failures, plan.replaced
     added = plan.found_pending - len(replaced)
     if plan.jobs:

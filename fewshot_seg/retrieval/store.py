@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fewshot_seg.retrieval.contents import Contents, open_contents
 from fewshot_seg.retrieval.database import connect, copy_of, copy_rows, damage, insert_rows, transaction, write_config
 from fewshot_seg.retrieval.folder import NAME, new_name, sweep
-from fewshot_seg.retrieval.rows import Row
+from fewshot_seg.retrieval.rows import Root, Row
 from fewshot_seg.retrieval.vectors import Vectors, write_vectors
 
 PART_ROWS: Final = 1024  # that are kept in memory while images are added: what a killed program loses at most,
@@ -28,12 +28,13 @@ _PIECE_ROWS: Final = 4096  # copied at a time
 class Store:
     """What changes an index. Each change is one transaction; vectors are on disk before a row says where they are."""
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: Contents, roots: tuple[Root, ...] | None = None) -> None:
+        """Of an index; `roots` are those of the rows that will come, and are recorded no later than these."""
         self._folder = contents.folder
         self._memory = None if contents.folder else copy_of(contents.database, ":memory:")
         self._stored = [contents.stored]  # in memory
         left = sweep(self._folder, contents.config.stale) if self._folder else ()
-        self.config = replace(contents.config, stale=left)
+        self.config = replace(contents.config, stale=left, roots=contents.config.roots if roots is None else roots)
         self._rows: list[Row] = []
         self._vectors: list[NDArray[np.float32]] = []
         self._since = time.monotonic()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewshot_seg.errors import ConfigError, OutputError
+from fewshot_seg.files import parse_json
 from fewshot_seg.imaging.images import preprocess, read_image
 from fewshot_seg.matching.matcher import Matcher
 from fewshot_seg.network.embedding import Embedder
@@ -220,7 +221,7 @@ class _Head:
     def _read(self) -> int:
         try:
             with self.path.open("rb") as file:
-                found = json.loads(file.read(_HEAD))
+                found = parse_json(file.read(_HEAD))
             same, done = found["key"] == self.key, int(found["done"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{self.path} is no file of features: choose another --cache, or delete it") from error

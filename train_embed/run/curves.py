@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fewshot_seg.errors import ConfigError, DataError
+from fewshot_seg.files import parse_json, regular
 
 RECALL = "recall@{}"
 SURVIVAL = "survival"
@@ -35,13 +35,13 @@ def read_metrics(run: Path) -> list[Record]:
     """
     path = run / METRICS
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = regular(path).read_bytes().splitlines()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; is {run} a run's folder?") from error
     records: dict[float, Record] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            values = json.loads(line)
+            values = parse_json(line)
             record = {key: float(value) for key, value in values.items() if isinstance(value, (int, float))}
         except (ValueError, AttributeError) as error:
             if number == len(lines):  # the run was killed while it wrote

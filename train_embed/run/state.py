@@ -15,21 +15,26 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fewshot_seg.errors import CheckpointError, OutputError
+from fewshot_seg.files import parse_json
 from fewshot_seg.imaging.export import temporary_path
 from fewshot_seg.network.weights import first_line
 
 KEY = "train_embed"
 FORMAT = 1
-UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)
+UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError)
 """What reading a state that is none, or is damaged, raises."""
+
+
+Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass
@@ -50,13 +55,13 @@ class Position:
         scaler: state of the gradient scaler (fp16).
     """
 
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    records: int = 0
+    epoch: Count = 0
+    batch: Count = 0
+    step: Count = 0
+    records: Count = 0
     best: float = -1.0
-    best_epoch: int = 0
-    stale: int = 0
+    best_epoch: Count = 0
+    stale: Count = 0
     finished: bool = False
     sums: dict[str, float] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
@@ -76,7 +81,7 @@ def load_state(path: Path) -> tuple[Position, dict[str, Tensor]]:
             raise CheckpointError(f"{path} has format {header['format']}, this version reads {FORMAT}")
         known = {f.name for f in fields(Position)}
         values = {name: value for name, value in header["position"].items() if name in known}
-        return Position(**values), tensors
+        return TypeAdapter(Position).validate_python(values, strict=True), tensors
     except UNREADABLE as error:
         raise CheckpointError(f"{path} is damaged or no state of a run: {first_line(error)}") from error
 
@@ -111,7 +116,7 @@ def write_tensors(
 def read_tensors(path: Path, key: str) -> tuple[Any, dict[str, Tensor]]:
     """The JSON values and the tensors, on the CPU, that `write_tensors` wrote; one of `UNREADABLE` where it can't."""
     with safe_open(path, framework="pt") as file:
-        header = json.loads((file.metadata() or {})[key])
+        header = parse_json((file.metadata() or {})[key])
         return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
 
 

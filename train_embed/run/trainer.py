@@ -227,7 +227,7 @@ class _Run:
             self._save_kept(done, scores)
         at.epoch, at.batch = done, 0
         self._name_unreadable()
-        at.finished = done == run.epochs or (run.patience is not None and at.stale >= run.patience)
+        at.finished = done >= run.epochs or (run.patience is not None and at.stale >= run.patience)
         self._log_losses(float(done), scores)
         self._save()
         if due:

@@ -7,7 +7,6 @@ refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import typer
 
 from fewshot_seg.errors import CheckpointError, ConfigError, DataError, FewShotError, ImageError, OutputError
+from fewshot_seg.files import read_json
 from fewshot_seg.imaging.export import write_json
 from train_embed.config.load import from_mapping, load_config, parse_override, read_mapping, to_mapping
 from train_embed.config.run_config import RunConfig
@@ -186,7 +186,7 @@ def _stored(run: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        content: dict[str, Any] = read_json(path)
         if {"config", "recall", "survival", "epoch"} - content.keys():
             raise ValueError("keys are missing")
     except (OSError, ValueError, AttributeError) as error:

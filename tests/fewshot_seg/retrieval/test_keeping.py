@@ -142,6 +142,16 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(
     assert fs.Index.load(out).paths == whole.paths
 
 
+def test_an_interrupted_build_of_relative_paths_goes_on(
+    pictures: Path, tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder that paths count from is recorded no later than the first rows."""
+    monkeypatch.chdir(pictures)
+    with pytest.raises(Stop):
+        fs.Index.build("cat", embedder, tmp_path / "index", batch_size=1, progress=stopping_after(2))
+    assert len(fs.Index.build("cat", embedder, tmp_path / "index")) == 5
+
+
 def test_what_an_interrupted_build_left_counts_only_where_it_is_still_asked_for(
     pictures: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
