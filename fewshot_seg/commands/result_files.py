@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 
 from fewshot_seg.commands.console import complain
 from fewshot_seg.errors import ConfigError, OutputError, describe
-from fewshot_seg.files import regular
+from fewshot_seg.files import read_json, regular
 from fewshot_seg.imaging.export import atomic_file, remove_leftovers, write_json
 from fewshot_seg.locks import sole_user
 
@@ -258,7 +258,7 @@ def _read_summary(path: Path) -> Results:
     if not os.path.lexists(path):
         return Results()
     try:
-        content = json.loads(regular(path).read_bytes())
+        content = read_json(path)
         found = Results(list(content["classes"]), list(content["images"]), content.get("made_by"))
         names = [*found.classes, *found.files, *found.stems, *found.stems.values()]
         if path.is_symlink() or not all(isinstance(name, str) for name in names):
