@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+import torch
+from torch import Tensor
+
 from fewshot_seg.errors import CheckpointError, ConfigError
 from fewshot_seg.matching.matcher import Matcher, MatcherSpec
 from fewshot_seg.network.checkpoints import SUFFIX, parsed_header, write_tensors
@@ -117,7 +120,7 @@ def matcher_for(embedder: Embedder, choice: str | os.PathLike[str] = AUTO) -> Ma
 
     Raises:
         CheckpointError: no such matcher, a damaged one, or one for another backbone.
-        ConfigError: the embedder keeps no classifier, whose class evidence every matcher reads.
+        ConfigError: the matcher was trained over a classifier, and the embedder keeps none.
     """
     choice = os.fspath(choice)
     if choice == NONE:
@@ -148,6 +151,13 @@ def _shared(path: Path, embedder: Embedder) -> Matcher:
     return known
 
 
+def class_weights(embedder: Embedder, matcher: Matcher) -> Tensor:
+    """(L,C) for class evidence: the backbone's own last layer; where it keeps none, each channel is a class."""
+    if embedder.classifier is not None:
+        return embedder.classifier.weight
+    return torch.eye(matcher.spec.channels, device=embedder.device, dtype=embedder.dtype)
+
+
 def backbone_digest(embedder: Embedder) -> str:
     """SHA-256 of the trunk's and the classifier's weights; remembered until one of them changes.
 
@@ -169,7 +179,7 @@ def backbone_digest(embedder: Embedder) -> str:
 def _check_fits(path: Path, header: MatcherHeader, embedder: Embedder) -> None:
     if header.spec.backbone != embedder.spec.backbone:
         raise CheckpointError(f"{path} is a matcher for {header.spec.backbone}, not for {embedder.spec.backbone}")
-    if embedder.classifier is None:
+    if embedder.classifier is None and header.training.get("classifier", True):
         raise ConfigError(f"{path} needs the backbone's own classifier, which these weights don't keep")
     if header.backbone_sha256 != backbone_digest(embedder):
         _log.warning("%s was trained over other weights of %s", path, header.spec.backbone)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.matching import appearance
-from fewshot_seg.matching.files import matcher_for
+from fewshot_seg.matching.files import class_weights, matcher_for
 from fewshot_seg.matching.locators import Locator
 from fewshot_seg.matching.locators.by_attention import AttentionLocator
 from fewshot_seg.matching.locators.by_correspondence import CorrespondenceLocator
@@ -34,7 +34,8 @@ def choose_locator(embedder: Embedder, options: SegmenterOptions) -> Choice:
         CheckpointError: the matcher's file is bad.
     """
     choice = _choose(embedder, options)
-    knows_things = isinstance(choice.locator, MatchingLocator) or options.meaning == "thing"
+    measured = not hasattr(embedder.trunk, "compared")  # appearance was, on layers of convolutional networks alone
+    knows_things = (measured and isinstance(choice.locator, MatchingLocator)) or options.meaning == "thing"
     if options.locate_by == "attention" or not knows_things:
         return choice
     layers = tuple(dict.fromkeys((*choice.layers, *appearance.LAYERS)))
@@ -45,10 +46,10 @@ def _choose(embedder: Embedder, options: SegmenterOptions) -> Choice:
     if options.locate_by == "attention":
         return Choice(AttentionLocator(embedder, options.weighting, options.through_norm, options.rejection))
     matcher = None
-    if options.locate_by != "correspondence" and embedder.classifier is not None:
+    if options.locate_by != "correspondence":
         matcher = matcher_for(embedder, options.matcher)
-    if matcher is not None and embedder.classifier is not None:
-        return Choice(MatchingLocator(matcher, embedder.classifier.weight, options.rounds), matcher)
+    if matcher is not None:
+        return Choice(MatchingLocator(matcher, class_weights(embedder, matcher), options.rounds), matcher)
     if options.locate_by == "matching":
         raise ConfigError(
             "no matcher was trained for this embedder's weights: train one (train-embed matcher), "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewshot_seg.errors import ConfigError
-from fewshot_seg.matching.files import backbone_digest
+from fewshot_seg.matching.files import backbone_digest, class_weights
 from fewshot_seg.matching.matcher import Matcher, MatcherSpec
 from fewshot_seg.matching.rounds import View
 from fewshot_seg.network.embedding import Embedder, load_embedder
@@ -58,9 +58,8 @@ class TrainingData:
 
     @property
     def classifier(self) -> Tensor:
-        """(L,C) of the backbone's own last layer."""
-        assert self.embedder.classifier is not None
-        return self.embedder.classifier.weight
+        """(L,C), as `files.class_weights` has it."""
+        return class_weights(self.embedder, self.matcher)
 
     def views(self, matcher: Matcher, index: NDArray[np.int64]) -> View:
         """What a matcher makes of some views."""
@@ -91,19 +90,19 @@ def prepare(options: MatcherTraining, cache: Path | None, track: Track) -> Train
 def spec_for(embedder: Embedder, kinds: int = 0) -> MatcherSpec:
     """A matcher of `kinds` kinds of things, over all layers of the trunk from stride 8 on, on the grid of stride 16.
 
+    Of a network of patches, whose layers are all of one size, over the two that correspondence reads.
+
     Raises:
-        ConfigError: the trunk has no such layers, or the embedder keeps no classifier.
+        ConfigError: the trunk has no such layers.
     """
     name, side = embedder.spec.backbone, embedder.preprocessing.size
-    if embedder.classifier is None:
-        raise ConfigError(f"{name} keeps no classifier, whose class evidence a matcher reads")
-    numbers = [f"blocks.{number}" for number in range(_MOST_BLOCKS)]
+    numbers = getattr(embedder.trunk, "compared", [f"blocks.{number}" for number in range(_MOST_BLOCKS)])
     with torch.inference_mode():
         emb, layers = embedder.with_layers(torch.zeros(1, 3, side, side), numbers)
     read = {key: layer.shape[1] for key, layer in layers.items() if layer.shape[2] <= side // _FINEST}
     grids = [key for key in read if layers[key].shape[2] >= side // _COARSEST]
     if not grids:
-        raise ConfigError(f"{name} gives no layers to read: train over default, lite0, lite1 or another EfficientNet")
+        raise ConfigError(f"{name} gives no layers to read: train over an EfficientNet or a network of patches")
     return MatcherSpec(name, read, grids[-1], emb.feature_map.shape[1], kinds=kinds)
 
 

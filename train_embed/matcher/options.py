@@ -45,7 +45,9 @@ class Settings:
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Of torch. A result's last bits depend on it.")] = (
         1  # on busy processors two are far slower than one
     )
-    weights: Annotated[str, typer.Option(help="The backbone: default, lite0, lite1 or a checkpoint.")] = "default"
+    weights: Annotated[str, typer.Option(help="The backbone: default, lite0, dinov2-small or a checkpoint.")] = (
+        "default"
+    )
     device: Annotated[str, typer.Option(help="cpu, cuda, ...: the same seed, the same bits on cpu alone.")] = "cpu"
 
     def __post_init__(self) -> None:

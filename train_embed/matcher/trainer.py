@@ -179,4 +179,5 @@ def training_metadata(options: MatcherTraining, data: TrainingData) -> Mapping[s
         "held_out": list(fold_names(options.hold_out)),
         "device": data.embedder.device.type,
         "terms": TERMS,
+        **({} if data.embedder.classifier is not None else {"classifier": False}),
     }

@@ -299,8 +299,6 @@ def test_a_network_without_layers_is_refused(material: Path) -> None:
     from fewshot_seg.network.embedder import build_embedder
     from fewshot_seg.network.spec import EmbedderSpec
 
-    with pytest.raises(ConfigError, match="keeps no classifier"):
-        spec_for(build_embedder(EmbedderSpec("timm/test_efficientnet"), weights=False))
     other = build_embedder(EmbedderSpec("torchvision/resnet18", classes=4), weights=False)
     with pytest.raises(ConfigError, match="no layers to read"):
         spec_for(other)
