@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewshot_seg.commands.outputs import output_stems, refuse_overwriting, without_results
+from fewshot_seg.commands.outputs import output_stems, refuse_overwriting
+from fewshot_seg.commands.result_files import without_results
 from fewshot_seg.commands.supports import Shot, parse_supports
 from fewshot_seg.errors import ConfigError, DataError
 from tests.fewshot_seg.image_files import write_good_images
