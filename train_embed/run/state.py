@@ -81,7 +81,7 @@ def load_state(path: Path) -> tuple[Position, dict[str, Tensor]]:
             raise CheckpointError(f"{path} has format {header['format']}, this version reads {FORMAT}")
         known = {f.name for f in fields(Position)}
         values = {name: value for name, value in header["position"].items() if name in known}
-        return TypeAdapter(Position).validate_python(values, strict=True), tensors
+        return TypeAdapter(Position).validate_python(values), tensors
     except UNREADABLE as error:
         raise CheckpointError(f"{path} is damaged or no state of a run: {first_line(error)}") from error
 
