@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,11 @@ from fewshot_seg.matching.locators import EncodedQuery, Example
 from fewshot_seg.matching.matcher import Matcher, MatcherSpec
 from fewshot_seg.network.embedding import Embedder, EmbedderSpec, build_embedder, save_checkpoint
 from fewshot_seg.onnx.export import run_onnx
-from fewshot_seg.onnx.segmenter import export_segmenter
+from fewshot_seg.onnx.segmenter import WithMatcher, export_segmenter
 from fewshot_seg.prompts.constraints import Constraints
 from fewshot_seg.segmentation.choice import choose_locator
 from fewshot_seg.segmentation.segmenter import Segmenter, SegmenterOptions
 
-Image = NDArray[np.uint8]
 KINDS = 3
 
 
@@ -53,82 +52,79 @@ def matcher(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> str
 
 
 @pytest.fixture(scope="module")
-def written(embedder: Embedder, matcher: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file for one support and one round."""
-    path = tmp_path_factory.mktemp("onnx") / "one.onnx"
-    options = SegmenterOptions(rounds=1)
-    path.write_bytes(export_segmenter(embedder, shots=1, matcher=matcher, options=options).to_bytes())
-    return path
+def locator(embedder: Embedder, matcher: str) -> Any:
+    return choose_locator(embedder, SegmenterOptions(matcher=matcher)).locator
 
 
-def facts_of(path: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(onnx.load(path).metadata_props[0].value)
-    return facts
+Model = Callable[..., Sequence[NDArray[np.float32]]]
 
 
-def prepared(path: Path, embedder: Embedder, images: Sequence[Image]) -> list[NDArray[np.float32]]:
-    """What the graph takes of supports, from its own encoded outputs."""
-    nothing = [np.zeros(shape, np.float32) for shape in list(facts_of(path)["inputs"].values())[1:]]
-    each = [run_onnx(path.read_bytes(), load_batch([one], embedder).numpy(), *nothing)[2:] for one in images]
-    return [np.concatenate(part) for part in zip(*each, strict=True)]
-
-
-def check(path: Path, embedder: Embedder, options: SegmenterOptions, masked: bool) -> None:
-    """Maps and scores of a file are the matching locator's in torch."""
-    facts, smooth = facts_of(path), np.ones((16, 12, 1), np.uint8)
-    count = facts["inputs"]["shot_foreground"][0]
+def check(run: Model, shapes: Sequence[Sequence[int]], embedder: Embedder, matcher: str, masked: bool) -> None:
+    """Maps and scores of a model are the matching locator's in torch, for supports that the model prepared itself."""
+    count, smooth = shapes[-1][0], np.ones((16, 12, 1), np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (1 + count, 8, 8, 3), np.uint8)
     query, *shots = (np.kron(one, smooth) for one in noise)
+    nothing = [np.zeros(shape, np.float32) for shape in shapes[1:]]
+    each = [run(load_batch([one], embedder).numpy(), *nothing)[2:] for one in shots]
+    given = [np.concatenate(part) for part in zip(*each, strict=True)]
     mask = np.zeros((128, 96), bool)
     mask[32:96, 24:72] = True
+    where = np.full((count, 8, 6), float(masked), np.float32)
+    foreground = where * mask.reshape(8, 16, 6, 16).mean((1, 3), dtype=np.float32)
+    maps, scores, *_ = run(load_batch([query], embedder).numpy(), *given, foreground, where)
+    options = SegmenterOptions(matcher=matcher, meaning="kind")
     choice = choose_locator(embedder, options)
-    locator: Any = choice.locator
+    inner: Any = choice.locator
     extractor = FeatureExtractor(embedder, None, choice.matcher, choice.layers)
     asked, *shown = extractor.features([extractor.load(one, pixels=False) for one in (query, *shots)])
     known = Constraints(mask, ~mask) if masked else None
-    state = locator.locator.prepare([[Example(one, known) for one in shown]])
-    expected = locator.locator.locate(EncodedQuery(asked, (None,)), state)
-    where = np.full((count, 8, 6), float(masked), np.float32)
-    foreground = where * mask.reshape(8, 16, 6, 16).mean((1, 3), dtype=np.float32)
-    batch, given = load_batch([query], embedder).numpy(), prepared(path, embedder, shots)
-    maps, scores, *_ = run_onnx(path.read_bytes(), batch, *given, foreground, where)
+    state = inner.locator.prepare([[Example(one, known) for one in shown]])
+    expected = inner.locator.locate(EncodedQuery(asked, (None,)), state)
     np.testing.assert_allclose(maps, expected.maps, atol=1e-4)
     np.testing.assert_allclose(scores, expected.scores, atol=1e-4)
     if not masked:
-        result = Segmenter(embedder, replace(options, meaning="kind")).segment(query, shots)
-        np.testing.assert_allclose(maps[0], result.objects[0].attention_map, atol=1e-4)
+        found = Segmenter(embedder, options).segment(query, shots).objects[0]
+        np.testing.assert_allclose(maps[0], found.attention_map, atol=1e-4)
     assert maps.max() - maps.min() > 1e-3
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_maps_and_scores_are_the_matching_locator_s(
-    embedder: Embedder, matcher: str, written: Path, masked: bool
+@pytest.mark.parametrize("shots", [1, 2])
+def test_what_goes_out_is_the_matching_locator(
+    embedder: Embedder, matcher: str, locator: Any, masked: bool, shots: int
 ) -> None:
-    check(written, embedder, SegmenterOptions(matcher=matcher, rounds=1), masked)
+    model = WithMatcher(embedder, locator.locator).eval()
+    shapes = [tuple(one.shape) for one in model.example((128, 96), shots, 0)]
+    assert len(shapes) == len(model.inputs)
+
+    def run(*inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        with torch.inference_mode():
+            return [one.numpy() for one in model(*map(torch.from_numpy, inputs))]
+
+    check(run, shapes, embedder, matcher, masked)
 
 
 @pytest.mark.networks
-def test_the_command_writes_it_for_several_supports(embedder: Embedder, matcher: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shots", [1, 2])
+def test_the_command_writes_it_and_onnxruntime_agrees(
+    embedder: Embedder, matcher: str, tmp_path: Path, shots: int
+) -> None:
     save_checkpoint(embedder, tmp_path / "tiny.safetensors")
-    out = tmp_path / "s.onnx"
-    facts = run_export_onnx(
-        OnnxRequest(str(tmp_path / "tiny.safetensors"), out, segmenter=True, shots=2, matcher=matcher)
-    )
-    assert facts["bytes"] == out.stat().st_size
-    for masked in (False, True):
-        check(out, embedder, SegmenterOptions(matcher=matcher), masked)
-
-
-def test_the_file_says_what_goes_in_and_what_stays_outside(embedder: Embedder, written: Path) -> None:
-    proto, facts = onnx.load(written), facts_of(written)
+    weights, out = str(tmp_path / "tiny.safetensors"), tmp_path / "s.onnx"
+    written = run_export_onnx(OnnxRequest(weights, out, segmenter=True, shots=shots, matcher=matcher))
+    proto = onnx.load(out)
     onnx.checker.check_model(proto)
+    facts = json.loads(proto.metadata_props[0].value)
+    assert written == {**facts, "bytes": out.stat().st_size}
     assert [one.name for one in proto.graph.input] == list(facts["inputs"])
     assert [one.name for one in proto.graph.output] == list(facts["outputs"])
-    assert facts["inputs"]["shot_kinds"][:2] == [1, KINDS]
+    assert facts["inputs"]["shot_kinds"][:2] == [shots, KINDS]
     assert facts["outputs"]["maps"] == [1, 8, 6]
     assert "GrabCut" in facts["outside"]
     assert facts["largest_difference"] <= 1e-4
     assert Preprocessing.from_dict(facts["embedder"]["preprocessing"]) == embedder.preprocessing
+    for masked in (False, True):
+        check(partial(run_onnx, out.read_bytes()), list(facts["inputs"].values()), embedder, matcher, masked)
 
 
 def test_without_a_matcher_or_with_the_embedder_s_options_it_is_refused(embedder: Embedder) -> None:
