@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float32]
 
-_CUT: Final = 1.0  # the logit of GrabCut's decision
+_CUT: Final = 2.0  # the logit of GrabCut's decision
 _COLOUR: Final = 2.0  # of colours' log ratio,
 _MOST: Final = 1.5  # which is cut off here
 _BINS: Final = 32  # of each channel
