@@ -15,7 +15,7 @@ PACKAGES := fewshot_seg train_embed eval
 INSTALL := PYTHON="$(PYTHON)" sh tools/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo eval-dev ablation test fuzz networks-test page-test lint format clean
+.PHONY: help demo eval-dev ablation test fuzz kill-test networks-test page-test lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,10 @@ page-test: ## install, then drive the page in Debian's chromium (apt install chr
 fuzz: ## install with the test tools, then run commands on 20,000 spoilt files; ARGS="--seed 1" for others
 	@$(INSTALL) dev
 	$(BIN)/python -m tests.fuzz.fuzz --cases 20000 --workers $(WORKERS) $(ARGS)
+
+kill-test: ## install with the test tools, then kill commands at 200 random points; ARGS="--only index" for some
+	@$(INSTALL) dev
+	$(BIN)/python -m tests.kills.kills --kills 200 $(ARGS)
 
 lint: ## style, types, and whether the installed packages agree
 	@$(INSTALL) dev
