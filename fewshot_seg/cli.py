@@ -93,7 +93,7 @@ def segment(
     ] = None,
 ) -> None:
     """Find in each QUERY what the examples show. No mask is needed."""
-    from fewshot_seg.commands.result_files import Shard
+    from fewshot_seg.commands.result_log import Shard
     from fewshot_seg.commands.results import COLUMNS, table_rows
     from fewshot_seg.commands.segment import SegmentRequest, run_segment
     from fewshot_seg.commands.supports import all_supports, parse_negatives

@@ -65,19 +65,14 @@ class Workbench:
 
     def state(self) -> dict[str, Any]:
         """The whole project."""
-        settings, project = self._settings(), self.project
-        now = self._now()
+        project, now = self.project, self._now()
         return {
             "name": project.folder.resolve().name,
             "classes": project.classes(),
             "examples": [shown_example(one) for one in project.examples()],
             "images": [shown_image(image, now) for image in project.images()],
             "folders": [{"id": place, "name": folder.name or str(folder)} for place, folder in enumerate(self.folders)],
-            "settings": {
-                "threshold": settings.threshold,
-                "presence": now.presence,
-                "meaning": project.setting("meaning", "auto"),
-            },
+            "settings": {"threshold": now.settings.threshold, "presence": now.presence, "meaning": self._meaning()},
             "clicks": project.setting("clicks", 0),
         }
 
@@ -249,8 +244,6 @@ class Workbench:
             yield {"done": done, "total": len(images), "seconds_left": round(left, 1), "image": shown}
         yield {"finished": True, "seconds": round(time.monotonic() - start, 2)}
 
-    # Within
-
     def _keep(self, image: dict[str, Any], outcome: Segmentation | FewShotError) -> None:
         number, run = image["id"], image["run"] + 1
         if isinstance(outcome, FewShotError):
@@ -293,7 +286,10 @@ class Workbench:
 
     def _run_options(self) -> SegmenterOptions:
         """Sliders cut what is kept, so a run goes without them."""
-        return replace(self._options, meaning=self.project.setting("meaning", "auto"), always=False)
+        return replace(self._options, meaning=self._meaning(), always=False)
+
+    def _meaning(self) -> Any:
+        return self.project.setting("meaning", "auto")
 
     def _settings(self) -> Settings:
         return Settings(self.project.setting("threshold"), self.project.setting("presence"))

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewshot_seg.commands import result_files
-from fewshot_seg.commands.result_files import ResultsLog, Shard, held, known_stems, read_results
+from fewshot_seg.commands import result_log
+from fewshot_seg.commands.result_files import known_stems, read_results
+from fewshot_seg.commands.result_log import ResultsLog, Shard, held
 from fewshot_seg.errors import ConfigError
 from tests.fewshot_seg.command_line import error_line, fewshot, names_in, results_of
 
@@ -83,7 +84,7 @@ def test_parts_add_up_and_the_next_run_takes_them_in(tmp_path: Path) -> None:
 
 
 def test_many_stay_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result_files, "MOST_IN_ONE", 3)
+    monkeypatch.setattr(result_log, "MOST_IN_ONE", 3)
     assert log_of(tmp_path, *"abcd").close() is False
     assert names_in(tmp_path) == ["results.jsonl"]
     assert log_of(tmp_path, "e", resume=True).close() is False
