@@ -124,9 +124,12 @@ def begin(job: Job) -> None:
 
 
 def go_on(job: Job) -> None:
-    """The command again; an image that was removed before the kill can't be removed twice."""
+    """The command again; nothing is removed twice, and a whole matcher is not replaced."""
     there = job.resume is not None and Path(job.resume[0]).exists()
-    run(job.resume[1] if there and job.resume else job.line, (0, 1) if job.name == "index remove" else (0,))
+    run(
+        job.resume[1] if there and job.resume else job.line,
+        (0, 1) if job.name in ("index remove", "train-embed matcher") else (0,),
+    )
 
 
 def kill(job: Job, wanted: dict[str, Any], seconds: float, draw: random.Random) -> str | None:

@@ -66,7 +66,7 @@ def refuse_existing(out: Path, force: bool) -> None:
 
 def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -> None:
     from fewshot_seg.commands.console import print_table, tracked
-    from fewshot_seg.imaging.export import make_folder
+    from fewshot_seg.imaging.export import make_folder, remove_leftovers
     from fewshot_seg.locks import sole_user
     from fewshot_seg.matching.files import load_matcher
     from train_embed.matcher.data import prepare
@@ -75,6 +75,7 @@ def _run(options: MatcherTraining, out: Path, cache: Path | None, check: bool) -
     from train_embed.run.setup import seeded
 
     with sole_user(make_folder(out.parent)):
+        remove_leftovers(out.parent)  # of a killed training
         data = prepare(options, cache, lambda items, total, what: tracked(items, total, what, command="train-embed"))
         train_matcher(options, data, out)
     print(f"{out}: trained on {len(data.gallery.pictures)} images")
