@@ -10,6 +10,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fewshot_seg.errors import DataError, describe
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -46,6 +48,21 @@ def read_json(path: Path) -> Any:
     if (found := regular(path)).stat().st_size > _MOST:
         raise ValueError("it is too large")
     return parse_json(found.read_bytes())
+
+
+def read_user_json(path: Path, hint: str, form: str) -> Any:
+    """What a JSON file of a user's says; DataError, with a hint or the right form, where it can't be read."""
+    try:
+        return json.loads(regular(path).read_bytes())
+    except OSError as error:
+        raise DataError(f"{describe(path)}: {error.strerror or error}; {hint}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{describe(path)}: is no JSON; {form}") from error
+
+
+def json_line(content: object) -> bytes:
+    """A line of JSON, UTF-8; names that are none are written as escapes."""
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -9,8 +9,8 @@ from typing import Any
 from fewshot_seg.commands.console import tracked
 from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.outputs import is_our_mask, refuse_foreign
-from fewshot_seg.commands.result_files import read_results
-from fewshot_seg.commands.results import mask_name, overlay_name, save_result
+from fewshot_seg.commands.result_files import mask_name, overlay_name, read_results
+from fewshot_seg.commands.results import save_result
 from fewshot_seg.commands.scenes import Picture, Scene, scenes
 from fewshot_seg.imaging.export import make_folder, write_image, write_json
 from fewshot_seg.imaging.render import Tile, heat_map, overlay, seed_map, sheet

@@ -13,7 +13,7 @@ import numpy as np
 from fewshot_seg.commands.console import complain, tracked
 from fewshot_seg.commands.hints import Box, parse_box
 from fewshot_seg.commands.outputs import output_stems
-from fewshot_seg.commands.results import mask_name, overlay_name
+from fewshot_seg.commands.result_files import mask_name, overlay_name
 from fewshot_seg.commands.searching import Answer, Query, SearchRequest
 from fewshot_seg.errors import ConfigError, DataError, FewShotError
 from fewshot_seg.imaging.decode import read_image

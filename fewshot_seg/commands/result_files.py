@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,27 @@ from fewshot_seg.files import read_json, regular
 
 SUMMARY: Final = "results.json"
 LOG: Final = re.compile(r"results(-(\d{1,6})-of-\d{1,6})?\.jsonl")
+
+
+def mask_name(stem: str) -> str:
+    """File name of the label map."""
+    return f"{stem}_mask.png"
+
+
+def overlay_name(stem: str) -> str:
+    """File name of the overlay."""
+    return f"{stem}_overlay.jpg"
+
+
+def cutout_name(stem: str) -> str:
+    """File name of the cut-out with soft edges."""
+    return f"{stem}_cutout.png"
+
+
+def stems_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Real path of each image that has a result -> what its files are called."""
+    done = (entry for entry in entries if entry["error"] is None)
+    return {os.path.realpath(entry["path"]): entry["mask"].removesuffix(mask_name("")) for entry in done}
 
 
 @dataclass(frozen=True)
@@ -38,14 +59,8 @@ class Results:
 
     @property
     def stems(self) -> dict[str, str]:
-        """Real path of an image -> what its files are called."""
-        done = (image for image in self.images if image["error"] is None)
-        return {os.path.realpath(image["path"]): image["mask"].removesuffix("_mask.png") for image in done}
-
-    @property
-    def done(self) -> set[str]:
-        """Real paths of the images that have a result."""
-        return {os.path.realpath(image["path"]) for image in self.images if image["error"] is None}
+        """As `stems_of` has it."""
+        return stems_of(self.images)
 
     def with_run(self, classes: list[str], entries: list[dict[str, Any]], made_by: str) -> Results:
         """The results after another run: its images' entries replace older ones, the others stay.
@@ -79,17 +94,14 @@ def read_results(folder: Path) -> Results:
 def logs_in(folder: Path) -> list[Path]:
     """The logs in a folder, those of parts first ("-" comes before ".")."""
     names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - of a million files names are enough
-    return sorted(
-        (folder / name for name in names if LOG.fullmatch(name)), key=lambda path: (len(path.name) < 15, path)
-    )
+    return [folder / name for name in sorted(names) if LOG.fullmatch(name)]
 
 
 def known_stems(folder: Path) -> dict[str, str]:
     """Real path of an image that the folder has results of -> what its files are called. ConfigError as of results."""
     found = read_summary(folder / SUMMARY).stems
     for path in logs_in(folder):
-        done = (entry for entry in entries_of(path) if entry["error"] is None)
-        found |= {os.path.realpath(one["path"]): one["mask"].removesuffix("_mask.png") for one in done}
+        found |= stems_of(entries_of(path))
     return found
 
 
@@ -101,11 +113,8 @@ def without_results(paths: Sequence[Path]) -> list[Path]:
 
 def _listed(folder: Path) -> set[str]:
     try:
-        return {
-            f"{stem}_{kind}"
-            for stem in known_stems(folder).values()
-            for kind in ("mask.png", "overlay.jpg", "cutout.png")
-        }
+        kinds = (mask_name, overlay_name, cutout_name)
+        return {name(stem) for stem in known_stems(folder).values() for name in kinds}
     except ConfigError:  # another program's
         return set()
 

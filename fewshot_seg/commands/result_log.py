@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 from fewshot_seg.commands.console import complain
 from fewshot_seg.commands.result_files import LOG, SUMMARY, entries_of, lines_of, logs_in, read_results, read_summary
 from fewshot_seg.errors import ConfigError, OutputError, describe
+from fewshot_seg.files import json_line
 from fewshot_seg.imaging.export import atomic_file, remove_leftovers, write_json
 from fewshot_seg.locks import sole_user
 
@@ -97,13 +98,13 @@ class ResultsLog:
         if resume and ((earlier or header) != header or summary.made_by not in (None, digest)):
             raise ConfigError(f"{folder}: is of other examples or options; leave --resume out, or change --out")
         if resume and summary.made_by == digest:
-            self.done = summary.done
+            self.done = set(summary.stems)
         if not goes_on:
             self._fold()
         try:
             if not goes_on:
                 with atomic_file(self._path) as new:
-                    new.write(_line(header))
+                    new.write(json_line(header))
             self._stream: IO[bytes] = self._path.open("ab")
             self._stream.truncate(_whole_lines(self._path))
         except OSError as error:
@@ -114,7 +115,7 @@ class ResultsLog:
     def add(self, entry: dict[str, Any]) -> None:
         """Write an entry. OutputError: it can't be."""
         try:
-            self._stream.write(_line(entry))
+            self._stream.write(json_line(entry))
             self._stream.flush()
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}; check the space left") from error
@@ -153,10 +154,6 @@ class ResultsLog:
         """Of an image the last line counts."""
         for entry in entries_of(self._path):
             (self.done.add if entry["error"] is None else self.done.discard)(os.path.realpath(entry["path"]))
-
-
-def _line(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _whole_lines(path: Path) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fewshot_seg.commands.result_files import cutout_name, mask_name, overlay_name
 from fewshot_seg.cutting.instances import instances_of
 from fewshot_seg.cutting.matting import cut_out
 from fewshot_seg.errors import describe
@@ -17,21 +18,6 @@ from fewshot_seg.imaging.render import overlay
 from fewshot_seg.segmentation.segmenter import Segmentation
 
 COLUMNS = ("image", "class", "meaning", "count", "area %", "score")
-
-
-def mask_name(stem: str) -> str:
-    """File name of the label map."""
-    return f"{stem}_mask.png"
-
-
-def overlay_name(stem: str) -> str:
-    """File name of the overlay."""
-    return f"{stem}_overlay.jpg"
-
-
-def cutout_name(stem: str) -> str:
-    """File name of the cut-out with soft edges."""
-    return f"{stem}_cutout.png"
 
 
 def save_result(

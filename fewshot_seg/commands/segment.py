@@ -16,9 +16,16 @@ from fewshot_seg.commands.engine import Engine
 from fewshot_seg.commands.hint_options import QueryHints
 from fewshot_seg.commands.hints import Given, parse_query_hints
 from fewshot_seg.commands.outputs import is_our_mask, output_stems, refuse_foreign, refuse_overwriting
-from fewshot_seg.commands.result_files import known_stems, read_results, without_results
+from fewshot_seg.commands.result_files import (
+    cutout_name,
+    known_stems,
+    mask_name,
+    overlay_name,
+    read_results,
+    without_results,
+)
 from fewshot_seg.commands.result_log import ResultsLog, Shard, held
-from fewshot_seg.commands.results import cutout_name, failed_entry, mask_name, overlay_name, save_result
+from fewshot_seg.commands.results import failed_entry, save_result
 from fewshot_seg.commands.supports import Shot
 from fewshot_seg.commands.way import Way
 from fewshot_seg.errors import ConfigError, DataError, FewShotError, OutputError

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
-from fewshot_seg.datasets.segmentation import read_json
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.files import read_user_json
 from fewshot_seg.imaging.decode import MAX_PIXELS, opened, oriented
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 from fewshot_seg.imaging.geometry import Outline, check_outline, check_size
@@ -84,7 +84,7 @@ def read_coco(path: Path) -> CocoJson:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = read_json(path, HINT, HINT)
+    content: dict[str, Any] = read_user_json(path, HINT, HINT)
     parts = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(part), list) for part in parts):
         raise DataError(f"{describe(path)}: has no lists 'images', 'annotations', 'categories'; {HINT}")

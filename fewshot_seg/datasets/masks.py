@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from fewshot_seg.datasets.segmentation import Files, SegmentationDataset, listing, read_json
+from fewshot_seg.datasets.segmentation import Files, SegmentationDataset, listing
 from fewshot_seg.errors import DataError, describe
+from fewshot_seg.files import read_user_json
 from fewshot_seg.imaging.find import IMAGE_SUFFIXES
 
 _HINT: Final = "the root must hold images, masks and classes.json"
@@ -31,7 +32,7 @@ class ImagesAndMasks(SegmentationDataset):
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    values = read_json(path, _HINT, f"write {_FORM}")
+    values = read_user_json(path, _HINT, f"write {_FORM}")
     if isinstance(values, list):
         names = values
     elif isinstance(values, dict) and all(type(number) is int for number in values.values()):

@@ -5,7 +5,6 @@ A split list is a text file of lines `ID__CC`: an image and the 1-based number o
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -14,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -224,16 +223,6 @@ def listing(folder: Path, suffixes: Collection[str], hint: str) -> dict[str, Pat
             raise DataError(f"{describe(folder)}: two files of one name, {describe(both)}; keep one")
         found[path.stem] = path
     return found
-
-
-def read_json(path: Path, hint: str, form: str) -> Any:
-    """What a JSON file holds; DataError, with a hint or the right form, where it can't be read."""
-    try:
-        return json.loads(regular(path).read_bytes())
-    except OSError as error:
-        raise DataError(f"{describe(path)}: {error.strerror or error}; {hint}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{describe(path)}: is no JSON; {form}") from error
 
 
 def read_split_list(path: StrPath, classes: int) -> tuple[Entry, ...]:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +111,9 @@ class Export(ABC):
     Raises:
         ConfigError: no class, or one given twice; a tolerance below 0. OutputError: the folder can't be written.
     """
+
+    title: ClassVar[str]  # for people
+    writes_pixels: ClassVar[bool] = False  # and so needs every image's source
 
     def __init__(self, out: Path, classes: Sequence[str], tolerance: float = TOLERANCE) -> None:
         self.classes = {name: number for number, name in enumerate(classes)}

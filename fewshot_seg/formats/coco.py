@@ -14,6 +14,8 @@ from fewshot_seg.imaging.geometry import encode_rle
 class CocoExport(Export):
     """annotations.json. Run lengths keep holes and every pixel, so that nothing is simplified; "score" is added."""
 
+    title = "COCO json"
+
     def __init__(self, out: Path, classes: Sequence[str], tolerance: float = TOLERANCE) -> None:
         super().__init__(out, classes, tolerance)
         self._images: list[dict[str, Any]] = []

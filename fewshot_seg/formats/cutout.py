@@ -14,6 +14,9 @@ from fewshot_seg.formats.pictures import pixels_of
 class CutoutExport(Export):
     """STEM_CLASS_N.png, cut to the thing's box; alpha is the mask, 0 or 255, so that holes are transparent, too."""
 
+    title = "Cut-outs (PNG)"
+    writes_pixels = True
+
     def _add(self, image: AnnotatedImage) -> None:
         from PIL import Image
 

@@ -20,6 +20,8 @@ _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U00
 class CvatExport(Export):
     """annotations.xml. Polygons, a thing's parts as a group; a thing with holes is a mask, pixel by pixel."""
 
+    title = "CVAT for images 1.1"
+
     def __init__(self, out: Path, classes: Sequence[str], tolerance: float = TOLERANCE) -> None:
         super().__init__(out, classes, tolerance)
         self._root = ElementTree.Element("annotations")

@@ -14,6 +14,8 @@ _VERSION: Final = "5.5.0"  # of the format, as LabelMe writes it
 class LabelmeExport(Export):
     """STEM.json. Polygons; parts of one thing are a group, a hole is joined to the outline by a line of no width."""
 
+    title = "LabelMe json"
+
     def _add(self, image: AnnotatedImage) -> None:
         height, width = image.size
         shapes: list[dict[str, Any]] = []

@@ -20,6 +20,8 @@ class LabelStudioExport(Export):
     What a machine found (with scores) are predictions, which a person accepts; without any score they are annotations.
     """
 
+    title = "Label Studio json"
+
     def __init__(self, out: Path, classes: Sequence[str], tolerance: float = TOLERANCE) -> None:
         super().__init__(out, classes, tolerance)
         self._tasks: list[dict[str, Any]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_seg.errors import DataError, FewShotError, describe
-from fewshot_seg.files import regular
+from fewshot_seg.files import read_user_json
 from fewshot_seg.formats.shapes import shape_mask
 from fewshot_seg.imaging.find import natural_key
 from fewshot_seg.imaging.geometry import check_size, draw_outline
@@ -55,7 +54,7 @@ def read_supports(
 
     masks: Masks = {}
     for file in _files(Path(path)):
-        content = _content(file)
+        content = read_user_json(file, _FORM, _FORM)
         place = partial(_image, file=file, base=None if images is None else Path(images))
         if isinstance(content, dict) and content.keys() >= _COCO:
             more = _coco(content, file, place)
@@ -98,15 +97,6 @@ def _files(path: Path) -> list[Path]:
         return [path]
     found = [one for one in path.iterdir() if one.suffix == ".json" and not one.name.startswith(".")]
     return sorted(found, key=lambda one: natural_key(one.name))
-
-
-def _content(file: Path) -> Any:
-    try:
-        return json.loads(regular(file).read_bytes())
-    except OSError as error:
-        raise DataError(f"{describe(file)}: {error.strerror or error}; {_FORM}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{describe(file)}: is no JSON; {_FORM}") from error
 
 
 def _image(stated: object, file: Path, base: Path | None) -> Path:

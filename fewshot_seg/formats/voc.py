@@ -26,6 +26,9 @@ class VocExport(Export):
     Pixels are kept one by one, holes with them; where things overlap the later covers the earlier. Nothing is void.
     """
 
+    title = "PASCAL VOC masks"
+    writes_pixels = True
+
     def __init__(self, out: Path, classes: Sequence[str], tolerance: float = TOLERANCE) -> None:
         super().__init__(out, classes, tolerance)
         if len(classes) > _MOST:

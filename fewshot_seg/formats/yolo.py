@@ -14,6 +14,9 @@ class YoloExport(Export):
     Ultralytics' own conversion from COCO. An image with nothing in it has an empty label file.
     """
 
+    title = "YOLO segmentation"
+    writes_pixels = True
+
     def _add(self, image: AnnotatedImage) -> None:
         height, width = image.size
         lines = []

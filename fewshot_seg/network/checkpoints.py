@@ -29,14 +29,7 @@ from fewshot_seg.network.embedder import Embedder, build_embedder
 from fewshot_seg.network.heads import PooledHead
 from fewshot_seg.network.pcb import PCBHead
 from fewshot_seg.network.spec import EmbedderSpec
-from fewshot_seg.network.weights import (
-    as_state_dict,
-    first_line,
-    load_strict,
-    read_tensors,
-    read_torch_file,
-    unwrapped,
-)
+from fewshot_seg.network.weights import first_line, load_strict, read_tensors, read_torch_state
 
 HEADER_KEY = "fewshot_seg"
 FORMAT = 1
@@ -213,9 +206,8 @@ def load_legacy_state_dict(
         CheckpointError: missing, damaged, more than tensors in it, or two tensors end under one name.
     """
     path = Path(path)
-    found = unwrapped(read_torch_file(path), ("state_dict", "model"))
     renamed: dict[str, Tensor] = {}
-    for name, tensor in as_state_dict(found, path).items():
+    for name, tensor in read_torch_state(path, ("state_dict", "model")).items():
         new = _renamed(name, name_map or {})
         if new in renamed:
             raise CheckpointError(f"{path}: two tensors end under the name {new!r}; correct the name map")

@@ -16,14 +16,7 @@ from torch import Tensor, nn
 
 from fewshot_seg.errors import CheckpointError
 from fewshot_seg.files import read_json
-from fewshot_seg.network.weights import (
-    as_state_dict,
-    first_line,
-    load_strict,
-    read_tensors,
-    read_torch_file,
-    unwrapped,
-)
+from fewshot_seg.network.weights import first_line, load_strict, read_tensors, read_torch_state
 
 HUB = "hf-hub:"
 PLUGIN = "plugin/"
@@ -219,4 +212,4 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"no weights at {path}")
     if path.suffix == ".safetensors":
         return read_tensors(path)
-    return as_state_dict(unwrapped(read_torch_file(path), _WRAPPERS), path)
+    return read_torch_state(path, _WRAPPERS)

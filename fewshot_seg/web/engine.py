@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -25,8 +25,9 @@ from fewshot_seg.retrieval.index import Index
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.prepared import Prepared
 from fewshot_seg.segmentation.segmenter import Segmenter
+from fewshot_seg.web.jobs import progress
 from fewshot_seg.web.pictures import grey_png
-from fewshot_seg.web.refusals import MISSING, RefusalError
+from fewshot_seg.web.refusals import BAD, BAD_OPTIONS, MISSING, RefusalError
 
 _REGISTERED: Final = 64  # sets of supports that are kept; the one that was used longest ago goes first
 _SEGMENTERS: Final = 8
@@ -130,8 +131,7 @@ class Engine:
                 if stop[0]:
                     raise DataError("the build was cancelled")
                 yield item
-                left = (monotonic() - start) / done * (total - done)
-                told.put({"done": done, "total": total, "seconds_left": round(left, 1)})
+                told.put(progress(done, total, start))
 
         try:
             self._indexes[name] = Index.build([str(source)], self.embedder, out, progress=track)
@@ -143,7 +143,7 @@ class Engine:
         """The hits, best first. RefusalError: k is out of its range."""
         index = self.index(name)
         if not 1 <= k <= _MOST_HITS:
-            raise RefusalError(400, f"k {k}: must be 1 to {_MOST_HITS}")
+            raise RefusalError(BAD, f"k {k}: must be 1 to {_MOST_HITS}")
         hits = index.search(query, k, box=box)
         return [
             {
@@ -169,7 +169,7 @@ class Engine:
             index: whose embedder explains, where images are hits of an index.
         """
         if not 2 <= len(images) <= 4:
-            raise RefusalError(400, f"2 to 4 images can be explained together, not {len(images)}")
+            raise RefusalError(BAD, f"2 to 4 images can be explained together, not {len(images)}")
         embedder = self.embedder if index is None else self.index(index).embedder
         pixels = [read_image(path) for _, path in images]
         maps, cosines = attention_of(embedder, load_batch(pixels, embedder))
@@ -185,17 +185,15 @@ def parsed_options(values: object, base: SegmenterOptions) -> SegmenterOptions:
     try:
         if not isinstance(values, dict):
             raise DataError(f"options are a JSON object, not {type(values).__name__}")
-        changed = SegmenterOptions.from_dict(values)
-        if changed.matcher not in (
-            known := (base.matcher, AUTO, NONE, *packaged_names())
-        ):  # no file that a client names is read
+        changed = SegmenterOptions.from_dict(asdict(base) | values)
+        known = (base.matcher, AUTO, NONE, *packaged_names())  # no file that a client names is read
+        if changed.matcher not in known:
             raise DataError(f"matcher {changed.matcher!r}: choose {', '.join(known)}")
         if changed.refine_weights not in (None, base.refine_weights):
             raise DataError("refine_weights: is the server's own; it is named when the server is started")
-        kept = {name: getattr(base, name) for name in base.__dataclass_fields__ if name not in values}
-        return replace(changed, **kept | {"threads": base.threads})
+        return replace(changed, threads=base.threads)
     except FewShotError as error:
-        raise RefusalError(422, str(error)) from error
+        raise RefusalError(BAD_OPTIONS, str(error)) from error
 
 
 def _next(told: SimpleQueue[Any], thread: Thread) -> Any:

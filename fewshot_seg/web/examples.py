@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
+from fewshot_seg.commands.segment import MOST_CLASSES
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.imaging.images import read_image
 from fewshot_seg.prompts.supports import Support
 from fewshot_seg.web.labels import stroke_mask
 from fewshot_seg.web.project import Project
-
-MOST_CLASSES: Final = 255
 
 
 def supports_of(project: Project) -> dict[str, list[Support]]:

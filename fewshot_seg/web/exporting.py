@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +14,8 @@ from fewshot_seg.commands.outputs import output_stems
 from fewshot_seg.cutting.instances import instances_of
 from fewshot_seg.errors import ConfigError
 from fewshot_seg.formats.annotations import LISTED, AnnotatedImage, Annotation
-from fewshot_seg.formats.writing import write_annotations
+from fewshot_seg.formats.writing import FORMATS, write_annotations
 from fewshot_seg.web.workbench import Workbench
-
-TITLES: Final = {
-    "coco": "COCO json",
-    "labelme": "LabelMe json",
-    "cvat": "CVAT for images 1.1",
-    "yolo": "YOLO segmentation",
-    "voc": "PASCAL VOC masks",
-    "labelstudio": "Label Studio json",
-    "cutout": "Cut-outs (PNG)",
-}
-
-_WITH_PIXELS: Final = ("yolo", "voc", "cutout")
 
 
 def write_zip(bench: Workbench, to: str, accepted: bool, folder: Path) -> IO[bytes]:
@@ -46,9 +34,8 @@ def write_zip(bench: Workbench, to: str, accepted: bool, folder: Path) -> IO[byt
     if not images:
         what = "accept the masks of an image first" if accepted else "run an image first"
         raise ConfigError(f"there is nothing to export: {what}")
-    files = write_annotations(
-        to, _annotated(bench, images, to in _WITH_PIXELS), bench.project.classes(), folder / "out"
-    )
+    pixels = to in FORMATS and FORMATS[to].writes_pixels
+    files = write_annotations(to, _annotated(bench, images, pixels), bench.project.classes(), folder / "out")
     packed = (folder / "export.zip").open("w+b")
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:

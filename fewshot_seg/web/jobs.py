@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from threading import Condition, Thread
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from fewshot_seg.web.refusals import BUSY, STOPPING, RefusalError
 
@@ -16,6 +17,12 @@ MOST_JOBS: Final = 16
 """Jobs under way or waiting; one more is refused, and may come again later."""
 _AT_ONCE: Final = 4  # jobs that take turns; each holds a few images
 _UNREAD: Final = 32  # steps that a client may be behind before its job waits for it
+
+
+def progress(done: int, total: int, start: float) -> dict[str, Any]:
+    """What clients are told of work that began at `start` (time.monotonic): {"done", "total", "seconds_left"}."""
+    left = (time.monotonic() - start) / done * (total - done)
+    return {"done": done, "total": total, "seconds_left": round(left, 1)}
 
 
 class Job(Generic[T]):

@@ -14,17 +14,15 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from fewshot_seg.cutting.seeds import SeedOptions
 from fewshot_seg.errors import DataError
+from fewshot_seg.files import parse_json, read_arrays
 from fewshot_seg.imaging.export import atomic_file
 from fewshot_seg.matching.locators import Located
 from fewshot_seg.prompts.constraints import apply_to_map
 from fewshot_seg.prompts.hints import Hint, Query, query_constraints
-from fewshot_seg.segmentation.cutter import Cutter, Target
+from fewshot_seg.segmentation.cutter import SEEDS_OF_PROBABILITIES, Cutter, Target
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.results import Segmentation
-
-_BACKGROUND, _FOREGROUND = 0.2, 0.5  # seeds around a threshold that a user sets, as `SeedOptions` has them
 
 
 class Settings(NamedTuple):
@@ -37,7 +35,7 @@ class Settings(NamedTuple):
         """The segmenter's options with what the sliders say."""
         changed = base if self.presence is None else replace(base, presence=self.presence)
         if self.threshold is not None:
-            changed = replace(changed, seeds=SeedOptions(self.threshold, _BACKGROUND, _FOREGROUND))
+            changed = replace(changed, seeds=replace(SEEDS_OF_PROBABILITIES, threshold=self.threshold))
         return changed
 
 
@@ -68,10 +66,10 @@ class Kept:
     def load(cls, path: Path) -> Kept:
         """Read it. DataError: it is gone or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                classes, probabilistic, meanings = json.loads(str(file["about"]))
-                located = Located(file["maps"], file["scores"], probabilistic, meanings=tuple(meanings))
-        except Exception as error:
+            file = read_arrays(path)
+            classes, probabilistic, meanings = parse_json(str(file["about"]))
+            located = Located(file["maps"], file["scores"], probabilistic, meanings=tuple(meanings))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path.name}: what was found is gone or damaged; run this image again") from error
         return cls(tuple(classes), located)
 

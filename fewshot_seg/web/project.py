@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from fewshot_seg.errors import ConfigError, DataError, OutputError, describe
 from fewshot_seg.imaging.export import make_folder
-from fewshot_seg.web.refusals import MISSING, RefusalError
+from fewshot_seg.web.refusals import BAD, MISSING, RefusalError
 
 FOLDERS: Final = ("images", "maps", "masks", "examples", "indexes")
 DATABASE: Final = "project.db"
@@ -145,7 +145,7 @@ class Project:
         old, name = self._class_at(place), _checked_name(name)
         with self.change():
             if name.casefold() != old.casefold() and name.casefold() in map(str.casefold, self.classes()):
-                raise RefusalError(400, f"there is a class {name!r} already")
+                raise RefusalError(BAD, f"there is a class {name!r} already")
             self._ask("UPDATE classes SET name = ? WHERE name = ?", name, old)
             for image in self.images():
                 edits = [edit | {"class": name} if edit["class"] == old else edit for edit in image["edits"]]
@@ -272,5 +272,5 @@ _HEADER: Final = ("application_id", "user_version")
 def _checked_name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > 200:
-        raise RefusalError(400, "a class has a name of 1 to 200 characters")
+        raise RefusalError(BAD, "a class has a name of 1 to 200 characters")
     return name

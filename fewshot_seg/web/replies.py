@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, suppress
 from typing import Any, Final, TypeVar
@@ -12,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from fewshot_seg.errors import FewShotError
+from fewshot_seg.files import json_line
 from fewshot_seg.web.jobs import Jobs
 from fewshot_seg.web.refusals import BAD, RefusalError
 
@@ -19,11 +19,6 @@ T = TypeVar("T")
 
 NDJSON: Final = "application/x-ndjson"
 _LOOK: Final = 0.25  # seconds between looks at whether a client is still there
-
-
-def line(content: object) -> bytes:
-    """One line of JSON."""
-    return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 async def streamed(jobs: Jobs, work: Iterator[dict[str, Any]], ended: Any = None) -> StreamingResponse:
@@ -46,11 +41,11 @@ async def streamed(jobs: Jobs, work: Iterator[dict[str, Any]], ended: Any = None
         try:
             async with aclosing(steps):
                 if first is not None:
-                    yield line(first)
+                    yield json_line(first)
                 async for step in steps:
-                    yield line(step)
+                    yield json_line(step)
         except FewShotError as error:
-            yield line({"error": str(error)})
+            yield json_line({"error": str(error)})
         finally:
             if ended is not None:
                 await ended()

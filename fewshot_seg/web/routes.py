@@ -10,13 +10,13 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 
 from fewshot_seg import __version__
+from fewshot_seg.formats.writing import FORMATS
 from fewshot_seg.prompts.supports import DEFAULT_NAME, Support
 from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.prepared import Prepared
 from fewshot_seg.segmentation.segmenter import Segmenter
 from fewshot_seg.web.bodies import Health, Segmented
 from fewshot_seg.web.engine import Engine, parsed_options
-from fewshot_seg.web.exporting import TITLES
 from fewshot_seg.web.forms import FILES, TEXTS, form_schema, renamed, status_of_image
 from fewshot_seg.web.jobs import Jobs
 from fewshot_seg.web.refusals import BAD, BAD_OPTIONS, RefusalError
@@ -44,7 +44,7 @@ def engine_routes(engine: Engine, jobs: Jobs, weights: str) -> APIRouter:
     @api.get("/formats", tags=["project"])
     def formats() -> dict[str, Any]:
         """What masks can be exported as."""
-        return {"formats": [{"name": name, "title": title} for name, title in TITLES.items()]}
+        return {"formats": [{"name": name, "title": export.title} for name, export in FORMATS.items()]}
 
     @api.post("/segment", tags=["engine"], response_model=Segmented, openapi_extra=form_schema(_SEGMENT))
     async def segment(request: Request) -> Any:

@@ -29,9 +29,10 @@ from fewshot_seg.segmentation.options import SegmenterOptions
 from fewshot_seg.segmentation.results import Segmentation
 from fewshot_seg.segmentation.segmenter import Segmenter
 from fewshot_seg.web.examples import support_of, supports_of
+from fewshot_seg.web.jobs import progress
 from fewshot_seg.web.labels import Kept, Settings, cut, draw_strokes, read_labels, renumbered
 from fewshot_seg.web.project import Project
-from fewshot_seg.web.refusals import MISSING, RefusalError
+from fewshot_seg.web.refusals import BAD, MISSING, RefusalError
 from fewshot_seg.web.views import Now, shown_example, shown_image, version_of
 
 _CACHE: Final = 512 * 2**20  # bytes of features: what was seen before needs no second pass through the network
@@ -100,8 +101,8 @@ class Workbench:
 
     def result(self, number: int, count: bool = True) -> dict[str, Any]:
         """What `labels` shows of each class: areas, boxes, and how many things if they are to be counted."""
-        image, found = self.project.image(number), self.labels(number)
-        known = {one["class"]: one for one in shown_image(image, self._now())["objects"]}
+        shown, found = self.image(number), self.labels(number)
+        known = {one["class"]: one for one in shown["objects"]}
         objects = []
         for label, name in enumerate(self.project.classes(), start=1):
             mask = found == label
@@ -112,11 +113,7 @@ class Workbench:
             objects.append(
                 about | {"present": bool(mask.any()), "instances": len(instances_of(mask)) if count else None} | shape
             )
-        return {
-            "version": version_of(image, self._now()),
-            "size": [image["height"], image["width"]],
-            "objects": objects,
-        }
+        return {"version": shown["version"], "size": shown["size"], "objects": objects}
 
     def attention(self, number: int, class_name: str) -> NDArray[np.float32]:
         """(h,w) float32 in [0, 1]: where a class was seen in an image. RefusalError: it was not looked for."""
@@ -154,10 +151,6 @@ class Workbench:
         now, wanted = self._now(), set(numbers)
         return [shown_image(image, now) for image in self.project.images() if image["id"] in wanted]
 
-    def pixels(self, number: int, side: int | None = None) -> NDArray[np.uint8]:
-        """(H,W,3) uint8 RGB of an image; `side`: large enough to be shown at this longer side."""
-        return read_image(self.project.path(self.project.image(number)), min_side=side)
-
     def set(self, **values: float | str | None) -> None:
         """Change settings, of threshold, presence and meaning those that are given."""
         with self.project.change():
@@ -171,10 +164,8 @@ class Workbench:
             self.project.change_image(number, edits=edits, accepted=None)
             more = max(0, len(edits) - len(before["edits"]))
             self.project.count_clicks(more)
-            objects = self.result(number, count=False)[
-                "objects"
-            ]  # raises what is wrong with them, and they are not kept
-        return {"image": self.image(number), "objects": objects}
+            result = self.result(number, count=False)  # raises what is wrong with them, and they are not kept
+        return {"image": self.image(number), "objects": result["objects"]}
 
     def accept(self, number: int, accepted: bool) -> dict[str, Any]:
         """Keep an image's masks as they are now, whatever sliders and runs do; or no longer."""
@@ -190,7 +181,7 @@ class Workbench:
         """An image's accepted masks as further examples, one of each class. RefusalError: none accepted."""
         image = self.project.image(number)
         if image["accepted"] is None:
-            raise RefusalError(400, "accept the masks of this image first")
+            raise RefusalError(BAD, "accept the masks of this image first")
         labels, classes = self.labels(number), self.project.classes()
         numbers = []
         with self.project.change():
@@ -203,7 +194,7 @@ class Workbench:
                 write_label_png(self.project.example_file(numbers[-1]), (labels == place).astype(np.int32))
             self.project.count_clicks()
         if not numbers:
-            raise RefusalError(400, "nothing is marked in this image: it can't be an example")
+            raise RefusalError(BAD, "nothing is marked in this image: it can't be an example")
         return [self.example(one) for one in numbers]
 
     def set_example(
@@ -211,7 +202,7 @@ class Workbench:
     ) -> dict[str, Any]:
         """Add an example (number None) of an image, or change one. FewShotError: the hint can't be one of it."""
         shown = self.project.image(int(image or 0) if number is None else self.project.example(number)["image"])
-        support_constraints(support_of(self.project, shown, hint), self.pixels(shown["id"]).shape[:2])
+        support_constraints(support_of(self.project, shown, hint), read_image(self.project.path(shown)).shape[:2])
         with self.project.change():
             if number is None:
                 number = self.project.add_example(shown["id"], class_name, hint)
@@ -239,9 +230,7 @@ class Workbench:
         outcomes = segmenter.segment_many(map(self.project.path, images), prepared, on_error="yield")
         for done, (image, outcome) in enumerate(zip(images, outcomes, strict=True), start=1):
             self._keep(image, outcome)
-            left = (time.monotonic() - start) / done * (len(images) - done)
-            shown = self.image(image["id"])
-            yield {"done": done, "total": len(images), "seconds_left": round(left, 1), "image": shown}
+            yield progress(done, len(images), start) | {"image": self.image(image["id"])}
         yield {"finished": True, "seconds": round(time.monotonic() - start, 2)}
 
     def _keep(self, image: dict[str, Any], outcome: Segmentation | FewShotError) -> None:
@@ -295,5 +284,5 @@ class Workbench:
         return Settings(self.project.setting("threshold"), self.project.setting("presence"))
 
     def _now(self) -> Now:
-        presence = self._settings().options(self._options).presence
-        return Now(tuple(self.project.classes()), self._settings(), presence)
+        settings = self._settings()
+        return Now(tuple(self.project.classes()), settings, settings.options(self._options).presence)
